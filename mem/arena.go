@@ -1,0 +1,185 @@
+package mem
+
+import (
+	"context"
+	"fmt"
+)
+
+// Arena allocates payload for the packets of one stream, one slab chain per
+// track. It holds each slab until a packet in a later slab of the same track is
+// pinned or passed, or until Close. Alloc, Pin, Passed and Close belong to one
+// goroutine; Pins may be released from any.
+type Arena struct {
+	pool   *Pool
+	ctx    context.Context // of the session whose packets it holds; nil: do not wait
+	chains []chain
+	closed bool
+}
+
+// chain is a track's slabs that the arena still holds, oldest first; the last
+// one is being filled.
+type chain struct {
+	slabs []*slab
+	off   int // bytes used of the last slab
+	grown int // slabs taken so far: later ones are larger
+}
+
+// MaxTracks bounds the track numbers given to Alloc.
+const MaxTracks = 256
+
+// NewArena returns an arena whose Alloc waits while the pool is full, until ctx
+// is done, and then returns its cause. The caller must Close it.
+func (p *Pool) NewArena(ctx context.Context) *Arena { return &Arena{pool: p, ctx: ctx} }
+
+// NewFailingArena returns an arena whose Alloc returns ErrFull instead of waiting.
+func (p *Pool) NewFailingArena() *Arena { return &Arena{pool: p} }
+
+// Alloc implements av.Allocator. It returns ErrFull, or the context's cause.
+func (a *Arena) Alloc(track, n int) ([]byte, error) {
+	b, _, err := a.alloc(track, n)
+	return b, err
+}
+
+func (a *Arena) alloc(track, n int) ([]byte, *slab, error) {
+	if track < 0 || track >= MaxTracks || n < 0 {
+		return nil, nil, fmt.Errorf("mem: alloc of %d bytes for track %d", n, track)
+	}
+	if a.closed {
+		return nil, nil, fmt.Errorf("mem: alloc after Close")
+	}
+	for track >= len(a.chains) {
+		a.chains = append(a.chains, chain{})
+	}
+	c := &a.chains[track]
+	if len(c.slabs) == 0 || n > len(c.slabs[len(c.slabs)-1].data)-c.off {
+		if err := a.grow(c, n); err != nil {
+			return nil, nil, err
+		}
+	}
+	s := c.slabs[len(c.slabs)-1]
+	b := s.data[c.off : c.off+n : c.off+n]
+	c.off += n
+	return b, s, nil
+}
+
+// grow gives c a new last slab. A track begins small, so that an audio track of
+// 16 kB a second does not hold a megabyte, and grows with what it uses, but not
+// to more than a sixteenth of the pool.
+func (a *Arena) grow(c *chain, n int) error {
+	class := min(c.grown/4, 2)
+	for class > 0 && int64(classes[class])*16 > a.pool.Limit() {
+		class--
+	}
+	s, err := a.pool.get(a.ctx, max(n, classes[class]))
+	if err != nil {
+		return err
+	}
+	c.slabs = append(c.slabs, s)
+	c.off = 0
+	c.grown++
+	return nil
+}
+
+// Pin makes p hold the slab that data lies in, and lets go of the track's slabs
+// before it: packets of a track are pinned or passed in the order of Alloc.
+// Nothing happens if a is nil or data is empty or not the arena's.
+func (a *Arena) Pin(p *Pins, track int, data []byte) {
+	if s := a.advance(track, data); s != nil {
+		p.add(s)
+	}
+}
+
+// Passed says that the packet with data is dropped, so that slabs before its own
+// need not be held for it.
+func (a *Arena) Passed(track int, data []byte) { a.advance(track, data) }
+
+func (a *Arena) advance(track int, data []byte) *slab {
+	if a == nil || len(data) == 0 || track < 0 || track >= len(a.chains) {
+		return nil
+	}
+	c := &a.chains[track]
+	for i, s := range c.slabs {
+		if !s.holds(data) {
+			continue
+		}
+		for _, old := range c.slabs[:i] {
+			old.release()
+		}
+		if i > 0 {
+			c.slabs = append(c.slabs[:0], c.slabs[i:]...)
+		}
+		return s
+	}
+	return nil
+}
+
+// NewBlock returns a block of n bytes cut from the chain of track. The arena
+// must be used for blocks only: a chain lets go of a slab when the next begins.
+func (a *Arena) NewBlock(track, n int) (*Block, error) {
+	b, s, err := a.alloc(track, n)
+	if err != nil {
+		return nil, err
+	}
+	c := &a.chains[track]
+	for _, old := range c.slabs[:len(c.slabs)-1] {
+		old.release()
+	}
+	c.slabs = append(c.slabs[:0], s)
+	s.retain()
+	return newBlock(s, b), nil
+}
+
+// Close lets go of every slab that no Pins or Block holds. Idempotent.
+func (a *Arena) Close() {
+	if a.closed {
+		return
+	}
+	a.closed = true
+	for i := range a.chains {
+		for _, s := range a.chains[i].slabs {
+			s.release()
+		}
+	}
+	a.chains = nil
+}
+
+// Pins is the set of slabs that a GOP or a chunk holds. The zero value is empty.
+// It is not safe for concurrent use; Release may be called from any goroutine
+// once nobody adds.
+type Pins struct{ slabs []*slab }
+
+// add searches from the end: with a handful of tracks the slab is among the last.
+func (p *Pins) add(s *slab) {
+	for i := len(p.slabs) - 1; i >= 0; i-- {
+		if p.slabs[i] == s {
+			return
+		}
+	}
+	s.retain()
+	p.slabs = append(p.slabs, s)
+}
+
+// Share makes p hold what q holds, too.
+func (p *Pins) Share(q *Pins) {
+	for _, s := range q.slabs {
+		p.add(s)
+	}
+}
+
+// Bytes returns the size of the slabs held.
+func (p *Pins) Bytes() int64 {
+	n := int64(0)
+	for _, s := range p.slabs {
+		n += int64(len(s.data))
+	}
+	return n
+}
+
+// Release gives every slab back and leaves p empty, ready to be used again.
+func (p *Pins) Release() {
+	for i, s := range p.slabs {
+		s.release()
+		p.slabs[i] = nil
+	}
+	p.slabs = p.slabs[:0]
+}

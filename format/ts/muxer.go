@@ -1,0 +1,331 @@
+package ts
+
+import (
+	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/internal/nal"
+)
+
+// What the Muxer writes, in ticks of 90 kHz.
+const (
+	// PCRLead is by how much PCR runs ahead of the lead track's DTS: the time a
+	// receiver has to gather a frame before it decodes it. 0.7 s holds the
+	// largest frames of usual encoders and keeps PCR at most 1 s from any PTS
+	// (ISO 13818-1 2.7.5 asks for less than 1 s of buffering).
+	PCRLead = 63000
+
+	pcrEvery = 3600   // at most 40 ms (ETSI TR 101 290 2.3)
+	psiEvery = 36000  // 400 ms; with a step of PCR less than 500 ms (TR 101 290 1.3, 1.5)
+	pcrJump  = 900000 // a longer pause is not filled with PCR
+
+	muxProgram = 1
+	muxPMT     = 0x1000
+	muxFirst   = 0x0100 // PID of the first track
+)
+
+// Muxer writes packets as a transport stream of one program. Everything it
+// appends is a whole number of 188-byte packets; continuity counters and the
+// 33-bit clock go on from one call to the next, so that what is appended to
+// several files is one stream. It keeps no reference to what it is given.
+//
+// The lead track, the first video, else the first audio, else the first track,
+// carries PCR: in each of its frames, and in packets of their own where its
+// frames are more than 40 ms apart.
+type Muxer struct {
+	tracks []muxTrack
+	lead   int
+	pmt    []byte // the PMT section
+	patCC  uint8
+	pmtCC  uint8
+
+	timed bool // pcr and psi are valid
+	pcr   int64
+	psi   int64
+	es    []byte // the elementary stream form of one packet, reused
+}
+
+// muxTrack is what the muxer knows of a track.
+type muxTrack struct {
+	av.Track
+	pid      uint16
+	typ      uint8
+	streamID uint8
+	desc     []byte
+	cc       uint8
+	discont  bool // discontinuity_indicator in the next packet
+	lengths  int  // bytes of a NAL unit's length
+	sets     [][]byte
+	prefix   []byte // Annex B: access unit delimiter, then parameter sets
+	aud      int    // bytes of prefix that are the delimiter
+}
+
+// NewMuxer returns a Muxer for the tracks, whose packets then name them by
+// index. It returns an *av.Error that wraps av.ErrUnsupported if a track's codec
+// has no form in a transport stream that players read, av.ErrInvalid if its
+// Config is damaged, av.ErrTooLarge if the PMT would not fit.
+func NewMuxer(tracks []av.Track) (*Muxer, error) {
+	m := &Muxer{tracks: make([]muxTrack, len(tracks)), lead: leadOf(tracks)}
+	for i := range tracks {
+		t := &m.tracks[i]
+		t.Track = tracks[i]
+		t.pid = muxFirst + uint16(i)
+		if err := t.setUp(); err != nil {
+			return nil, err
+		}
+	}
+	pmt, err := m.buildPMT()
+	if err != nil {
+		return nil, err
+	}
+	m.pmt = pmt
+	return m, nil
+}
+
+// leadOf returns the index of the track that carries PCR.
+func leadOf(tracks []av.Track) int {
+	for _, k := range [...]av.Kind{av.Video, av.Audio} {
+		for i := range tracks {
+			if tracks[i].Kind == k {
+				return i
+			}
+		}
+	}
+	return 0
+}
+
+// AppendHeader appends PAT and PMT. Each segment starts with it.
+func (m *Muxer) AppendHeader(dst []byte) []byte {
+	dst = appendSection(dst, pidPAT, &m.patCC, m.pat())
+	dst = appendSection(dst, muxPMT, &m.pmtCC, m.pmt)
+	if m.timed {
+		m.psi = m.pcr
+	}
+	return dst
+}
+
+// Discontinuity says that what follows does not go on from what came before: the
+// first packet of each track then carries discontinuity_indicator (ISO 13818-1
+// 2.4.3.5).
+func (m *Muxer) Discontinuity() {
+	m.timed = false
+	for i := range m.tracks {
+		m.tracks[i].discont = true
+	}
+}
+
+// AppendPacket appends one packet of a track; dts and pts, in ticks of 90 kHz,
+// stand for p.DTS and p.PTS. Packets come in order of DTS per track; those of the
+// lead track decide where PCR, PAT and PMT are put. Payload whose NAL lengths lie
+// is written as far as they hold.
+func (m *Muxer) AppendPacket(dst []byte, p av.Packet, dts, pts int64) []byte {
+	t := &m.tracks[p.Track]
+	lead := p.Track == m.lead
+	if lead {
+		dst = m.appendClock(dst, dts-PCRLead)
+	}
+	if t.inSections() {
+		if lead {
+			dst = m.appendPCR(dst, dts-PCRLead)
+		}
+		return appendSection(dst, t.pid, &t.cc, p.Data)
+	}
+	m.es = t.appendES(m.es[:0], p)
+	a := adaptation{pcr: -1, random: p.Flags.Has(av.Key) && (lead || t.Kind == av.Video), discont: t.discont}
+	if lead {
+		a.pcr = (dts - PCRLead) & timeMask
+	}
+	t.discont = false
+	var head [19]byte
+	pes := appendPESHeader(head[:0], t, len(m.es), dts, pts)
+	return appendPES(dst, t, pes, m.es, a)
+}
+
+// appendClock appends PCR, PAT and PMT that are due before a frame whose PCR is pcr.
+func (m *Muxer) appendClock(dst []byte, pcr int64) []byte {
+	gap := pcr - m.pcr
+	if !m.timed || gap < 0 || gap > pcrJump {
+		m.timed, m.pcr, m.psi = true, pcr, pcr
+		return dst
+	}
+	from := m.pcr
+	for n, k := (gap+pcrEvery-1)/pcrEvery, int64(1); k <= n; k++ {
+		m.pcr = from + gap*k/n
+		if m.pcr-m.psi > psiEvery {
+			dst = m.AppendHeader(dst)
+		}
+		if k < n {
+			dst = m.appendPCR(dst, m.pcr)
+		}
+	}
+	return dst
+}
+
+// appendPCR appends a packet of the lead's PID without payload; it does not
+// count (ISO 13818-1 2.4.3.3).
+func (m *Muxer) appendPCR(dst []byte, pcr int64) []byte {
+	t := &m.tracks[m.lead]
+	dst = append(dst, syncByte, byte(t.pid>>8), byte(t.pid), flagAdapt|(t.cc-1)&maskCC)
+	a := adaptation{pcr: pcr & timeMask, discont: t.discont}
+	t.discont = false
+	return a.append(dst, packetSize-headerSize)
+}
+
+// adaptation is an adaptation field to be written.
+type adaptation struct {
+	pcr     int64 // -1 none
+	random  bool
+	discont bool
+}
+
+// size is the least that append needs, 0 if there is nothing to say.
+func (a adaptation) size() int {
+	switch {
+	case a.pcr >= 0:
+		return 8
+	case a.random || a.discont:
+		return 2
+	}
+	return 0
+}
+
+// append writes the field in exactly n >= size bytes (ISO 13818-1 2.4.3.4).
+func (a adaptation) append(dst []byte, n int) []byte {
+	dst = append(dst, byte(n-1))
+	if n == 1 {
+		return dst
+	}
+	end := len(dst) + n - 1
+	var flags byte
+	if a.discont {
+		flags |= adaptDiscont
+	}
+	if a.random {
+		flags |= adaptRandom
+	}
+	if a.pcr >= 0 {
+		flags |= adaptPCR
+	}
+	dst = append(dst, flags)
+	if a.pcr >= 0 { // 33 bits of 90 kHz, 6 reserved, 9 bits of 27 MHz
+		dst = append(dst, byte(a.pcr>>25), byte(a.pcr>>17), byte(a.pcr>>9), byte(a.pcr>>1), byte(a.pcr<<7)|0x7E, 0)
+	}
+	return append(dst, ones[:end-len(dst)]...)
+}
+
+// ones is stuffing.
+var ones = func() (b [packetSize]byte) {
+	for i := range b {
+		b[i] = 0xFF
+	}
+	return b
+}()
+
+// appendPESHeader appends a PES header for n bytes of payload.
+func appendPESHeader(dst []byte, t *muxTrack, n int, dts, pts int64) []byte {
+	head := 5
+	if dts != pts {
+		head = 10
+	}
+	length := 3 + head + n
+	if t.streamID == sidVideo || length > 0xFFFF {
+		length = 0
+	}
+	dst = append(dst, 0, 0, 1, t.streamID, byte(length>>8), byte(length), 0x84) // data_alignment_indicator
+	if dts == pts {
+		return appendTime(append(dst, 0x80, 5), 2, pts)
+	}
+	return appendTime(appendTime(append(dst, 0xC0, 10), 3, pts), 1, dts)
+}
+
+// appendPES cuts header and payload of one PES packet into transport packets.
+func appendPES(dst []byte, t *muxTrack, head, es []byte, a adaptation) []byte {
+	start := byte(flagStart)
+	for first := true; first || len(es) > 0; first = false {
+		room := packetSize - headerSize - a.size()
+		left := len(head) + len(es)
+		n := min(left, room)
+		field := packetSize - headerSize - n
+		flags := byte(flagPayload)
+		if field > 0 {
+			flags |= flagAdapt
+		}
+		dst = append(dst, syncByte, start|byte(t.pid>>8), byte(t.pid), flags|t.cc)
+		t.cc = (t.cc + 1) & maskCC
+		if field > 0 {
+			dst = a.append(dst, field)
+		}
+		dst = append(dst, head...)
+		n -= len(head)
+		dst = append(dst, es[:n]...)
+		es, head, start, a = es[n:], nil, 0, adaptation{pcr: -1}
+	}
+	return dst
+}
+
+// appendES appends the packet's payload as the elementary stream has it.
+func (t *muxTrack) appendES(dst []byte, p av.Packet) []byte {
+	switch t.Codec {
+	case av.H264, av.H265:
+		return t.appendAnnexB(dst, p)
+	case av.AAC:
+		return appendADTS(dst, t.Config, p.Data)
+	case av.Opus:
+		dst = append(dst, 0x7F, 0xE0)
+		n := len(p.Data)
+		for ; n >= 0xFF; n -= 0xFF {
+			dst = append(dst, 0xFF)
+		}
+		dst = append(dst, byte(n))
+	}
+	return append(dst, p.Data...)
+}
+
+// appendAnnexB puts an access unit delimiter in front, and before a key frame
+// the parameter sets of Config; what it would repeat is left out.
+func (t *muxTrack) appendAnnexB(dst []byte, p av.Packet) []byte {
+	if p.Flags.Has(av.Key) {
+		dst = append(dst, t.prefix...)
+	} else {
+		dst = append(dst, t.prefix[:t.aud]...)
+	}
+	list := nal.Split(p.Data, t.lengths)
+	for {
+		n, ok := list.Next()
+		if !ok {
+			return dst
+		}
+		if len(n) == 0 || t.repeats(n) {
+			continue
+		}
+		dst = append(dst, 0, 0, 0, 1)
+		dst = append(dst, n...)
+	}
+}
+
+// repeats reports whether the muxer writes the NAL unit itself.
+func (t *muxTrack) repeats(n []byte) bool {
+	if t.Codec == av.H264 {
+		switch n[0] & 0x1F {
+		case 9:
+			return true
+		case 7, 8:
+			return t.isSet(n)
+		}
+		return false
+	}
+	switch n[0] >> 1 & 0x3F {
+	case 35:
+		return true
+	case 32, 33, 34:
+		return t.isSet(n)
+	}
+	return false
+}
+
+func (t *muxTrack) isSet(n []byte) bool {
+	for _, s := range t.sets {
+		if string(s) == string(n) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,174 @@
+package ts
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/cleave-video/cleave/av"
+)
+
+const (
+	maxReorder   = 16         // pictures (H.264 A.3, H.265 A.4)
+	maxStep      = 10 * 90000 // ticks between pictures; more is a jump
+	maxBack      = 90000      // ticks from a DTS back to the next PTS; more is a jump
+	defaultFrame = 3600       // ticks: 25 pictures a second, where nothing tells
+	probePics    = 16         // pictures looked at to find out whether DTS are left out
+)
+
+// times fills in the PTS and DTS that a stream leaves out.
+//
+// A missing DTS equals the PTS (ISO 13818-1 2.4.3.7). Some writers leave it out
+// of streams with reordered pictures too: then the n-th DTS is the n-th smallest
+// PTS, put back by the depth of the reordering.
+type times struct {
+	withoutDTS bool // writes no DTS although pictures are reordered
+	depth      int  // of reordering
+	frame      int64
+
+	started bool
+	last    int64 // DTS of the picture before
+	queue   [maxReorder + 1]int64
+	n       int // PTS in queue, in order
+}
+
+// setRate takes the rate that the parameter sets declare, if it can be true.
+func (t *times) setRate(r av.Rational) {
+	if r.Num == 0 || r.Den == 0 {
+		return
+	}
+	if n := 90000 * int64(r.Den) / int64(r.Num); n >= 90 && n <= maxStep {
+		t.frame = n
+	}
+}
+
+func (t *times) restart() { t.started, t.n = false, 0 }
+
+// stampPicture gives u its times.
+func (s *stream) stampPicture(u *unit, st stamp) {
+	t := &s.video.times
+	if st.discont {
+		u.flags |= av.Discont
+	}
+	if t.started && st.hasPTS {
+		if d := since(st.pts, t.last); d > maxStep || d < -maxBack {
+			t.restart()
+		}
+	}
+	switch {
+	case st.hasDTS:
+		u.pts, u.dts = st.pts, st.dts
+	case st.hasPTS && t.withoutDTS:
+		u.pts, u.dts = st.pts, t.derive(st.pts)
+		u.flags |= av.Derived
+	case st.hasPTS:
+		u.pts, u.dts = st.pts, st.pts
+		if t.started && since(u.dts, t.last) <= 0 && s.index >= 0 {
+			t.withoutDTS = true
+			u.dts = (t.last + 1) & timeMask
+			u.flags |= av.Derived
+		}
+	default:
+		u.dts = (t.last + t.step()) & timeMask
+		u.pts = u.dts
+		u.flags |= av.Derived
+	}
+	if t.started && !st.hasDTS && since(u.dts, t.last) <= 0 && u.flags&av.Derived != 0 {
+		u.dts = (t.last + 1) & timeMask
+	}
+	if d := since(u.dts, t.last); t.started && t.frame == 0 && d > 0 {
+		t.frame = d
+	}
+	t.last, t.started = u.dts, true
+}
+
+func (t *times) step() int64 {
+	if t.frame > 0 {
+		return t.frame
+	}
+	return defaultFrame
+}
+
+// derive returns the DTS of the next picture in decode order.
+func (t *times) derive(pts int64) int64 {
+	if !t.started {
+		t.n = 0
+		for i := range t.depth {
+			t.queue[i] = (pts - int64(t.depth-i)*t.step()) & timeMask
+		}
+		t.n = t.depth
+	}
+	at := t.n
+	for at > 0 && since(t.queue[at-1], pts) > 0 {
+		at--
+	}
+	copy(t.queue[at+1:t.n+1], t.queue[at:t.n])
+	t.queue[at] = pts
+	t.n++
+	dts := t.queue[0]
+	t.n = copy(t.queue[:], t.queue[1:t.n])
+	return dts
+}
+
+// evidence looks at the pictures of the probe. It returns true once it is known
+// whether the stream leaves out DTS that differ from PTS.
+type evidence struct {
+	pics    int
+	pts     [probePics]int64
+	depth   int
+	hasDTS  bool
+	settled bool
+}
+
+func (e *evidence) see(st *unit, reorder int, t *times) bool {
+	if e.settled {
+		return true
+	}
+	if st.hasDTS || reorder == 0 {
+		e.settled = true
+		return true
+	}
+	if st.hasPTS && e.pics < probePics {
+		later := 0
+		for _, p := range e.pts[:e.pics] {
+			if since(p, st.pts) > 0 {
+				later++
+			}
+		}
+		e.depth = max(e.depth, later)
+		e.pts[e.pics] = st.pts
+		e.pics++
+	}
+	if e.pics == probePics || e.depth > 0 && reorder > 0 {
+		e.finish(reorder, t)
+	}
+	return e.settled
+}
+
+// finish decides by what was seen.
+func (e *evidence) finish(reorder int, t *times) {
+	if e.settled {
+		return
+	}
+	e.settled = true
+	if e.depth == 0 {
+		return
+	}
+	t.withoutDTS = true
+	t.depth = min(max(e.depth, reorder), maxReorder)
+	if t.frame == 0 {
+		t.frame = e.distance()
+	}
+}
+
+// distance returns the least distance of two pictures, 0 if there is none.
+func (e *evidence) distance() int64 {
+	p := e.pts[:e.pics]
+	slices.SortFunc(p, func(a, b int64) int { return cmp.Compare(since(a, b), 0) })
+	least := int64(0)
+	for i := 1; i < len(p); i++ {
+		if d := since(p[i], p[i-1]); d > 0 && (least == 0 || d < least) {
+			least = d
+		}
+	}
+	return least
+}

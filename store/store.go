@@ -1,0 +1,84 @@
+// Package store keeps whole objects by key: chunks, headers, whatever is
+// committed. Nothing half-written is ever seen under a key.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"strings"
+	"time"
+)
+
+// Errors that callers act on; those of a Store match them by errors.Is.
+var (
+	ErrNotExist  = errors.New("store: no such object")
+	ErrFull      = errors.New("store: full")
+	ErrTransient = errors.New("store: try again") // the same call may work later
+	ErrKey       = errors.New("store: not a key")
+)
+
+// Store keeps objects. All methods are safe for concurrent use.
+type Store interface {
+	// Put stores size bytes of body under key, all or nothing, and returns when
+	// they will survive a crash. An object of that key is replaced. It may be
+	// retried. Errors: ErrKey, ErrFull, ErrTransient.
+	Put(ctx context.Context, key string, body io.ReaderAt, size int64) error
+	// Open returns the object, which the caller must close. Errors: ErrKey,
+	// ErrNotExist, ErrTransient.
+	Open(ctx context.Context, key string) (Object, error)
+	// Delete removes the object; one that does not exist is no error.
+	Delete(ctx context.Context, key string) error
+	// List yields the objects whose key begins with prefix, in order of keys.
+	List(ctx context.Context, prefix string) iter.Seq2[Info, error]
+}
+
+// Object is an opened object; its contents do not change, even if it is replaced
+// or deleted meanwhile.
+type Object interface {
+	io.ReaderAt
+	io.Closer
+	Size() int64
+}
+
+// Info describes an object in a listing.
+type Info struct {
+	Key      string
+	Size     int64
+	Modified time.Time
+}
+
+// Buffers is an optional ability of a body given to Put: its bytes, one behind
+// the other, so that they can be written without a copy. Put does not change them.
+type Buffers interface {
+	Buffers() [][]byte
+}
+
+// maxKey bounds a key in bytes.
+const maxKey = 512
+
+// CheckKey returns ErrKey unless key is a path of 1 to 16 parts of
+// [A-Za-z0-9._~-], none of them "." or "..".
+func CheckKey(key string) error {
+	if len(key) == 0 || len(key) > maxKey {
+		return fmt.Errorf("%w: %d bytes", ErrKey, len(key))
+	}
+	parts := 0
+	for part := range strings.SplitSeq(key, "/") {
+		parts++
+		if part == "" || part == "." || part == ".." || parts > 16 || strings.ContainsFunc(part, notKey) {
+			return fmt.Errorf("%w: %q", ErrKey, key)
+		}
+	}
+	return nil
+}
+
+func notKey(r rune) bool {
+	switch {
+	case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9':
+		return false
+	}
+	return !strings.ContainsRune("._~-", r)
+}

@@ -29,7 +29,16 @@ type frame struct {
 	sig           uint32 // changes with the configuration
 }
 
-const frameHead = 16 // bytes that every header parser is content with
+// headOf is how many bytes the header parser of a codec must have.
+func headOf(c av.Codec) int {
+	switch c {
+	case av.AAC:
+		return 7
+	case av.MP3:
+		return 4
+	}
+	return 16
+}
 
 // parseFrame reads the header of one frame.
 func parseFrame(c av.Codec, b []byte) (frame, bool) {
@@ -82,8 +91,8 @@ func (s *stream) nextFrame() (unit, bool) {
 	a := &s.audio
 	for {
 		b := s.buf[s.head:]
-		if len(b) < frameHead {
-			a.want = s.head + frameHead
+		if n := headOf(s.codec); len(b) < n {
+			a.want = s.head + n
 			return unit{}, false
 		}
 		f, ok := parseFrame(s.codec, b)
@@ -117,7 +126,7 @@ func (s *stream) withDependents(size int) int {
 		if size == len(b) && s.left == 0 {
 			return size
 		}
-		if len(b)-size < frameHead {
+		if len(b)-size < headOf(av.EAC3) {
 			if s.left == 0 {
 				return size
 			}
@@ -147,7 +156,7 @@ func (s *stream) trusted(f frame) bool {
 		return true
 	}
 	next := s.buf[s.head+f.size:]
-	if len(next) < frameHead {
+	if len(next) < headOf(s.codec) {
 		return !a.synced || same || s.left == 0
 	}
 	g, ok := parseFrame(s.codec, next)

@@ -181,7 +181,9 @@ func (d *Demuxer) fail(err error) {
 	if d.closed.Load() {
 		err = fs.ErrClosed
 	}
-	if d.probing && !d.flushed {
+	var bad *av.Error
+	damaged := errors.As(err, &bad)
+	if d.probing && !d.flushed && !damaged {
 		d.flushed = true
 		for _, s := range d.streams {
 			if !s.known() {
@@ -200,8 +202,7 @@ func (d *Demuxer) fail(err error) {
 		}
 	}
 	d.err = err
-	var bad *av.Error
-	if !errors.Is(err, fs.ErrClosed) && !errors.As(err, &bad) {
+	if !errors.Is(err, fs.ErrClosed) && !damaged {
 		d.finals = append(d.finals[:0], d.streams...)
 	}
 }

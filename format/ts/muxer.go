@@ -141,7 +141,7 @@ func (m *Muxer) AppendPacket(dst []byte, p av.Packet, dts, pts int64) []byte {
 
 // appendClock appends PCR, PAT and PMT that are due before a frame whose PCR is pcr.
 func (m *Muxer) appendClock(dst []byte, pcr int64) []byte {
-	gap := pcr - m.pcr
+	gap := since(pcr, m.pcr)
 	if !m.timed || gap < 0 || gap > pcrJump {
 		m.timed, m.pcr, m.psi = true, pcr, pcr
 		return dst

@@ -112,7 +112,9 @@ func (s *source) sync() error {
 	}
 	for {
 		if s.offset()-from > maxResync {
-			return av.Errorf("ts", from, "sync_byte", "%w: no packets within %d bytes", av.ErrInvalid, maxResync)
+			s.pos = s.end
+			s.err = av.Errorf("ts", from, "sync_byte", "%w: no packets within %d bytes", av.ErrInvalid, maxResync)
+			return s.err
 		}
 		if s.end-s.pos < syncRun*204 && s.err == nil {
 			if err := s.fill(); err != nil && s.end-s.pos < packetSize {

@@ -1,0 +1,92 @@
+package ts
+
+import (
+	"bytes"
+	"slices"
+	"testing"
+
+	"github.com/cleave-video/cleave/av"
+)
+
+// TestRoundTrip: what is read, written and read again is the same, and what is
+// written keeps the rules.
+func TestRoundTrip(t *testing.T) {
+	for _, name := range mediaFiles {
+		t.Run(name, func(t *testing.T) {
+			for _, g := range demux(t, media(t, name)) {
+				g.packets = fromFirstKey(g)
+				segments := write(t, g.tracks, g.packets)
+				if name != "ts/h264_cut_packet_60s.ts" && name != "ts/timestamp_jump_back.ts" {
+					c := newChecker(t, name)
+					for _, s := range segments {
+						c.segment(s, false)
+					}
+				}
+				compare(t, g, demux(t, slices.Concat(segments...)))
+			}
+		})
+	}
+}
+
+// fromFirstKey drops video packets before the first key frame: segments start with one.
+func fromFirstKey(g generation) []av.Packet {
+	seen := make([]bool, len(g.tracks))
+	var l []av.Packet
+	for _, p := range g.packets {
+		seen[p.Track] = seen[p.Track] || p.Flags.Has(av.Key) || g.tracks[p.Track].Kind != av.Video
+		if seen[p.Track] {
+			l = append(l, p)
+		}
+	}
+	return l
+}
+
+// compare checks that got is want.
+func compare(t *testing.T, want generation, got []generation) {
+	t.Helper()
+	if len(got) != 1 {
+		t.Fatalf("%d generations of tracks, want 1", len(got))
+	}
+	if len(got[0].tracks) != len(want.tracks) {
+		t.Fatalf("%d tracks, want %d", len(got[0].tracks), len(want.tracks))
+	}
+	for i, w := range want.tracks {
+		g := got[0].tracks[i]
+		if g.Kind != w.Kind || g.Codec != w.Codec || !bytes.Equal(g.Config, w.Config) || g.Language != w.Language {
+			t.Errorf("track %d is %v, want %v", i, g, w)
+		}
+		a, b := ofTrack(got[0], i), ofTrack(want, i)
+		if len(a) != len(b) {
+			t.Errorf("track %d: %d packets, want %d", i, len(a), len(b))
+			continue
+		}
+		for k := range a {
+			comparePacket(t, w, a[k], b[k])
+		}
+	}
+}
+
+func comparePacket(t *testing.T, tr av.Track, g, w av.Packet) {
+	t.Helper()
+	const keep = av.Key | av.Open | av.Gradual | av.Leading | av.Disposable
+	sections := tr.Codec == av.Private && inSections(tr.Config[0])
+	if !sections && (g.PTS != w.PTS || g.DTS != w.DTS) {
+		t.Errorf("track %d: PTS %d DTS %d, want %d %d", w.Track, g.PTS, g.DTS, w.PTS, w.DTS)
+	}
+	if g.Flags&keep != w.Flags&keep {
+		t.Errorf("track %d: PTS %d: flags %#x, want %#x", w.Track, w.PTS, g.Flags, w.Flags)
+	}
+	if !bytes.Equal(g.Data, w.Data) {
+		t.Errorf("track %d: PTS %d: %d bytes differ from %d", w.Track, w.PTS, len(g.Data), len(w.Data))
+	}
+}
+
+func ofTrack(g generation, i int) []av.Packet {
+	var l []av.Packet
+	for _, p := range g.packets {
+		if p.Track == i {
+			l = append(l, p)
+		}
+	}
+	return l
+}

@@ -45,11 +45,11 @@ func parseFrame(c av.Codec, b []byte) (frame, bool) {
 	switch c {
 	case av.AAC:
 		h, err := aac.ParseADTS(b)
-		if err != nil || h.SampleRateIndex >= len(aacRates) {
+		if err != nil || h.SampleRate() <= 0 {
 			return frame{}, false
 		}
 		sig := uint32(h.ObjectType)<<16 | uint32(h.SampleRateIndex)<<8 | uint32(h.ChannelConfig) | 1<<31
-		return frame{h.FrameLen, h.HeaderLen, 1024 * max(h.Blocks, 1), aacRates[h.SampleRateIndex], sig}, h.FrameLen > h.HeaderLen
+		return frame{h.FrameLen, h.HeaderLen, 1024 * max(h.Blocks, 1), h.SampleRate(), sig}, h.FrameLen > h.HeaderLen
 	case av.MP3:
 		h, err := mp3.ParseHeader(b)
 		if err != nil {
@@ -65,9 +65,6 @@ func parseFrame(c av.Codec, b []byte) (frame, bool) {
 	sig := uint32(f.SampleRate)<<8 | uint32(f.Channels) | 1<<31
 	return frame{f.Size, 0, f.Samples, f.SampleRate, sig}, f.Size > 0
 }
-
-// aacRates are the sampling frequencies of ISO 14496-3 table 1.18.
-var aacRates = [...]int{96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350}
 
 // frameConfig is the track's Config by one whole frame.
 func frameConfig(c av.Codec, b []byte) []byte {
@@ -122,12 +119,10 @@ func (s *stream) nextFrame() (unit, bool) {
 // 102 366 E.1.3.1.1); it returns 0 if more bytes must come to tell.
 func (s *stream) withDependents(size int) int {
 	b := s.buf[s.head:]
+	whole := s.left == 0 || s.over // nothing follows in this PES packet
 	for {
-		if size == len(b) && s.left == 0 {
-			return size
-		}
 		if len(b)-size < headOf(av.EAC3) {
-			if s.left == 0 {
+			if whole {
 				return size
 			}
 			return 0
@@ -244,7 +239,7 @@ const opusRate = 48000
 func (s *stream) nextOpus() (unit, bool) {
 	for {
 		b := s.buf[s.head:]
-		n, size := opusHeader(b)
+		n, size, trim := opusHeader(b)
 		if n < 0 {
 			s.skipPES()
 			continue
@@ -261,7 +256,7 @@ func (s *stream) nextOpus() (unit, bool) {
 			s.stats.add(warnBadUnit, 1)
 			continue
 		}
-		if s.stampFrame(&u, st, samples, opusRate); !s.audio.known {
+		if s.stampFrame(&u, st, max(samples-trim, 0), opusRate); !s.audio.known {
 			s.stats.add(warnNoTime, 1)
 			continue
 		}
@@ -270,22 +265,23 @@ func (s *stream) nextOpus() (unit, bool) {
 }
 
 // opusHeader returns the length of the control header and of the packet behind
-// it; n is 0 if more bytes must come, -1 if there is none.
-func opusHeader(b []byte) (n, size int) {
+// it, and the samples to be left out at its end; n is 0 if more bytes must come,
+// -1 if there is none.
+func opusHeader(b []byte) (n, size, trim int) {
 	if len(b) < 3 {
-		return 0, 0
+		return 0, 0, 0
 	}
 	if b[0] != 0x7F || b[1]&0xE0 != 0xE0 {
-		return -1, 0
+		return -1, 0, 0
 	}
 	n = 2
 	for more := true; more; n++ {
 		if n >= len(b) {
-			return 0, 0
+			return 0, 0, 0
 		}
 		size += int(b[n])
 		if size > 0xFFFF {
-			return -1, 0
+			return -1, 0, 0
 		}
 		more = b[n] == 0xFF
 	}
@@ -293,15 +289,19 @@ func opusHeader(b []byte) (n, size int) {
 		n += 2
 	}
 	if b[1]&0x08 != 0 {
+		if n+2 > len(b) {
+			return 0, 0, 0
+		}
+		trim = int(b[n]&0x1F)<<8 | int(b[n+1])
 		n += 2
 	}
 	if b[1]&0x04 != 0 {
 		if n >= len(b) {
-			return 0, 0
+			return 0, 0, 0
 		}
 		n += 1 + int(b[n])
 	}
-	return n, size
+	return n, size, trim
 }
 
 // skipPES drops what is left of the PES packet at head.

@@ -142,11 +142,12 @@ func TestWrittenForFFmpeg(t *testing.T) {
 		if err := os.WriteFile(out, slices.Concat(write(t, g.tracks, g.packets)...), 0o600); err != nil {
 			t.Fatal(err)
 		}
+		probed := ffprobe(t, out)
 		for i, tr := range g.tracks {
 			if tr.Codec == av.Private {
 				continue
 			}
-			got, want := ffprobe(t, out)[uint32(muxFirst+i)], ofTrack(g, i)
+			got, want := probed[uint32(muxFirst+i)], ofTrack(g, i)
 			if len(got) != len(want) {
 				t.Errorf("%s: track %d: ffprobe sees %d packets, want %d", source, i, len(got), len(want))
 				continue
@@ -157,7 +158,7 @@ func TestWrittenForFFmpeg(t *testing.T) {
 				}
 			}
 		}
-		if differences[source].skip == nil && differences[source].cut == nil {
+		if len(b) < 300<<10 && differences[source].skip == nil {
 			if d := cmp.Diff(decoded(t, source, g.tracks), decoded(t, out, g.tracks)); d != "" {
 				t.Errorf("%s: decoded: %s", source, d)
 			}

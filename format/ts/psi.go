@@ -121,8 +121,11 @@ type table struct {
 }
 
 func parseTable(sec []byte, id uint8, field string) (table, error) {
-	if len(sec) < 12 || sec[0] != id || sec[1]&0x80 == 0 {
-		return table{}, av.Errorf("ts", -1, field, "%w: %d bytes, table_id %#x", av.ErrInvalid, len(sec), sec[0])
+	if len(sec) < 12 {
+		return table{}, av.Errorf("ts", -1, field, "%w: %d < 12", av.ErrTruncated, len(sec))
+	}
+	if sec[0] != id || sec[1]&0x80 == 0 {
+		return table{}, av.Errorf("ts", -1, field, "%w: table_id %#x", av.ErrInvalid, sec[0])
 	}
 	if len(sec) > 1024 { // 2.4.4.4, 2.4.4.9
 		return table{}, av.Errorf("ts", -1, field, "%w: %d > 1024", av.ErrTooLarge, len(sec))

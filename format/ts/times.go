@@ -21,9 +21,10 @@ const (
 // of streams with reordered pictures too: then the n-th DTS is the n-th smallest
 // PTS, put back by the depth of the reordering.
 type times struct {
-	withoutDTS bool // writes no DTS although pictures are reordered
-	depth      int  // of reordering
-	frame      int64
+	withoutDTS bool  // writes no DTS although pictures are reordered
+	depth      int   // of reordering
+	frame      int64 // ticks from picture to picture, 0 unknown
+	declared   bool  // by the parameter sets
 
 	started bool
 	last    int64 // DTS of the picture before
@@ -37,7 +38,7 @@ func (t *times) setRate(r av.Rational) {
 		return
 	}
 	if n := 90000 * int64(r.Den) / int64(r.Num); n >= 90 && n <= maxStep {
-		t.frame = n
+		t.frame, t.declared = n, true
 	}
 }
 
@@ -155,7 +156,7 @@ func (e *evidence) finish(reorder int, t *times) {
 	}
 	t.withoutDTS = true
 	t.depth = min(max(e.depth, reorder), maxReorder)
-	if t.frame == 0 {
+	if !t.declared {
 		t.frame = e.distance()
 	}
 }

@@ -150,3 +150,15 @@ func (r Rational) Float() float64 {
 	}
 	return float64(r.Num) / float64(r.Den)
 }
+
+// Reduced returns the fraction in lowest terms.
+func (r Rational) Reduced() Rational {
+	a, b := r.Num, r.Den
+	for b != 0 {
+		a, b = b, a%b
+	}
+	if a == 0 {
+		return r
+	}
+	return Rational{r.Num / a, r.Den / a}
+}

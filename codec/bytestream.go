@@ -1,0 +1,264 @@
+package codec
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/codec/h264"
+	"github.com/cleave-video/cleave/codec/h265"
+	"github.com/cleave-video/cleave/internal/nal"
+)
+
+// ByteStream turns one H.264 or H.265 elementary stream from Annex B into access
+// units of NAL units behind four-byte lengths, and keeps its parameter sets.
+//
+// For each access unit: Scan, then Write into memory of the size that Scan gave.
+type ByteStream struct {
+	hevc bool
+	vps  [16][]byte // copies, by id; nil if not seen
+	sps  [32][]byte
+	pps  [256][]byte
+
+	avcSPS  [32]*h264.SPS
+	hevcSPS [16]*h265.SPS
+	ppsSPS  [256]uint8 // which SPS a PPS refers to
+	delta   [256]bool  // H.264: bottom_field_pic_order_in_frame_present_flag
+	hevcPPS [64]h265.PPS
+
+	active int  // SPS of the newest picture; -1 unknown
+	dirty  bool // a set changed since config was made
+	config []byte
+	inconf [][]byte // the sets in config
+	inUse  int      // the active SPS when config was made
+	units  []span   // of the access unit that Scan saw
+	sets   int      // parameter sets among them
+
+	sawVCL bool // StartsAU: the current access unit has a slice
+	last   h264.Picture
+	poc    h264.POCState
+	poc265 h265.POCState
+}
+
+type span struct{ start, end int }
+
+// NewByteStream returns a ByteStream for av.H264 or av.H265.
+func NewByteStream(c av.Codec) *ByteStream {
+	return &ByteStream{hevc: c == av.H265, active: -1, inUse: -1}
+}
+
+// Config returns the configuration record, with lengths of four bytes, of the
+// access unit that Scan saw last; nil until every parameter set was seen.
+func (s *ByteStream) Config() []byte { return s.config }
+
+// maxUnits bounds the NAL units of one access unit: more than the slices and SEI
+// messages that any level allows.
+const maxUnits = 4096
+
+// Scan looks at one access unit. size is what Write needs: access unit
+// delimiters, filler and the parameter sets that Config has are left out. changed
+// tells that Config is new, which happens at key pictures only. The error wraps
+// av.ErrTooLarge.
+func (s *ByteStream) Scan(au []byte) (size int, changed bool, err error) {
+	s.units = s.units[:0]
+	key := false
+	for pos := 0; ; {
+		start, end, next := nal.Next(au, pos)
+		if start < 0 {
+			break
+		}
+		pos = next
+		if end == start {
+			continue
+		}
+		if len(s.units) == maxUnits {
+			return 0, false, fmt.Errorf("codec: access unit: %w: more than %d NAL units", av.ErrTooLarge, maxUnits)
+		}
+		u := au[start:end]
+		s.units = append(s.units, span{start, end})
+		s.learn(u)
+		s.activate(u)
+		key = key || s.isKey(u)
+	}
+	if (key || s.config == nil) && (s.dirty || s.active != s.inUse || s.config == nil) {
+		old := s.config
+		if err := s.rebuild(4); err != nil {
+			return 0, false, err
+		}
+		changed = s.config != nil && !bytes.Equal(old, s.config)
+	}
+	for _, p := range s.units {
+		if u := au[p.start:p.end]; s.kept(u) {
+			size += 4 + len(u)
+		}
+	}
+	return size, changed, nil
+}
+
+// Write fills dst, of the size that Scan gave, with the access unit given to Scan.
+func (s *ByteStream) Write(dst, au []byte) {
+	for _, p := range s.units {
+		u := au[p.start:p.end]
+		if !s.kept(u) {
+			continue
+		}
+		binary.BigEndian.PutUint32(dst, uint32(len(u)))
+		copy(dst[4:], u)
+		dst = dst[4+len(u):]
+	}
+}
+
+func (s *ByteStream) kept(u []byte) bool {
+	if s.hevc {
+		switch t := h265.Type(u); {
+		case t == h265.TypeAUD, t == 38: // 38: filler
+			return false
+		case t >= h265.TypeVPS && t <= h265.TypePPS:
+			return !holds(s.inconf, u)
+		}
+		return true
+	}
+	switch h264.Type(u) {
+	case h264.TypeAUD, h264.TypeFiller:
+		return false
+	case h264.TypeSPS, h264.TypePPS:
+		return !holds(s.inconf, u)
+	}
+	return true
+}
+
+func (s *ByteStream) isKey(u []byte) bool {
+	if s.hevc {
+		t := h265.Type(u)
+		return t >= 16 && t <= 23
+	}
+	if h264.Type(u) == h264.TypeSEI {
+		_, ok := h264.Recovery(u)
+		return ok
+	}
+	return h264.Type(u) == h264.TypeIDR
+}
+
+// learn keeps a parameter set that is new.
+func (s *ByteStream) learn(u []byte) {
+	if s.hevc {
+		s.learn265(u)
+		return
+	}
+	switch h264.Type(u) {
+	case h264.TypeSPS:
+		if s.same(s.sps[:], u) {
+			return
+		}
+		if p, err := h264.ParseSPS(u); err == nil {
+			s.keep(&s.sps[p.ID], u)
+			s.avcSPS[p.ID] = &p
+		}
+	case h264.TypePPS:
+		if len(u) > h264.MaxSet || s.same(s.pps[:], u) {
+			return
+		}
+		if id, sps, delta, ok := h264.PPSInfo(u); ok {
+			s.keep(&s.pps[id], u)
+			s.ppsSPS[id], s.delta[id] = sps, delta
+		}
+	}
+}
+
+func (s *ByteStream) learn265(u []byte) {
+	if len(u) < 3 || len(u) > h265.MaxSet {
+		return
+	}
+	switch h265.Type(u) {
+	case h265.TypeVPS:
+		s.keep(&s.vps[u[2]>>4], u)
+	case h265.TypeSPS:
+		if s.same(s.sps[:], u) {
+			return
+		}
+		if p, err := h265.ParseSPS(u); err == nil && p.ID < 16 {
+			s.keep(&s.sps[p.ID], u)
+			s.hevcSPS[p.ID] = &p
+		}
+	case h265.TypePPS:
+		if s.same(s.pps[:64], u) {
+			return
+		}
+		if p, ok := h265.ParsePPS(u); ok {
+			s.keep(&s.pps[p.ID], u)
+			s.ppsSPS[p.ID], s.hevcPPS[p.ID] = p.SPS, p
+		}
+	}
+}
+
+func (s *ByteStream) same(list [][]byte, u []byte) bool { return holds(list, u) }
+
+// keep stores a copy of u unless that is there already.
+func (s *ByteStream) keep(at *[]byte, u []byte) {
+	if bytes.Equal(*at, u) {
+		return
+	}
+	*at = append([]byte(nil), u...)
+	s.dirty = true
+}
+
+// activate notes which SPS a slice uses. ITU-T H.264 7.4.1.2.1
+func (s *ByteStream) activate(u []byte) {
+	var id uint8
+	var ok bool
+	if s.hevc {
+		if !h265.IsVCL(h265.Type(u)) {
+			return
+		}
+		id, ok = h265.SlicePPS(u)
+	} else {
+		_, _, id, ok = h264.SliceHead(u)
+	}
+	if ok && s.pps[id] != nil && s.sps[s.ppsSPS[id]] != nil {
+		s.active = int(s.ppsSPS[id])
+	}
+}
+
+// rebuild makes config of all sets, the active SPS first; config stays nil while
+// a kind is missing.
+func (s *ByteStream) rebuild(nalLen int) error {
+	sps := s.collect(s.sps[:], s.active)
+	pps := s.collect(s.pps[:], -1)
+	vps := s.collect(s.vps[:], -1)
+	if len(sps) == 0 || len(pps) == 0 || s.hevc && len(vps) == 0 {
+		return nil
+	}
+	var config []byte
+	if s.hevc {
+		c, err := h265.NewConfig(vps, sps, pps)
+		if err != nil {
+			return err
+		}
+		c.NALLength = nalLen
+		config = c.Append(nil)
+	} else {
+		sps, pps = sps[:min(len(sps), 31)], pps[:min(len(pps), h264.MaxPPS)]
+		c, err := h264.NewConfig(sps, pps)
+		if err != nil {
+			return err
+		}
+		c.NALLength = nalLen
+		config = c.Append(nil)
+	}
+	s.config, s.dirty, s.inUse = config, false, s.active
+	s.inconf = append(append(append(s.inconf[:0], vps...), sps...), pps...)
+	return nil
+}
+
+func (s *ByteStream) collect(list [][]byte, first int) (out [][]byte) {
+	if first >= 0 && list[first] != nil {
+		out = append(out, list[first])
+	}
+	for i, u := range list {
+		if u != nil && i != first {
+			out = append(out, u)
+		}
+	}
+	return out
+}

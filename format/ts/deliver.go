@@ -45,8 +45,22 @@ func (d *Demuxer) prepare(s *stream, u *unit) bool {
 	if changed {
 		u.config = c
 	}
+	if t := &s.video.times; t.counts(u.hasPTS) {
+		if poc, first, ok := s.video.es.Order(u.data); ok {
+			t.place(u, poc, first, pocStep(s.codec))
+		}
+	}
 	u.size = size
 	return size > 0
+}
+
+// pocStep is by what counts usually rise from frame to frame: in H.264 each
+// field counts.
+func pocStep(c av.Codec) int64 {
+	if c == av.H264 {
+		return 2
+	}
+	return 1
 }
 
 // deliver turns the pending unit into a packet; before that it announces the

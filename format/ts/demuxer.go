@@ -69,6 +69,7 @@ type Demuxer struct {
 	removed bool  // a track is gone since ErrTracks
 	before  stats // at the start of the search
 	made    int64 // streams made so far
+	videos  int64 // video streams among them
 	units   int
 	kept    backlog
 	replay  backlog

@@ -347,3 +347,19 @@ func TestClose(t *testing.T) {
 		t.Error("the reader is still open")
 	}
 }
+
+// TestManyVideos: L2 where a PMT lists hundreds of video streams that all begin.
+func TestManyVideos(t *testing.T) {
+	var list []esInfo
+	for i := range 200 {
+		list = append(list, esInfo{pid: uint16(0x100 + i), typ: typeH264})
+	}
+	b := tables(1, 0x1000, list...)
+	for i := range list {
+		var cc uint8
+		b = append(b, pes(list[i].pid, &cc, []byte{0, 0, 1, 0x67, 1, 2, 3, 0, 0, 1, 0x65, 1, 2, 3}, 0)...)
+	}
+	if n := allocated(b); n > 2*len(b)+1<<20 {
+		t.Errorf("%d bytes allocated for %d", n, len(b))
+	}
+}

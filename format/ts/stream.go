@@ -89,10 +89,14 @@ func newStream(e esInfo, st *stats) *stream {
 	s.kind, s.codec = e.identify()
 	s.reset()
 	if s.kind == av.Data {
-		s.ready = true
-		s.config = e.privateConfig()
+		s.passThrough()
 	}
 	return s
+}
+
+// passThrough makes the stream one that is not looked into.
+func (s *stream) passThrough() {
+	s.kind, s.codec, s.config, s.ready = av.Data, av.Private, s.privateConfig(), true
 }
 
 // reset forgets what was gathered, not what was learnt for the track.
@@ -102,7 +106,7 @@ func (s *stream) reset() {
 	s.pes = s.pes[:0]
 	s.psi.reset()
 	s.buf, s.head, s.scan, s.marks, s.damage = s.buf[:0], 0, 0, s.marks[:0], -1
-	s.video.reset(s.codec)
+	s.video.reset()
 	s.audio = audio{}
 }
 

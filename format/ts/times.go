@@ -26,6 +26,14 @@ type times struct {
 	frame      int64 // ticks from picture to picture, 0 unknown
 	declared   bool  // by the parameter sets
 
+	// Pictures without PTS stand by their picture order count between those with.
+	lacks   bool // there were such pictures
+	counted int  // pictures with PTS before them
+	hasRef  bool // ref is of this coded video sequence
+	ref     order
+	perPOC  int64 // ticks from count to count, 0 unknown
+	ahead   int64 // PTS - DTS of the last sequence's first picture
+
 	started bool
 	last    int64 // DTS of the picture before
 	queue   [maxReorder + 1]int64
@@ -42,7 +50,61 @@ func (t *times) setRate(r av.Rational) {
 	}
 }
 
-func (t *times) restart() { t.started, t.n = false, 0 }
+// order is a picture's place: picture order count and PTS, given or derived.
+type order struct {
+	poc, pts int64
+	given    bool
+}
+
+func (t *times) restart() { t.started, t.n, t.hasRef = false, 0, false }
+
+// place sets the PTS of a picture that has none by its picture order count;
+// first marks the first picture of a coded video sequence. unit is what counts
+// rise by from picture to picture where nothing tells.
+func (t *times) place(u *unit, poc int64, first bool, unit int64) {
+	if first {
+		t.hasRef = false
+	}
+	switch {
+	case u.hasPTS:
+		if n := poc - t.ref.poc; t.hasRef && t.ref.given && n != 0 {
+			if d := since(u.pts, t.ref.pts); d/n > 0 && d%n == 0 {
+				t.perPOC = d / n
+			}
+		}
+		if first {
+			t.ahead = since(u.pts, u.dts)
+		}
+	case t.hasRef:
+		per := t.perPOC
+		if per == 0 {
+			per = t.step() / unit
+		}
+		u.pts = (t.ref.pts + (poc-t.ref.poc)*per) & timeMask
+		return
+	default:
+		u.pts = (u.dts + t.ahead) & timeMask
+	}
+	t.ref, t.hasRef = order{poc, u.pts, u.hasPTS}, true
+}
+
+// counts reports whether picture order counts are of use: in the first pictures,
+// and for good once a PTS was missing. To read them costs a tenth of the time.
+func (t *times) counts(hasPTS bool) bool {
+	switch {
+	case !hasPTS && !t.lacks:
+		t.lacks = true
+		t.hasRef = t.hasRef && t.counted < countedPics
+	case !t.lacks && t.counted < countedPics:
+		t.counted++
+	case !t.lacks:
+		return false
+	}
+	return true
+}
+
+// countedPics is how many pictures with PTS make it likely that all have one.
+const countedPics = 256
 
 // stampPicture gives u its times.
 func (s *stream) stampPicture(u *unit, st stamp) {

@@ -16,6 +16,8 @@ const (
 	// streamEvery bounds the memory that a PMT which always changes can take:
 	// one new stream in so many bytes of input.
 	streamEvery = 2048
+	maxVideos   = 8
+	videoEvery  = 64 << 10
 )
 
 // switchProgram replaces the streams by those of the waiting PMT; streams that
@@ -48,6 +50,7 @@ func (d *Demuxer) switchProgram() {
 			s = newStream(e, &d.stats)
 			d.setOpus(s)
 			d.made++
+			d.limitVideo(s)
 			fresh = true
 		}
 		d.pids[e.pid] = slotStream + pidSlot(len(d.streams))
@@ -70,6 +73,17 @@ func (d *Demuxer) switchProgram() {
 	d.checkProbe()
 }
 
+// limitVideo passes a video stream through if there were too many: the state of
+// each takes tens of kilobytes, for five bytes of a PMT.
+func (d *Demuxer) limitVideo(s *stream) {
+	if s.kind != av.Video {
+		return
+	}
+	if d.videos++; d.videos > maxVideos+d.src.offset()/videoEvery {
+		s.passThrough()
+	}
+}
+
 func find(l []*stream, e *esInfo) *stream {
 	for _, s := range l {
 		if s.equal(e) {
@@ -87,7 +101,7 @@ func (d *Demuxer) setOpus(s *stream) {
 	c, err := opus.ParseTSDescriptor(s.desc)
 	if err != nil {
 		d.stats.add(warnBadPSI, 1)
-		s.kind, s.codec, s.config, s.ready = av.Data, av.Private, s.privateConfig(), true
+		s.passThrough()
 		return
 	}
 	s.config = c.Append(nil)

@@ -1,36 +1,32 @@
 package ts
 
 import (
-	"bytes"
-
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/codec"
+	"github.com/cleave-video/cleave/internal/nal"
 )
 
 const (
+	startCode  = 3        // bytes
 	sliceHead  = 128      // bytes of a slice that decide whether it begins an access unit
 	scanAtMost = 64 << 10 // bytes gathered before an endless PES packet is searched
 )
 
-var startCode = []byte{0, 0, 1}
-
 // video finds the access units of a stream in Annex B.
 type video struct {
-	es      *codec.ByteStream
-	open    bool  // a unit has begun at head
-	from    int   // where the last PES packet starts in the buffer
-	decided bool  // its first slice was looked at
-	cur     stamp // of the open unit
+	es      *codec.ByteStream // Scan and Write
+	split   *codec.ByteStream // StartsAU: it runs ahead, and must not teach es the sets to come
+	open    bool              // a unit has begun at head
+	from    int               // where the last PES packet starts in the buffer
+	decided bool              // its first slice was looked at
+	cur     stamp             // of the open unit
 	times   times
 }
 
-func (v *video) reset(c av.Codec) {
+func (v *video) reset() {
 	v.open, v.from, v.decided, v.cur = false, 0, false, stamp{}
 	v.times.restart()
-	v.es = nil
-	if c == av.H264 || c == av.H265 {
-		v.es = codec.NewByteStream(c)
-	}
+	v.es, v.split = nil, nil
 }
 
 // due reports whether it is worth while to look for units now: at the start of
@@ -52,20 +48,22 @@ func (s *stream) due(start bool) bool {
 // PES packet may hold several, and one may go on in the next PES packet.
 func (s *stream) nextPicture(final bool) (unit, bool) {
 	v := &s.video
+	if v.es == nil {
+		v.es, v.split = codec.NewByteStream(s.codec), codec.NewByteStream(s.codec)
+	}
 	for {
-		i := bytes.Index(s.buf[s.scan:], startCode)
+		i := nal.StartCode(s.buf, s.scan)
 		if i < 0 {
 			s.scan = max(len(s.buf)-2, s.scan)
 			break
 		}
-		i += s.scan
-		n, ok := s.nalHead(i+len(startCode), final)
+		n, ok := s.nalHead(i+startCode, final)
 		if !ok {
 			s.scan = i
 			break
 		}
-		s.scan = i + len(startCode)
-		starts := v.es.StartsAU(n)
+		s.scan = i + startCode
+		starts := v.split.StartsAU(n)
 		v.decided = v.decided || i >= v.from && isSlice(s.codec, n)
 		if !v.open {
 			s.head, v.open = s.zeroByte(i), true
@@ -115,7 +113,7 @@ func (s *stream) cutPicture(cut, i int) unit {
 
 // nalHead returns the NAL unit at n, or as much of a slice as StartsAU reads; ok
 // is false if more bytes must come.
-func (s *stream) nalHead(n int, final bool) (nal []byte, ok bool) {
+func (s *stream) nalHead(n int, final bool) (unit []byte, ok bool) {
 	b := s.buf[n:]
 	if len(b) == 0 {
 		return nil, false
@@ -126,18 +124,22 @@ func (s *stream) nalHead(n int, final bool) (nal []byte, ok bool) {
 		}
 		return b, final
 	}
-	if e := bytes.Index(b, startCode); e >= 0 {
-		return b[:e], true
+	e := nal.StartCode(b, 0)
+	if e < 0 {
+		return b, final
 	}
-	return b, final
+	for e > 1 && b[e-1] == 0 { // of no NAL unit
+		e--
+	}
+	return b[:e], true
 }
 
 // isSlice reports whether a NAL unit is of a coded picture (H.264 table 7-1,
 // H.265 table 7-1).
-func isSlice(c av.Codec, nal []byte) bool {
+func isSlice(c av.Codec, unit []byte) bool {
 	if c == av.H264 {
-		t := nal[0] & 0x1F
+		t := unit[0] & 0x1F
 		return t >= 1 && t <= 5
 	}
-	return nal[0]>>1&0x3F < 32
+	return unit[0]>>1&0x3F < 32
 }

@@ -166,6 +166,36 @@ func (p *Pins) Share(q *Pins) {
 	}
 }
 
+// ShareOf makes p hold the slab of q that data lies in, too.
+func (p *Pins) ShareOf(q *Pins, data []byte) {
+	if len(data) == 0 {
+		return
+	}
+	for i := len(q.slabs) - 1; i >= 0; i-- {
+		if q.slabs[i].holds(data) {
+			p.add(q.slabs[i])
+			return
+		}
+	}
+}
+
+// DropBefore releases the slabs that were added before the one data lies in.
+func (p *Pins) DropBefore(data []byte) {
+	if len(data) == 0 {
+		return
+	}
+	for i, s := range p.slabs {
+		if !s.holds(data) {
+			continue
+		}
+		for _, old := range p.slabs[:i] {
+			old.release()
+		}
+		p.slabs = append(p.slabs[:0], p.slabs[i:]...)
+		return
+	}
+}
+
 // Bytes returns the size of the slabs held.
 func (p *Pins) Bytes() int64 {
 	n := int64(0)

@@ -1,0 +1,234 @@
+package chunk
+
+import "github.com/cleave-video/cleave/av"
+
+// enqueue keeps a packet of another track until the lead has passed it: before,
+// no one knows in which chunk it belongs.
+func (c *Chunker) enqueue(t *trackState, p av.Packet) {
+	if !c.begun && c.stats.DroppedLead > 0 && t.qbytes > c.cfg.Bounds.MaxBytes/2 {
+		c.dropOldest(t)
+	}
+	c.cfg.Arena.Pin(&t.pins, p.Track, p.Data)
+	t.queue = append(t.queue, p)
+	t.qbytes += int64(len(p.Data))
+}
+
+// dropOldest forgets the front half of a queue that waits for a first key frame.
+func (c *Chunker) dropOldest(t *trackState) {
+	n := (len(t.queue) + 1) / 2
+	for _, p := range t.queue[:n] {
+		t.qbytes -= int64(len(p.Data))
+	}
+	t.drained(n)
+	c.stats.DroppedOther += n
+}
+
+// assign moves packets out of the queues into the chunks they belong to. At the
+// end of the input, all goes.
+func (c *Chunker) assign(all bool) {
+	if len(c.open) == 0 {
+		return
+	}
+	for i := range c.state {
+		if i == c.lead {
+			continue
+		}
+		t := &c.state[i]
+		n := 0
+		for n < len(t.queue) {
+			to := c.home(i, t, &t.queue[n], all)
+			if to == nil {
+				break
+			}
+			p := t.queue[n]
+			n++
+			t.qbytes -= int64(len(p.Data))
+			to.pins.ShareOf(&t.pins, p.Data)
+			c.add(to, t, p)
+		}
+		if n > 0 {
+			t.drained(n)
+		}
+	}
+}
+
+// drained removes the first n packets of a queue and lets go of their slabs.
+func (t *trackState) drained(n int) {
+	t.queue = append(t.queue[:0], t.queue[n:]...)
+	if len(t.queue) == 0 {
+		t.pins.Release()
+		return
+	}
+	t.pins.DropBefore(t.queue[0].Data)
+}
+
+// home returns the chunk that a packet belongs to: the first whose cut is not
+// before the packet's middle. It is nil while that is unknown.
+func (c *Chunker) home(track int, t *trackState, p *av.Packet, all bool) *Chunk {
+	tb, lead := c.tracks[track].Timebase, c.tracks[c.lead].Timebase
+	middle := p.PTS + p.Dur/2
+	began := t.in == nil
+	for _, o := range c.open {
+		if !began && o != t.in {
+			continue
+		}
+		began = true
+		if !o.isCut {
+			if all || tb.Compare(middle, lead, c.state[c.lead].lastDTS) <= 0 {
+				return c.fitting(o, p)
+			}
+			return nil
+		}
+		if tb.Compare(middle, lead, o.cut) <= 0 {
+			if o.bytes+int64(len(p.Data)) <= c.cfg.Bounds.MaxBytes && c.roomIn(o, p) {
+				return o
+			}
+			c.stats.Late++ // the byte bound goes before the time rule
+		}
+		if all && o == c.open[len(c.open)-1] {
+			return o
+		}
+	}
+	return nil
+}
+
+// fitting returns o unless p would take it over the byte bound: then p waits for
+// the cut that this forces at the next lead packet.
+func (c *Chunker) fitting(o *Chunk, p *av.Packet) *Chunk {
+	if o.bytes+int64(len(p.Data)) > c.cfg.Bounds.MaxBytes || !c.roomIn(o, p) {
+		return nil
+	}
+	return o
+}
+
+// roomIn reports whether p fits the byte bound of a Memory policy, too.
+func (c *Chunker) roomIn(o *Chunk, p *av.Packet) bool {
+	m, ok := c.used.(Memory)
+	return !ok || o.bytes == 0 || o.bytes+int64(len(p.Data)) <= m.MaxBytes
+}
+
+// add puts a packet into a chunk.
+func (c *Chunker) add(to *Chunk, t *trackState, p av.Packet) {
+	to.Runs[p.Track] = append(to.Runs[p.Track], p)
+	to.bytes += int64(len(p.Data))
+	t.in = to
+	c.events = append(c.events, Event{Op: Add, Chunk: to, Packet: p})
+}
+
+// closeDone closes cut chunks, oldest first, that every track has passed or that
+// have waited long enough.
+func (c *Chunker) closeDone() {
+	for len(c.open) > 0 && c.open[0].isCut && c.complete(c.open[0]) {
+		c.closeFirst()
+	}
+}
+
+func (c *Chunker) complete(o *Chunk) bool {
+	lead := c.tracks[c.lead].Timebase
+	if c.state[c.lead].lastDTS > o.cut+lead.Ticks(c.cfg.MaxSkew) {
+		return true
+	}
+	for i := range c.state {
+		t := &c.state[i]
+		switch {
+		case i == c.lead:
+		case !t.seen, c.tracks[i].Kind == av.Data:
+			// A track that is not there, or comes when it likes, is not waited for.
+		case t.in != nil && t.in != o && t.in.Seq > o.Seq:
+		case len(t.queue) > 0 && c.tracks[i].Timebase.Compare(t.queue[0].PTS+t.queue[0].Dur/2, lead, o.cut) > 0:
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+func (c *Chunker) closeFirst() {
+	o := c.open[0]
+	c.open = append(c.open[:0], c.open[1:]...)
+	for i := range c.state {
+		if t := &c.state[i]; t.in == o {
+			t.in = nil // from now on nobody writes to it
+		}
+	}
+	o.Span.Bytes = o.bytes
+	c.finishRuns(o)
+	c.events = append(c.events, Event{Op: Close, Chunk: o})
+}
+
+// finishRuns gives every packet a duration and the chunk its true end.
+func (c *Chunker) finishRuns(o *Chunk) {
+	for i, run := range o.Runs {
+		if n := len(run); n > 0 && run[n-1].Dur <= 0 {
+			run[n-1].Dur = max(c.state[i].dist, 1)
+		}
+	}
+	end := o.Span.Start
+	for _, p := range o.Runs[o.Lead] {
+		end = max(end, p.PTS+p.Dur)
+	}
+	o.Span.MaxPTS = end
+}
+
+// flush ends everything: no packet of these tracks follows.
+func (c *Chunker) flush(why Reason) {
+	if cur := c.current(); cur != nil {
+		cur.isCut, cur.cut, cur.Why = true, c.span.MaxPTS, why
+		cur.Span = c.span
+	}
+	c.assign(true)
+	for len(c.open) > 0 {
+		c.closeFirst()
+	}
+	for i := range c.state {
+		t := &c.state[i]
+		c.stats.DroppedOther += len(t.queue)
+		t.queue, t.qbytes = nil, 0
+		t.pins.Release()
+	}
+}
+
+// Close ends the stream and closes what is open. The Chunker can be used again
+// after SetTracks. Close events hand over references, as Write's do.
+func (c *Chunker) Close(why Reason) []Event {
+	c.events = c.events[:0]
+	if c.tracks != nil {
+		c.flush(why)
+	}
+	return c.events
+}
+
+// take returns an empty chunk with one reference.
+func (c *Chunker) take() *Chunk {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var n *Chunk
+	if k := len(c.free); k > 0 {
+		n = c.free[k-1]
+		c.free = c.free[:k-1]
+	} else {
+		n = &Chunk{owner: c}
+	}
+	for len(n.Runs) < len(c.tracks) {
+		n.Runs = append(n.Runs, nil)
+	}
+	n.Runs = n.Runs[:len(c.tracks)]
+	n.refs.Store(1)
+	return n
+}
+
+// recycle keeps the memory of a released chunk's packet lists for the next.
+func (c *Chunker) recycle(o *Chunk) {
+	runs := o.Runs
+	for i := range runs {
+		clear(runs[i])
+		runs[i] = runs[i][:0]
+	}
+	pins := o.pins
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	fresh := &Chunk{owner: c, Runs: runs, pins: pins}
+	if len(c.free) < 4 {
+		c.free = append(c.free, fresh)
+	}
+}

@@ -1,0 +1,219 @@
+// Package cut turns one stored input into a folder of chunks with the playlists
+// and the manifest that play them.
+package cut
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/chunk"
+	"github.com/cleave-video/cleave/ingest/file"
+	"github.com/cleave-video/cleave/mem"
+)
+
+// Container is what chunks are written as.
+type Container string
+
+// The containers.
+const (
+	CMAF Container = "cmaf"
+	TS   Container = "ts"
+)
+
+// Config says what to cut and how.
+type Config struct {
+	Input     string // path, "-" or URL: see file.Open
+	Dir       string // made by Run; must not exist unless Force
+	Policy    chunk.Policy
+	Target    time.Duration // what the policy aims at, for the report; 0 if it has none
+	Container Container     // "" is CMAF
+	Force     bool          // replace Dir, if cleave wrote it
+	Options   file.Options
+	MaxMemory int64                   // bytes of payload held at once; 0 is 192 MiB
+	Progress  func(done, total int64) // called after each chunk, if not nil
+}
+
+// Bounds of one chunk of a file, whatever the policy wants.
+const (
+	maxChunk      = 60 * time.Second
+	maxChunkBytes = 48 << 20
+	defaultMemory = 192 << 20
+	// A file may hold its tracks one behind the other; bytes bound it, not time.
+	maxSkew = 10 * time.Minute
+)
+
+// Validate reports what is wrong with c.
+func (c *Config) Validate() error {
+	switch {
+	case c.Input == "":
+		return errors.New("cut: no input")
+	case c.Dir == "":
+		return errors.New("cut: no output folder")
+	case c.Policy == nil:
+		return errors.New("cut: no policy")
+	case c.Container != "" && c.Container != CMAF && c.Container != TS:
+		return fmt.Errorf("cut: container %q is neither cmaf nor ts", c.Container)
+	}
+	return nil
+}
+
+// Run cuts c.Input into c.Dir and reports what it did. The work is done in
+// Dir.partial, which becomes Dir only when all of it is written; after an error
+// nothing is left. An input that breaks off keeps what came before: then the
+// report is complete, its Broken says why, and the error is nil.
+func Run(ctx context.Context, c Config) (*Report, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	if c.Container == "" {
+		c.Container = CMAF
+	}
+	start := time.Now()
+	in, err := file.Open(ctx, c.Input, c.Options)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	out, err := newOutput(c.Dir, c.Force)
+	if err != nil {
+		return nil, err
+	}
+	defer out.abandon()
+
+	r := newRun(c, in, out)
+	defer r.free()
+	if err := r.loop(ctx); err != nil {
+		return nil, err
+	}
+	if err := r.finish(); err != nil {
+		return nil, err
+	}
+	r.report.Elapsed = time.Since(start)
+	return &r.report, nil
+}
+
+// run is one cut in progress.
+type run struct {
+	cfg     Config
+	in      *file.Input
+	out     *output
+	pool    *mem.Pool
+	arena   *mem.Arena
+	chunker *chunk.Chunker
+
+	tracks  []av.Track // of the chunks being written
+	rends   []*rendition
+	index   *indexWriter
+	offset  int64 // whole seconds added to every time of the output
+	placed  bool  // offset is set
+	discont bool  // the next segments begin a timeline
+	report  Report
+}
+
+func newRun(c Config, in *file.Input, out *output) *run {
+	limit := c.MaxMemory
+	if limit <= 0 {
+		limit = defaultMemory
+	}
+	pool := mem.NewPool(limit)
+	r := &run{cfg: c, in: in, out: out, pool: pool, arena: pool.NewFailingArena()}
+	r.report.Reasons = make(map[string]int)
+	return r
+}
+
+func (r *run) free() {
+	if r.chunker != nil {
+		for _, e := range r.chunker.Close(chunk.Shutdown) {
+			if e.Op == chunk.Close {
+				e.Chunk.Release()
+			}
+		}
+	}
+	r.arena.Close()
+	r.pool.Close()
+}
+
+// loop moves packets from the input through the chunker to the output.
+func (r *run) loop(ctx context.Context) error {
+	var err error
+	r.chunker, err = chunk.New(chunk.Config{
+		Stream: "cut", Epoch: 1, Policy: r.cfg.Policy, Arena: r.arena, MaxSkew: maxSkew,
+		Bounds: chunk.Bounds{MaxDur: maxChunk, MaxBytes: maxChunkBytes},
+	})
+	if err != nil {
+		return err
+	}
+	for ctx.Err() == nil {
+		p, err := r.in.ReadPacket(r.arena)
+		var events []chunk.Event
+		switch {
+		case err == nil:
+			events, err = r.chunker.Write(p)
+		case errors.Is(err, av.ErrTracks):
+			events, err = r.chunker.SetTracks(r.in.Tracks())
+		default:
+			return r.ended(err)
+		}
+		if err != nil {
+			return err
+		}
+		if err := r.take(events); err != nil {
+			return err
+		}
+	}
+	return context.Cause(ctx)
+}
+
+// ended closes the last chunks, whatever ended the input.
+func (r *run) ended(err error) error {
+	if errors.Is(err, mem.ErrFull) {
+		return fmt.Errorf("cut: the tracks of %s lie too far apart to be cut within %d MiB: %w", r.cfg.Input, r.pool.Limit()>>20, err)
+	}
+	if terr := r.take(r.chunker.Close(chunk.End)); terr != nil {
+		return terr
+	}
+	if r.report.Chunks == 0 {
+		if errors.Is(err, io.EOF) {
+			return fmt.Errorf("cut: %s has no packet that can be cut: %s", r.cfg.Input, r.why())
+		}
+		return fmt.Errorf("cut: %s: %w", r.cfg.Input, err)
+	}
+	if !errors.Is(err, io.EOF) {
+		r.report.Broken = err
+	}
+	return nil
+}
+
+func (r *run) why() string {
+	if s := r.chunker.Stats(); s.DroppedLead > 0 {
+		return fmt.Sprintf("none of its %d video packets is a key frame", s.DroppedLead)
+	}
+	if w := r.in.Warnings(); len(w) > 0 {
+		return w[0]
+	}
+	return "it is empty"
+}
+
+// take writes the chunks that were closed.
+func (r *run) take(events []chunk.Event) error {
+	for i, e := range events {
+		if e.Op != chunk.Close {
+			continue
+		}
+		err := r.write(e.Chunk)
+		e.Chunk.Release()
+		if err != nil {
+			for _, rest := range events[i+1:] {
+				if rest.Op == chunk.Close {
+					rest.Chunk.Release()
+				}
+			}
+			return err
+		}
+	}
+	return nil
+}

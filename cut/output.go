@@ -1,0 +1,139 @@
+package cut
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// output is a folder that appears under its name only when it is whole.
+type output struct {
+	dir     string // where it will be
+	partial string // where it is written
+	force   bool
+	done    bool
+}
+
+// indexName is the file by which a folder is known to be cleave's.
+const indexName = "chunks.json"
+
+func newOutput(dir string, force bool) (*output, error) {
+	dir = filepath.Clean(dir)
+	o := &output{dir: dir, partial: dir + ".partial", force: force}
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	// What a run that was killed has left is worth nothing.
+	if err := os.RemoveAll(o.partial); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(o.partial, 0o755); err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+// check refuses to replace what is not ours.
+func (o *output) check() error {
+	st, err := os.Stat(o.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !st.IsDir() {
+		return fmt.Errorf("cut: %s exists and is not a folder", o.dir)
+	}
+	names, err := os.ReadDir(o.dir)
+	if err != nil {
+		return err
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	if !o.force {
+		return fmt.Errorf("cut: %s exists; --force replaces it", o.dir)
+	}
+	if _, err := os.Stat(filepath.Join(o.dir, indexName)); err != nil {
+		return fmt.Errorf("cut: %s holds other files than a cut's (no %s); it is left alone", o.dir, indexName)
+	}
+	return nil
+}
+
+// mkdir makes a folder in the output.
+func (o *output) mkdir(name string) error { return os.MkdirAll(filepath.Join(o.partial, name), 0o755) }
+
+// write makes a file of bufs, which it consumes.
+func (o *output) write(name string, bufs [][]byte) error {
+	f, err := os.OpenFile(filepath.Join(o.partial, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	if err := writev(f, bufs); err != nil {
+		f.Close()
+		return fmt.Errorf("cut: %s: %w", name, err)
+	}
+	return f.Close()
+}
+
+// writev writes bufs by as few calls as the system allows.
+func writev(f *os.File, bufs [][]byte) error {
+	for len(bufs) > 0 {
+		n, err := unix.Writev(int(f.Fd()), bufs[:min(len(bufs), 1024)])
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		for len(bufs) > 0 && n >= len(bufs[0]) {
+			n -= len(bufs[0])
+			bufs = bufs[1:]
+		}
+		if n > 0 {
+			bufs[0] = bufs[0][n:]
+		}
+	}
+	return nil
+}
+
+// commit brings all to the disk and gives the folder its name.
+func (o *output) commit() error {
+	d, err := os.Open(o.partial)
+	if err != nil {
+		return err
+	}
+	err = unix.Syncfs(int(d.Fd()))
+	d.Close()
+	if err != nil {
+		return fmt.Errorf("cut: sync of %s: %w", o.partial, err)
+	}
+	if err := o.check(); err != nil { // it may have appeared meanwhile
+		return err
+	}
+	if err := os.RemoveAll(o.dir); err != nil {
+		return err
+	}
+	if err := os.Rename(o.partial, o.dir); err != nil {
+		return err
+	}
+	o.done = true
+	parent, err := os.Open(filepath.Dir(o.dir))
+	if err != nil {
+		return err
+	}
+	defer parent.Close()
+	return parent.Sync()
+}
+
+// abandon removes what was written, unless it was committed.
+func (o *output) abandon() {
+	if !o.done {
+		os.RemoveAll(o.partial)
+	}
+}

@@ -1,0 +1,302 @@
+package cut
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/chunk"
+	"github.com/cleave-video/cleave/codec"
+	"github.com/cleave-video/cleave/format/mp4"
+	"github.com/cleave-video/cleave/format/ts"
+	"github.com/cleave-video/cleave/pack"
+)
+
+// rendition is one playlist: a track as CMAF, or tracks multiplexed as TS.
+type rendition struct {
+	name    string // folder and playlist: "video0"
+	tracks  []int  // of the input; the first one is the rendition's clock
+	current []av.Track
+	info    codec.Info // of the first track
+	infos   []codec.Info
+	scale   uint32 // ticks a second of its segments' times
+	factor  int64
+
+	inits    []string // names of the headers so far
+	sequence uint32   // of the next moof
+	muxer    *ts.Muxer
+	segs     []segment
+	maxBytes int64
+
+	seg pack.Segment
+	buf []byte
+}
+
+// segment is one file of a rendition, for playlists and manifest.
+type segment struct {
+	file       string
+	start, end int64 // first and last presentation, output ticks; end of the last one only counts at a gap
+	size       int64
+	init       int  // index into inits
+	discont    bool // a new timeline or configuration begins
+	keys       []pack.KeyRange
+}
+
+func (r *rendition) video() bool { return r.current[0].Kind == av.Video }
+
+// setTracks makes or renews the renditions for a new set of tracks.
+func (r *run) setTracks(tracks []av.Track) error {
+	first := r.tracks == nil
+	r.tracks = tracks
+	if r.cfg.Container == TS {
+		return r.setTS(tracks, first)
+	}
+	carried := 0
+	for i := range tracks {
+		t := &tracks[i]
+		rend := r.find(i)
+		header, err := mp4.AppendInit(nil, t, uint32(i+1))
+		if err != nil {
+			if t.Kind != av.Data && !errors.Is(err, av.ErrUnsupported) {
+				return err
+			}
+			r.leaveOut(i, t)
+			continue
+		}
+		carried++
+		if rend == nil {
+			if rend, err = r.addRendition([]int{i}); err != nil {
+				return err
+			}
+		}
+		if err := rend.describe(tracks); err != nil {
+			return err
+		}
+		if err := r.writeInit(rend, header); err != nil {
+			return err
+		}
+	}
+	return r.noneCarried(carried, tracks)
+}
+
+func (r *run) noneCarried(carried int, tracks []av.Track) error {
+	if carried > 0 {
+		return nil
+	}
+	return fmt.Errorf("cut: %w: %s can carry none of the %d tracks of %s: %v",
+		av.ErrUnsupported, r.cfg.Container, len(tracks), r.cfg.Input, r.report.LeftOut)
+}
+
+// setTS multiplexes the lead video, the first audio and all data; each further
+// audio and video track is a rendition of its own.
+func (r *run) setTS(tracks []av.Track, first bool) error {
+	var main []int
+	var own [][]int
+	var has [3]bool
+	for i := range tracks {
+		t := &tracks[i]
+		if _, err := ts.NewMuxer(tracks[i : i+1]); err != nil {
+			if errors.Is(err, av.ErrUnsupported) {
+				r.leaveOut(i, t)
+				continue
+			}
+			return err
+		}
+		switch {
+		case t.Kind == av.Data, t.Kind == av.Video && !has[1], t.Kind == av.Audio && !has[2]:
+			main = append(main, i)
+		default:
+			own = append(own, []int{i})
+		}
+		has[1] = has[1] || t.Kind == av.Video
+		has[2] = has[2] || t.Kind == av.Audio
+	}
+	if !has[1] && !has[2] {
+		return r.noneCarried(0, tracks)
+	}
+	lead := 0
+	for k, i := range main {
+		if l := tracks[main[lead]].Kind; tracks[i].Kind == av.Video && l != av.Video || l == av.Data {
+			lead = k
+		}
+	}
+	main[0], main[lead] = main[lead], main[0]
+	for _, set := range append([][]int{main}, own...) {
+		if err := r.renewTS(set, tracks); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) renewTS(set []int, tracks []av.Track) error {
+	rend := r.find(set[0])
+	var err error
+	if rend == nil {
+		if rend, err = r.addRendition(set); err != nil {
+			return err
+		}
+	}
+	rend.tracks = set
+	if err := rend.describe(tracks); err != nil {
+		return err
+	}
+	rend.muxer, err = ts.NewMuxer(rend.current)
+	rend.scale, rend.factor = 90000, 1
+	return err
+}
+
+func (r *run) leaveOut(i int, t *av.Track) {
+	text := fmt.Sprintf("track %d (%s %s): %s cannot carry it", i, t.Kind, t.Codec, r.cfg.Container)
+	for _, s := range r.report.LeftOut {
+		if s == text {
+			return
+		}
+	}
+	r.report.LeftOut = append(r.report.LeftOut, text)
+}
+
+func (r *run) find(track int) *rendition {
+	for _, rend := range r.rends {
+		if rend.tracks[0] == track {
+			return rend
+		}
+	}
+	return nil
+}
+
+func (r *run) addRendition(tracks []int) (*rendition, error) {
+	kind := r.tracks[tracks[0]].Kind
+	n := 0
+	for _, rend := range r.rends {
+		if rend.current[0].Kind == kind {
+			n++
+		}
+	}
+	rend := &rendition{name: fmt.Sprintf("%s%d", kind, n), tracks: tracks, sequence: 1}
+	r.rends = append(r.rends, rend)
+	return rend, r.out.mkdir(rend.name)
+}
+
+// describe takes over the rendition's tracks.
+func (rd *rendition) describe(tracks []av.Track) error {
+	rd.current, rd.infos = nil, nil
+	for _, i := range rd.tracks {
+		info, err := codec.Describe(&tracks[i])
+		if err != nil {
+			return err
+		}
+		rd.current = append(rd.current, tracks[i])
+		rd.infos = append(rd.infos, info)
+	}
+	rd.info = rd.infos[0]
+	rd.scale, rd.factor = rd.current[0].Timebase.Timescale()
+	return nil
+}
+
+func (r *run) writeInit(rend *rendition, header []byte) error {
+	name := fmt.Sprintf("%s/init.mp4", rend.name)
+	if n := len(rend.inits); n > 0 {
+		name = fmt.Sprintf("%s/init-%d.mp4", rend.name, n+1)
+	}
+	rend.inits = append(rend.inits, name)
+	return r.out.write(name, [][]byte{header})
+}
+
+// place chooses the one offset of the output: the fewest whole seconds that keep
+// every decode time, and in TS every PCR, from being negative.
+func (r *run) place(c *chunk.Chunk) {
+	r.placed = true
+	for i, packets := range c.Runs {
+		if len(packets) == 0 {
+			continue
+		}
+		ms := c.Tracks[i].Timebase.RescaleFloor(packets[0].DTS, av.Clock90k)
+		if r.cfg.Container == TS {
+			ms -= ts.PCRLead
+		}
+		if ms < 0 {
+			r.offset = max(r.offset, (-ms+89999)/90000)
+		}
+	}
+}
+
+// write writes one chunk in every rendition.
+func (r *run) write(c *chunk.Chunk) error {
+	if !r.placed {
+		r.place(c)
+	}
+	if len(r.tracks) == 0 || &c.Tracks[0] != &r.tracks[0] {
+		if err := r.setTracks(c.Tracks); err != nil {
+			return err
+		}
+	}
+	r.discont = c.Discont && r.report.Chunks > 0
+	var files []string
+	for _, rend := range r.rends {
+		if !rend.has(c) {
+			continue
+		}
+		var s segment
+		var err error
+		if rend.muxer != nil {
+			s, err = r.writeTS(rend, c)
+		} else {
+			s, err = r.writeCMAF(rend, c)
+		}
+		if err != nil {
+			return err
+		}
+		s.discont = r.discont
+		rend.maxBytes = max(rend.maxBytes, s.size)
+		rend.segs = append(rend.segs, s)
+		files = append(files, s.file)
+		r.report.Bytes += s.size
+	}
+	if err := r.note(c, files); err != nil {
+		return err
+	}
+	if r.cfg.Progress != nil {
+		r.cfg.Progress(r.in.Progress())
+	}
+	return nil
+}
+
+// has reports whether any of the rendition's tracks has packets in c.
+func (rd *rendition) has(c *chunk.Chunk) bool {
+	for _, i := range rd.tracks {
+		if i < len(c.Runs) && len(c.Runs[i]) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *run) writeCMAF(rend *rendition, c *chunk.Chunk) (segment, error) {
+	packets := c.Runs[rend.tracks[0]]
+	s := segment{file: fmt.Sprintf("%s/%05d.m4s", rend.name, r.report.Chunks+1), init: len(rend.inits) - 1}
+	rend.sequence = rend.seg.Render(packets, pack.Style{
+		TrackID: uint32(rend.tracks[0] + 1), Timebase: rend.current[0].Timebase, Offset: r.offset, Video: rend.video(),
+	}, rend.sequence)
+	s.size = rend.seg.Size
+	if rend.video() {
+		s.keys = append([]pack.KeyRange(nil), rend.seg.Keys...)
+	}
+	s.start, s.end = presented(packets)
+	off := r.offset * int64(rend.scale)
+	s.start, s.end = s.start*rend.factor+off, s.end*rend.factor+off
+	for i := range s.keys {
+		s.keys[i].PTS = s.keys[i].PTS*rend.factor + off
+	}
+	return s, r.out.write(s.file, rend.seg.Bufs)
+}
+
+// presented returns the first presentation time and the end of the last.
+func presented(packets []av.Packet) (start, end int64) {
+	start, end = packets[0].PTS, packets[0].PTS+packets[0].Dur
+	for i := range packets {
+		p := &packets[i]
+		start, end = min(start, p.PTS), max(end, p.PTS+p.Dur)
+	}
+	return start, end
+}

@@ -1,0 +1,144 @@
+package cut
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/chunk"
+)
+
+// Report is what a cut did.
+type Report struct {
+	Dir         string
+	Tracks      []string // one line each
+	Chunks      int
+	Packets     int
+	Bytes       int64 // of the chunk files
+	Duration    time.Duration
+	Shortest    time.Duration
+	Longest     time.Duration
+	LongestAt   time.Duration // where in the source
+	Independent int
+	Reasons     map[string]int // why chunks that are not independent began where they did
+	Cuts        map[string]int // why chunks ended
+	Dropped     int            // packets before the first key frame, or behind every open chunk
+	LeftOut     []string       // tracks the container cannot carry
+	Warnings    []string       // what the demuxer repaired or skipped
+	Advice      string         // why the target was not met, in plain words; or ""
+	Broken      error          // why the input ended before its end; or nil
+	Elapsed     time.Duration
+}
+
+func (rp *Report) add(c *chunk.Chunk, e *indexEntry) {
+	tb := c.Span.Timebase
+	d := tb.Duration(e.Duration)
+	if rp.Chunks == 0 || d < rp.Shortest {
+		rp.Shortest = d
+	}
+	if d > rp.Longest {
+		rp.Longest, rp.LongestAt = d, tb.Duration(e.Start)
+	}
+	rp.Chunks++
+	rp.Packets += e.Packets
+	rp.Duration += d
+	if c.Independent {
+		rp.Independent++
+	} else {
+		rp.Reasons[whyDependent(c)]++
+	}
+	if rp.Cuts == nil {
+		rp.Cuts = make(map[string]int)
+	}
+	rp.Cuts[e.Reason]++
+}
+
+// whyDependent says in plain words why the chunk cannot be decoded alone.
+func whyDependent(c *chunk.Chunk) string {
+	if len(c.Runs[leadTrack(c)]) == 0 {
+		return "no packet of the lead track"
+	}
+	if c.Runs[leadTrack(c)][0].Flags&av.Key != 0 {
+		return "open or gradual GOP: its first pictures need the chunk before"
+	}
+	return "cut inside a GOP: " + c.Opened.String()
+}
+
+// Print writes the closing table.
+func (rp *Report) Print(w io.Writer) {
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(w, "  %-12s %s\n", name, fmt.Sprintf(format, args...))
+	}
+	fmt.Fprintf(w, "%s\n", rp.Dir)
+	for _, t := range rp.Tracks {
+		line("track", "%s", t)
+	}
+	line("chunks", "%d, %d of them independent", rp.Chunks, rp.Independent)
+	for _, k := range sortedKeys(rp.Reasons) {
+		line("dependent", "%d: %s", rp.Reasons[k], k)
+	}
+	line("ended by", "%s", counts(rp.Cuts))
+	line("duration", "%s in all, shortest %s, longest %s at %s", short(rp.Duration), short(rp.Shortest), short(rp.Longest), short(rp.LongestAt))
+	line("size", "%s in %d packets", bytesText(rp.Bytes), rp.Packets)
+	if s := rp.Elapsed.Seconds(); s > 0 {
+		line("time", "%s, %.0f times real time, %s/s", short(rp.Elapsed), rp.Duration.Seconds()/s, bytesText(int64(float64(rp.Bytes)/s)))
+	}
+	if rp.Dropped > 0 {
+		line("dropped", "%d packets before the first key frame", rp.Dropped)
+	}
+	for _, s := range rp.LeftOut {
+		line("left out", "%s", s)
+	}
+	for _, s := range rp.Warnings {
+		line("note", "%s", s)
+	}
+	if rp.Advice != "" {
+		line("note", "%s", rp.Advice)
+	}
+	if rp.Broken != nil {
+		line("broken off", "%v; what came before is kept", rp.Broken)
+	}
+}
+
+func sortedKeys(m map[string]int) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+func counts(m map[string]int) string {
+	var out []string
+	for _, k := range sortedKeys(m) {
+		out = append(out, fmt.Sprintf("%s %d", k, m[k]))
+	}
+	return strings.Join(out, ", ")
+}
+
+// short rounds a duration to what a reader wants to see of it.
+func short(d time.Duration) string {
+	switch {
+	case d < time.Millisecond:
+		return d.Round(time.Microsecond).String()
+	case d < time.Minute:
+		return fmt.Sprintf("%.3f s", d.Seconds())
+	}
+	return d.Round(time.Second / 10).String()
+}
+
+func bytesText(n int64) string {
+	switch {
+	case n < 1<<10:
+		return fmt.Sprintf("%d B", n)
+	case n < 1<<20:
+		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
+	case n < 1<<30:
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	}
+	return fmt.Sprintf("%.2f GiB", float64(n)/(1<<30))
+}

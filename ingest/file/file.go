@@ -1,0 +1,175 @@
+// Package file opens stored media: local files, standard input and http(s) URLs.
+// What an input is, its content says, not its name.
+package file
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync/atomic"
+
+	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/timeline"
+)
+
+// Options say how to open an input. The zero value is the default.
+type Options struct {
+	// Format names the demuxer instead of letting the content choose: "mp4",
+	// "ts", "flv", "h264", "h265", "adts", "mp3".
+	Format string
+	// RawTimes leaves the container's own times: no wrap undone, no jump closed.
+	RawTimes bool
+}
+
+// Input is an opened input: an av.Demuxer that also closes what it reads from.
+type Input struct {
+	av.Demuxer
+	Format string // as in Options
+	close  func() error
+	read   *atomic.Int64
+	size   int64
+}
+
+var _ av.Progress = (*Input)(nil)
+
+// Open opens name: a path, "-" for standard input, or an http or https URL. ctx
+// ends reads of the network and of standard input. The error says what the input
+// is not, if no demuxer knows it.
+func Open(ctx context.Context, name string, o Options) (*Input, error) {
+	switch {
+	case name == "-":
+		return openStream(ctx, os.Stdin, 0, o)
+	case strings.HasPrefix(name, "http://"), strings.HasPrefix(name, "https://"):
+		return openURL(ctx, name, o)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	in, err := openFile(ctx, f, o)
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return in, nil
+}
+
+func openFile(ctx context.Context, f *os.File, o Options) (*Input, error) {
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if st.IsDir() {
+		return nil, errors.New("is a folder, not a media file")
+	}
+	if !st.Mode().IsRegular() { // a pipe or a device
+		return openStream(ctx, f, 0, o)
+	}
+	head := make([]byte, sniffLen)
+	n, err := f.ReadAt(head, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	format, err := choose(head[:n], o)
+	if err != nil {
+		return nil, err
+	}
+	if format.at != nil {
+		return newInput(format.at(&osFile{f}, st.Size()), format.name, f.Close, nil, st.Size(), o), nil
+	}
+	c := &counter{r: f}
+	return newInput(format.stream(c), format.name, f.Close, &c.n, st.Size(), o), nil
+}
+
+// openStream reads r front to back. A format that must seek goes through a
+// temporary file. r is closed with the input if it is an io.Closer.
+func openStream(ctx context.Context, r io.Reader, size int64, o Options) (*Input, error) {
+	cl, _ := r.(io.Closer)
+	if cl == nil {
+		cl = io.NopCloser(r)
+	}
+	stop := context.AfterFunc(ctx, func() { cl.Close() })
+	closeAll := func() error { stop(); return cl.Close() }
+	c := &counter{r: r}
+	br := bufio.NewReaderSize(c, sniffLen)
+	head, err := br.Peek(sniffLen)
+	if err != nil && !errors.Is(err, io.EOF) {
+		closeAll()
+		return nil, err
+	}
+	format, err := choose(head, o)
+	if err != nil {
+		closeAll()
+		return nil, err
+	}
+	if format.at == nil {
+		return newInput(format.stream(br), format.name, closeAll, &c.n, size, o), nil
+	}
+	sp, err := newSpool(br)
+	if err != nil {
+		closeAll()
+		return nil, err
+	}
+	done := func() error { return errors.Join(closeAll(), sp.Close()) }
+	return newInput(format.at(sp, -1), format.name, done, &c.n, size, o), nil
+}
+
+func newInput(d av.Demuxer, format string, cl func() error, read *atomic.Int64, size int64, o Options) *Input {
+	if !o.RawTimes {
+		d = timeline.New(d, timeline.Options{})
+	}
+	return &Input{Demuxer: d, Format: format, close: cl, read: read, size: size}
+}
+
+// Close closes the demuxer and what it reads from.
+func (in *Input) Close() error {
+	cl := in.close
+	if cl == nil {
+		return nil
+	}
+	in.close = nil
+	return errors.Join(cl(), in.Demuxer.Close())
+}
+
+// Progress implements av.Progress.
+func (in *Input) Progress() (done, total int64) {
+	if in.read != nil {
+		return in.read.Load(), in.size
+	}
+	if p, ok := in.Demuxer.(av.Progress); ok {
+		done, _ = p.Progress()
+	}
+	return done, in.size
+}
+
+// Duration implements av.Durationer if the container knows.
+func (in *Input) Duration() (int64, av.Timebase, bool) {
+	if d, ok := in.Demuxer.(av.Durationer); ok {
+		return d.Duration()
+	}
+	return 0, av.Timebase{}, false
+}
+
+// Warnings implements av.Warner.
+func (in *Input) Warnings() []string {
+	if w, ok := in.Demuxer.(av.Warner); ok {
+		return w.Warnings()
+	}
+	return nil
+}
+
+// counter counts what is read of the input.
+type counter struct {
+	r io.Reader
+	n atomic.Int64
+}
+
+func (c *counter) Read(b []byte) (int, error) {
+	n, err := c.r.Read(b)
+	c.n.Add(int64(n))
+	return n, err
+}

@@ -67,47 +67,61 @@ func (s *ByteStream) picture(u []byte) (h264.Picture, bool) {
 	return h264.ParsePicture(u, sps, s.delta[pps])
 }
 
-// Order returns the picture order count of the access unit given to Scan; reset
-// is true where counting begins anew. ok is false if no slice can be read. Call
-// it for every access unit in turn.
-func (s *ByteStream) Order(au []byte) (poc int64, reset, ok bool) {
-	for _, p := range s.units {
-		u := au[p.start:p.end]
-		if s.hevc {
-			if poc, reset, ok = s.order265(u); ok {
-				return poc, reset, true
-			}
-			continue
-		}
-		t := h264.Type(u)
-		if t != h264.TypeSlice && t != h264.TypePartitionA && t != h264.TypeIDR {
-			continue
-		}
-		pic, ok := s.picture(u)
-		if !ok {
-			return 0, false, false
-		}
-		poc, reset = s.poc.Next(&pic, s.avcSPS[s.ppsSPS[pic.PPS]])
-		return poc, reset, true
-	}
-	return 0, false, false
+// Place is where a picture stands in output order.
+type Place struct {
+	Count int64 // picture order count: output order within a coded video sequence
+	Reset bool  // a sequence begins: the pictures before it are output before it
+	Field bool  // one field of a frame
+	Depth int   // most frames that any frame waits for in output
 }
 
-func (s *ByteStream) order265(u []byte) (poc int64, reset, ok bool) {
+// Place reads the place of a picture from its first slice. Call it for every
+// picture in turn. ok is false if unit is no slice or cannot be read.
+func (s *ByteStream) Place(unit []byte) (p Place, ok bool) {
+	if len(unit) == 0 {
+		return p, false
+	}
+	if s.hevc {
+		return s.place265(unit)
+	}
+	pic, ok := s.picture(unit)
+	if !ok {
+		return p, false
+	}
+	sps := s.avcSPS[s.ppsSPS[pic.PPS]]
+	p.Count, p.Reset = s.poc.Next(&pic, sps)
+	p.Field, p.Depth = pic.Field, sps.Depth()
+	return p, true
+}
+
+func (s *ByteStream) place265(u []byte) (p Place, ok bool) {
 	if !h265.IsVCL(h265.Type(u)) {
-		return 0, false, false
+		return p, false
 	}
 	id, ok := h265.SlicePPS(u)
 	if !ok || s.pps[id] == nil || s.ppsSPS[id] >= 16 || s.hevcSPS[s.ppsSPS[id]] == nil {
-		return 0, false, false
+		return p, false
 	}
 	sps := s.hevcSPS[s.ppsSPS[id]]
 	pic, ok := h265.ParsePicture(u, sps, &s.hevcPPS[id])
 	if !ok {
-		return 0, false, false
+		return p, false
 	}
-	poc, reset = s.poc265.Next(&pic, sps)
-	return poc, reset, true
+	p.Count, p.Reset = s.poc265.Next(&pic, sps)
+	p.Depth = max(sps.Reorder, 0)
+	return p, true
+}
+
+// Order returns the picture order count of the access unit given to Scan; reset
+// is true where counting begins anew. ok is false if no slice can be read. Call
+// it for every access unit in turn.
+func (s *ByteStream) Order(au []byte) (poc int64, reset, ok bool) {
+	for _, u := range s.units {
+		if p, ok := s.Place(au[u.start:u.end]); ok {
+			return p.Count, p.Reset, true
+		}
+	}
+	return 0, false, false
 }
 
 // Reorder returns the most pictures that any picture waits for in output, as the

@@ -22,6 +22,7 @@ type SPS struct {
 	OffsetNonRef, OffsetTopToBot int64
 	OffsetsRef                   []int64
 	MaxRefFrames                 int
+	Constraints                  uint8 // constraint_set0_flag is bit 7
 	FrameMBSOnly                 bool
 	Width, Height                int // after cropping
 	SAR                          av.Rational
@@ -38,7 +39,7 @@ func ParseSPS(unit []byte) (SPS, error) {
 	}
 	r := bits.New(nal.Unescape(make([]byte, 0, len(unit)), unit[1:]))
 	s.Profile = uint8(r.U(8))
-	r.Skip(8)
+	s.Constraints = uint8(r.U(8))
 	s.Level = uint8(r.U(8))
 	id := r.UE()
 	if id > 31 {

@@ -73,6 +73,9 @@ func TestRepacked(t *testing.T) {
 			}
 			var odd []int
 			for at := 333; at < len(es); at += 773 {
+				if bytes.HasPrefix(es[at-1:], []byte{0, 0, 0, 1}) {
+					at++ // see cutPicture
+				}
 				odd = append(odd, at)
 			}
 			for name, cuts := range map[string][]int{"one": one, "three": three, "odd": odd} {

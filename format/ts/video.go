@@ -93,7 +93,9 @@ func (s *stream) zeroByte(i int) int {
 	return i
 }
 
-// cutPicture ends the open unit at cut and opens the next, whose start code is at i.
+// cutPicture ends the open unit at cut and opens the next, whose start code is at
+// i. Its times are those of the PES packet that i is in: a zero byte at the end of
+// the one before is more often padding than the zero_byte of this start code.
 func (s *stream) cutPicture(cut, i int) unit {
 	v := &s.video
 	u := unit{data: s.buf[s.head:cut], hasPTS: v.cur.hasPTS, hasDTS: v.cur.hasDTS}

@@ -9,9 +9,11 @@ import (
 type clock struct {
 	tb       av.Timebase
 	perFrame int64 // ticks, 1 or 2
-	from     int64 // half frames at base
-	base     int64 // ticks
+	dts, pts anchor
 }
+
+// anchor is a time in half frames and in ticks.
+type anchor struct{ half, ticks int64 }
 
 // defaultRate holds where the parameter sets state none.
 var defaultRate = av.Rational{Num: 25, Den: 1}
@@ -50,19 +52,27 @@ func fields(t *av.Track) bool {
 	return false
 }
 
-// set changes the rate at a time in half frames; time goes on.
-func (c *clock) set(r av.Rational, fields bool, at int64) {
-	tb, perFrame := av.Timebase{Num: r.Den, Den: r.Num}, int64(1)
+// set changes the rate before p. Time goes on: p is decoded where the picture
+// before it ends, and shown where that ends, or later if it has to wait longer.
+func (c *clock) set(r av.Rational, fields bool, p *picture) {
+	n := clock{tb: av.Timebase{Num: r.Den, Den: r.Num}, perFrame: 1}
 	if fields {
-		tb.Den *= 2
-		perFrame = 2
+		n.tb.Den *= 2
+		n.perFrame = 2
 	}
-	base := int64(0)
+	n.dts.half, n.pts.half = p.dts, p.pts
 	if c.tb.Valid() {
-		base = c.tb.Rescale(c.at(at), tb)
+		n.dts.ticks = c.tb.Rescale(c.decoded(p.dts), n.tb)
+		n.pts.ticks = c.tb.Rescale(c.shown(p.pts), n.tb)
 	}
-	*c = clock{tb: tb, perFrame: perFrame, from: at, base: base}
+	n.pts.ticks = max(n.pts.ticks, n.dts.ticks+n.ticks(p.pts-p.dts))
+	*c = n
 }
 
-// at returns the ticks of a time in half frames.
-func (c *clock) at(half int64) int64 { return c.base + (half-c.from)*c.perFrame/frameTime }
+func (c *clock) ticks(half int64) int64 { return half * c.perFrame / frameTime }
+
+// decoded returns the DTS of a picture.
+func (c *clock) decoded(half int64) int64 { return c.dts.ticks + c.ticks(half-c.dts.half) }
+
+// shown returns the PTS of a picture.
+func (c *clock) shown(half int64) int64 { return c.pts.ticks + c.ticks(half-c.pts.half) }

@@ -181,7 +181,7 @@ func (d *Demuxer) retrack() (bool, error) {
 	if err != nil {
 		return false, &av.Error{Format: "annexb", Offset: d.in.Offset(), Field: "seq_parameter_set", Err: err}
 	}
-	d.clock.set(rate(info.FrameRate), fields(&t), d.order.held[0].dts)
+	d.clock.set(rate(info.FrameRate), fields(&t), &d.order.held[0])
 	t.Timebase = d.clock.tb
 	d.tracks = []av.Track{t}
 	return true, nil
@@ -198,7 +198,7 @@ func (d *Demuxer) deliver(a av.Allocator) (av.Packet, error) {
 	d.pass(p.end)
 	d.scanned = false
 	return av.Packet{
-		DTS: d.clock.at(p.dts), PTS: d.clock.at(p.pts), Dur: d.clock.at(p.dts+p.time) - d.clock.at(p.dts),
+		DTS: d.clock.decoded(p.dts), PTS: d.clock.shown(p.pts), Dur: d.clock.ticks(p.time),
 		Flags: d.insp.Flags(data) | av.Derived, Data: data,
 	}, nil
 }

@@ -167,9 +167,12 @@ func (d *Demuxer) scan() bool {
 	return false
 }
 
-// retrack makes a track of a new configuration; true means that there is one.
+// retrack makes a track of a new configuration, or of a timebase that has ticks for
+// fields; true means that there is one.
 func (d *Demuxer) retrack() (bool, error) {
-	if !d.changed && d.tracks != nil {
+	p := &d.order.held[0]
+	field := p.time == fieldTime
+	if !d.changed && d.tracks != nil && (!field || d.clock.perFrame == frameTime) {
 		return false, nil
 	}
 	d.changed = false
@@ -181,7 +184,7 @@ func (d *Demuxer) retrack() (bool, error) {
 	if err != nil {
 		return false, &av.Error{Format: "annexb", Offset: d.in.Offset(), Field: "seq_parameter_set", Err: err}
 	}
-	d.clock.set(rate(info.FrameRate), fields(&t), &d.order.held[0])
+	d.clock.set(rate(info.FrameRate), field || fields(&t), p)
 	t.Timebase = d.clock.tb
 	d.tracks = []av.Track{t}
 	return true, nil

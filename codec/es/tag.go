@@ -55,7 +55,7 @@ func Sniff(head []byte, s Syntax) int {
 		return 0
 	}
 	frames, sig := 0, uint32(0)
-	for len(b) >= s.HeadLen() {
+	for len(b) >= s.HeadLen() && (frames == 0 || tagLen(b) == 0) {
 		f, err := s.Parse(b)
 		if err != nil || frames > 0 && f.Sig != sig {
 			return 0

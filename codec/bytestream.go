@@ -33,7 +33,7 @@ type ByteStream struct {
 	inconf [][]byte // the sets in config
 	inUse  int      // the active SPS when config was made
 	units  []span   // of the access unit that Scan saw
-	sets   int      // parameter sets among them
+	credit int      // bytes that new parameter sets may cost
 
 	sawVCL bool // StartsAU: the current access unit has a slice
 	last   h264.Picture
@@ -45,8 +45,29 @@ type span struct{ start, end int }
 
 // NewByteStream returns a ByteStream for av.H264 or av.H265.
 func NewByteStream(c av.Codec) *ByteStream {
-	return &ByteStream{hevc: c == av.H265, active: -1, inUse: -1}
+	return &ByteStream{hevc: c == av.H265, active: -1, inUse: -1, credit: firstCredit}
 }
+
+// New parameter sets cost memory beyond their own size: they are paid for with
+// the bytes of the stream, so that a stream of nothing else costs no more than
+// any other. Real streams never spend what they begin with.
+const (
+	firstCredit = 256 << 10
+	setCost     = 512 // of a set that is read
+	rebuildCost = 8   // times the configuration's size
+)
+
+// spend takes n bytes of credit, if there is as much.
+func (s *ByteStream) spend(n int) bool {
+	if s.credit < n {
+		return false
+	}
+	s.credit -= n
+	return true
+}
+
+// earn adds the bytes of a stream to the credit.
+func (s *ByteStream) earn(n int) { s.credit = min(s.credit+n, firstCredit) }
 
 // Config returns the configuration record, with lengths of four bytes, of the
 // access unit that Scan saw last; nil until every parameter set was seen.
@@ -59,9 +80,10 @@ const maxUnits = 4096
 // Scan looks at one access unit. size is what Write needs: access unit
 // delimiters, filler and the parameter sets that Config has are left out. changed
 // tells that Config is new, which happens at key pictures only. The error wraps
-// av.ErrTooLarge.
+// av.ErrTooLarge: too many NAL units, or parameter sets that change too often.
 func (s *ByteStream) Scan(au []byte) (size int, changed bool, err error) {
 	s.units = s.units[:0]
+	s.earn(len(au))
 	key := false
 	for pos := 0; ; {
 		start, end, next := nal.Next(au, pos)
@@ -148,7 +170,7 @@ func (s *ByteStream) learn(u []byte) {
 	}
 	switch h264.Type(u) {
 	case h264.TypeSPS:
-		if s.same(s.sps[:], u) {
+		if len(u) > h264.MaxSet || holds(s.sps[:], u) || !s.spend(setCost) {
 			return
 		}
 		if p, err := h264.ParseSPS(u); err == nil {
@@ -156,7 +178,7 @@ func (s *ByteStream) learn(u []byte) {
 			s.avcSPS[p.ID] = &p
 		}
 	case h264.TypePPS:
-		if len(u) > h264.MaxSet || s.same(s.pps[:], u) {
+		if len(u) > h264.MaxSet || holds(s.pps[:], u) || !s.spend(setCost) {
 			return
 		}
 		if id, sps, delta, ok := h264.PPSInfo(u); ok {
@@ -172,9 +194,12 @@ func (s *ByteStream) learn265(u []byte) {
 	}
 	switch h265.Type(u) {
 	case h265.TypeVPS:
+		if holds(s.vps[:], u) || !s.spend(setCost) {
+			return
+		}
 		s.keep(&s.vps[u[2]>>4], u)
 	case h265.TypeSPS:
-		if s.same(s.sps[:], u) {
+		if holds(s.sps[:], u) || !s.spend(setCost) {
 			return
 		}
 		if p, err := h265.ParseSPS(u); err == nil && p.ID < 16 {
@@ -182,7 +207,7 @@ func (s *ByteStream) learn265(u []byte) {
 			s.hevcSPS[p.ID] = &p
 		}
 	case h265.TypePPS:
-		if s.same(s.pps[:64], u) {
+		if holds(s.pps[:64], u) || !s.spend(setCost) {
 			return
 		}
 		if p, ok := h265.ParsePPS(u); ok {
@@ -191,8 +216,6 @@ func (s *ByteStream) learn265(u []byte) {
 		}
 	}
 }
-
-func (s *ByteStream) same(list [][]byte, u []byte) bool { return holds(list, u) }
 
 // keep stores a copy of u unless that is there already.
 func (s *ByteStream) keep(at *[]byte, u []byte) {
@@ -229,6 +252,9 @@ func (s *ByteStream) rebuild(nalLen int) error {
 	if len(sps) == 0 || len(pps) == 0 || s.hevc && len(vps) == 0 {
 		return nil
 	}
+	if n := length(sps) + length(pps) + length(vps); !s.spend(rebuildCost * n) {
+		return fmt.Errorf("codec: parameter sets: %w: %d bytes change too often", av.ErrTooLarge, n)
+	}
 	var config []byte
 	if s.hevc {
 		c, err := h265.NewConfig(vps, sps, pps)
@@ -249,6 +275,13 @@ func (s *ByteStream) rebuild(nalLen int) error {
 	s.config, s.dirty, s.inUse = config, false, s.active
 	s.inconf = append(append(append(s.inconf[:0], vps...), sps...), pps...)
 	return nil
+}
+
+func length(list [][]byte) (n int) {
+	for _, u := range list {
+		n += len(u)
+	}
+	return n
 }
 
 func (s *ByteStream) collect(list [][]byte, first int) (out [][]byte) {

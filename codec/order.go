@@ -11,6 +11,7 @@ func (s *ByteStream) StartsAU(u []byte) bool {
 	if len(u) == 0 {
 		return false
 	}
+	s.earn(len(u))
 	s.learn(u)
 	starts, vcl := s.starts264(u)
 	if s.hevc {

@@ -39,7 +39,7 @@ var ErrMore = errors.New("flv: another tag is needed")
 // zero value is ready. Not safe for concurrent use.
 //
 // Every track's timebase is the millisecond. DTS is the timestamp as it came, 32
-// bits, wraps not undone; PTS is DTS plus the composition time. Key, Open,
+// bits, wraps not undone; PTS is DTS plus the composition time, of 32 bits too. Key, Open,
 // Gradual, Leading and Disposable come from the bitstream. A sequence header or
 // parameter sets in a key frame that differ from those before make a new track.
 type Tags struct {
@@ -329,8 +329,8 @@ func (t *Tags) frame(i int, timestamp uint32, composition int64, data []byte) {
 		t.kept += len(data)
 		data = bytes.Clone(data)
 	}
-	dts := int64(timestamp)
-	t.units = append(t.units, unit{slot: i, flags: flags, dts: dts, pts: dts + composition, data: data})
+	pts := int64(timestamp + uint32(composition)) // modulo 2^32 as the timestamp is
+	t.units = append(t.units, unit{slot: i, flags: flags, dts: int64(timestamp), pts: pts, data: data})
 }
 
 // short counts a body that ends within its header.

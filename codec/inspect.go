@@ -14,6 +14,7 @@ import (
 // Inspector tells what a packet is from its bitstream. It is immutable: it may be
 // used by several goroutines. Flags and FrameType do not allocate.
 type Inspector struct {
+	kind   av.Kind
 	codec  av.Codec
 	nalLen int
 	config []byte
@@ -23,7 +24,7 @@ type Inspector struct {
 
 // NewInspector returns the inspector of t's packets. The errors are Describe's.
 func NewInspector(t *av.Track) (*Inspector, error) {
-	i := &Inspector{codec: t.Codec, config: t.Config}
+	i := &Inspector{kind: t.Kind, codec: t.Codec, config: t.Config}
 	var err error
 	switch t.Codec {
 	case av.H264:
@@ -47,7 +48,7 @@ const maxSEI = 64
 // H.264: an IDR picture is Key; a picture with a recovery point is Key and Open,
 // and Gradual if recovery takes frames. An I picture alone is no key: pictures
 // after it may refer to what came before. H.265: IDR and BLA are Key, CRA is Key
-// and Open, RASL is Leading.
+// and Open, RASL is Leading. Of a Private track's video nothing is known.
 func (i *Inspector) Flags(data []byte) av.Flags {
 	switch i.codec {
 	case av.H264:
@@ -72,6 +73,10 @@ func (i *Inspector) Flags(data []byte) av.Flags {
 			return av.Key
 		}
 		return 0
+	case av.Private:
+		if i.kind == av.Video {
+			return 0 // its container may know
+		}
 	}
 	return av.Key
 }
@@ -79,14 +84,11 @@ func (i *Inspector) Flags(data []byte) av.Flags {
 func (i *Inspector) flagsH264(data []byte) av.Flags {
 	var f av.Flags
 	recovery, seis, slices := av.Flags(0), 0, 0
-	l := nal.Split(data, i.nalLen)
+	l := i.units(data)
 	for {
-		u, ok := l.Next()
+		u, ok := l.next()
 		if !ok {
 			break
-		}
-		if len(u) == 0 {
-			continue
 		}
 		switch t := h264.Type(u); {
 		case t == h264.TypeSEI && slices == 0 && seis < maxSEI:
@@ -109,7 +111,7 @@ func (i *Inspector) flagsH264(data []byte) av.Flags {
 			slices++
 		}
 	}
-	if l.Err() != nil {
+	if l.l.Err() != nil {
 		f |= av.Corrupt
 	}
 	if f&av.Key == 0 && slices > 0 {
@@ -154,9 +156,9 @@ func (i *Inspector) flagsH265(data []byte) av.Flags {
 func (i *Inspector) FrameType(data []byte) byte {
 	switch i.codec {
 	case av.H264, av.H265:
-		l := nal.Split(data, i.nalLen)
+		l := i.units(data)
 		for {
-			u, ok := l.Next()
+			u, ok := l.next()
 			if !ok {
 				return '?'
 			}
@@ -214,9 +216,9 @@ func (i *Inspector) sliceType(u []byte) byte {
 func (i *Inspector) NewConfig(data []byte) ([]byte, bool) {
 	switch i.codec {
 	case av.H264, av.H265:
-		l := nal.Split(data, i.nalLen)
+		l := i.units(data)
 		for {
-			u, ok := l.Next()
+			u, ok := l.next()
 			if !ok {
 				return nil, false
 			}
@@ -271,9 +273,9 @@ func (i *Inspector) rebuild(data []byte) ([]byte, bool) {
 			s.learn(u)
 		}
 	}
-	l := nal.Split(data, i.nalLen)
+	l := i.units(data)
 	for {
-		u, ok := l.Next()
+		u, ok := l.next()
 		if !ok {
 			break
 		}

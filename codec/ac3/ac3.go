@@ -135,7 +135,7 @@ func (f Frame) Config() []byte {
 	}
 	kbits := 0
 	if f.Samples > 0 {
-		kbits = f.Size * 8 * f.SampleRate / f.Samples / 1000
+		kbits = (f.Size*8*f.SampleRate/f.Samples + 500) / 1000
 	}
 	return []byte{byte(kbits >> 5), byte(kbits << 3), f.fscod<<6 | f.bsid<<1, f.acmod<<1 | lfe, 0}
 }

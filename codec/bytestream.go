@@ -39,6 +39,8 @@ type ByteStream struct {
 	last   h264.Picture
 	poc    h264.POCState
 	poc265 h265.POCState
+	ended  bool // H.265: the access unit that Scan saw ends its sequence
+	begins bool // the next picture begins one
 }
 
 type span struct{ start, end int }
@@ -83,6 +85,7 @@ const maxUnits = 4096
 // av.ErrTooLarge: too many NAL units, or parameter sets that change too often.
 func (s *ByteStream) Scan(au []byte) (size int, changed bool, err error) {
 	s.units = s.units[:0]
+	s.begins, s.ended = s.begins || s.ended, false
 	s.earn(len(au))
 	key := false
 	for pos := 0; ; {
@@ -99,6 +102,7 @@ func (s *ByteStream) Scan(au []byte) (size int, changed bool, err error) {
 		}
 		u := au[start:end]
 		s.units = append(s.units, span{start, end})
+		s.ended = s.ended || s.endsSequence(u)
 		s.learn(u)
 		s.activate(u)
 		key = key || s.isKey(u)
@@ -160,6 +164,12 @@ func (s *ByteStream) isKey(u []byte) bool {
 		return ok
 	}
 	return h264.Type(u) == h264.TypeIDR
+}
+
+// endsSequence reports whether the next picture begins a coded video sequence,
+// whatever it is. ITU-T H.265 7.4.2.2, 8.1.3
+func (s *ByteStream) endsSequence(u []byte) bool {
+	return s.hevc && (h265.Type(u) == h265.TypeEOS || h265.Type(u) == h265.TypeEOB)
 }
 
 // learn keeps a parameter set that is new.

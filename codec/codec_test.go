@@ -191,6 +191,56 @@ func TestFrameTypes(t *testing.T) {
 	}
 }
 
+// TestEndOfSequence: behind an end of sequence NAL unit the counting of an H.265
+// stream begins anew, for Place and for Order.
+func TestEndOfSequence(t *testing.T) {
+	b := raw(t, "open.265")
+	var units [][]byte
+	for pos := 0; ; {
+		start, end, next := nal.Next(b, pos)
+		if start < 0 {
+			break
+		}
+		units, pos = append(units, b[start:end]), next
+	}
+	eos := []byte{36 << 1, 1}
+	for _, with := range []bool{false, true} {
+		split, es := codec.NewByteStream(av.H265), codec.NewByteStream(av.H265)
+		var placed, ordered int
+		var au []byte
+		for _, u := range units {
+			if with && u[0]>>1 == 21 { // before each CRA picture
+				split.StartsAU(eos)
+				au = append(append(au, 0, 0, 1), eos...)
+				es.Scan(au)
+				es.Order(au)
+				au = nil
+			}
+			split.StartsAU(u)
+			if p, ok := split.Place(u); ok && p.Reset {
+				placed++
+			}
+			if au = append(append(au, 0, 0, 1), u...); u[0]>>1 >= 32 {
+				continue
+			}
+			if _, _, err := es.Scan(au); err != nil {
+				t.Fatal(err)
+			}
+			if _, reset, ok := es.Order(au); ok && reset {
+				ordered++
+			}
+			au = nil
+		}
+		want := 1
+		if with {
+			want = 5
+		}
+		if placed != want || ordered != want {
+			t.Errorf("end of sequence %v: %d and %d sequences, want %d", with, placed, ordered, want)
+		}
+	}
+}
+
 // TestPaidFor: a stream of parameter sets that always change costs no more than
 // any other.
 func TestPaidFor(t *testing.T) {

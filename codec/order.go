@@ -13,6 +13,7 @@ func (s *ByteStream) StartsAU(u []byte) bool {
 	}
 	s.earn(len(u))
 	s.learn(u)
+	s.begins = s.begins || s.endsSequence(u)
 	starts, vcl := s.starts264(u)
 	if s.hevc {
 		starts, vcl = starts265(u)
@@ -107,6 +108,9 @@ func (s *ByteStream) place265(u []byte) (p Place, ok bool) {
 	pic, ok := h265.ParsePicture(u, sps, &s.hevcPPS[id])
 	if !ok {
 		return p, false
+	}
+	if s.begins {
+		s.poc265, s.begins = h265.POCState{}, false
 	}
 	p.Count, p.Reset = s.poc265.Next(&pic, sps)
 	p.Depth = max(sps.Reorder, 0)

@@ -26,6 +26,8 @@ const (
 	TypeSPS       = 33
 	TypePPS       = 34
 	TypeAUD       = 35
+	TypeEOS       = 36
+	TypeEOB       = 37
 	TypePrefixSEI = 39
 )
 

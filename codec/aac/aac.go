@@ -19,7 +19,7 @@ type Config struct {
 	Extension     int // 5 SBR or 29 PS if signalled explicitly, else 0
 	SampleRate    int // of the core, which ticks count
 	OutputRate    int // with SBR: twice the core's, usually
-	Channels      int // 0 if a program config element says
+	Channels      int // 0 if unknown
 	ChannelConfig int
 	FrameSamples  int // at SampleRate: 1024 or 960
 }
@@ -32,9 +32,18 @@ func ParseConfig(asc []byte) (Config, error) {
 	if len(asc) < 2 || len(asc) > maxConfig {
 		return Config{}, fmt.Errorf("aac: AudioSpecificConfig: %w: %d bytes", av.ErrInvalid, len(asc))
 	}
-	c, ok := parseHead(asc)
+	r := bits.New(asc)
+	c, ok := parseHead(&r)
 	if !ok {
 		return c, fmt.Errorf("aac: AudioSpecificConfig.samplingFrequency: %w", av.ErrInvalid)
+	}
+	if c.ChannelConfig == 0 && c.ObjectType <= 4 {
+		if r.Flag() { // dependsOnCoreCoder
+			r.Skip(14)
+		}
+		r.Skip(1)
+		c.Channels = program(&r, nil)
+		return c, nil
 	}
 	var full mpeg4audio.AudioSpecificConfig
 	if err := full.Unmarshal(asc); err == nil && full.ChannelCount > 0 {
@@ -44,16 +53,15 @@ func ParseConfig(asc []byte) (Config, error) {
 }
 
 // parseHead reads the part that all object types share.
-func parseHead(asc []byte) (c Config, ok bool) {
-	r := bits.New(asc)
-	c.ObjectType = objectType(&r)
-	c.SampleRate = sampleRate(&r)
+func parseHead(r *bits.Reader) (c Config, ok bool) {
+	c.ObjectType = objectType(r)
+	c.SampleRate = sampleRate(r)
 	c.ChannelConfig = int(r.U(4))
 	c.OutputRate = c.SampleRate
 	if c.ObjectType == 5 || c.ObjectType == 29 {
 		c.Extension = c.ObjectType
-		c.OutputRate = sampleRate(&r)
-		c.ObjectType = objectType(&r)
+		c.OutputRate = sampleRate(r)
+		c.ObjectType = objectType(r)
 	}
 	c.FrameSamples = 1024
 	if r.Flag() {
@@ -133,7 +141,8 @@ func ParseADTS(b []byte) (ADTS, error) {
 // SampleRate returns the samples a second.
 func (h ADTS) SampleRate() int { return rates[h.SampleRateIndex] }
 
-// Config returns the AudioSpecificConfig that says the same.
+// Config returns the AudioSpecificConfig that says the same; see FrameConfig for
+// frames whose header has no channels.
 func (h ADTS) Config() []byte {
 	return []byte{byte(h.ObjectType<<3 | h.SampleRateIndex>>1), byte(h.SampleRateIndex<<7 | h.ChannelConfig<<3)}
 }
@@ -141,7 +150,8 @@ func (h ADTS) Config() []byte {
 // AppendADTS appends the header for a payload of that many bytes. It returns an
 // error that wraps av.ErrUnsupported if ADTS cannot say what asc says.
 func AppendADTS(dst []byte, asc []byte, payload int) ([]byte, error) {
-	c, ok := parseHead(asc)
+	r := bits.New(asc)
+	c, ok := parseHead(&r)
 	if !ok {
 		return dst, fmt.Errorf("aac: AudioSpecificConfig: %w", av.ErrInvalid)
 	}

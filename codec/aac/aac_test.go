@@ -2,7 +2,9 @@ package aac
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/cleave-video/cleave/av"
@@ -24,6 +26,8 @@ var configs = []struct {
 	{"HE-AAC 44.1 kHz", []byte{0x2b, 0x92, 0x08, 0x00}, Config{2, 5, 22050, 44100, 2, 2, 1024}, "mp4a.40.5"},
 	{"HE-AAC v2 44.1 kHz", []byte{0xeb, 0x8a, 0x08, 0x00}, Config{2, 29, 22050, 44100, 1, 1, 1024}, "mp4a.40.29"},
 	{"Main", []byte{0x0a, 0x10}, Config{1, 0, 44100, 44100, 2, 2, 1024}, "mp4a.40.1"},
+	{"2.1", []byte{0x11, 0x80, 0x04, 0xc4, 0x01, 0x00, 0x20, 0x00, 0x00}, Config{2, 0, 48000, 48000, 3, 0, 1024}, "mp4a.40.2"},
+	{"program cut", []byte{0x11, 0x80, 0x04, 0xc4, 0x01}, Config{2, 0, 48000, 48000, 0, 0, 1024}, "mp4a.40.2"},
 	{"xHE-AAC", []byte{0xf9, 0x46, 0x40}, Config{42, 0, 48000, 48000, 2, 2, 1024}, "mp4a.40.42"},
 }
 
@@ -110,6 +114,51 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// TestProgram: channels that only a program config element tells, of ffmpeg's
+// encoder; its MP4 muxer wrote the same but for the comment.
+func TestProgram(t *testing.T) {
+	for _, test := range []struct {
+		name, frame, want string
+		channels          int
+	}{
+		{"2.1", "fff14c002cdffca098802004000d4c61766335392e33372e313030de0200", "118004c40100200000", 3},
+		{"quad", "fff14c004a3ffca098808004220d4c61766335392e33372e313030de0200", "118004c40400211000", 4},
+		{"6.0", "fff14c0038bffca0990880040110800d4c61766335392e33372e313030de", "118004c844002008 8400", 6},
+		{"hexagonal", "fff14c0038bffca0990100040110800d4c61766335392e33372e313030de", "118004c808002008 8400", 6},
+	} {
+		frame, err1 := hex.DecodeString(test.frame)
+		want, err2 := hex.DecodeString(strings.ReplaceAll(test.want, " ", ""))
+		if err1 != nil || err2 != nil {
+			t.Fatal(err1, err2)
+		}
+		got, err := FrameConfig(frame)
+		if err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s: %x, %v; want %x", test.name, got, err, want)
+			continue
+		}
+		c, err := ParseConfig(got)
+		if err != nil || c.Channels != test.channels || c.ChannelConfig != 0 {
+			t.Errorf("%s: %+v, %v", test.name, c, err)
+		}
+		avtest.Prefixes(t, frame, func(b []byte) { FrameConfig(b) })
+	}
+	for name, test := range map[string]struct {
+		frame []byte
+		want  []byte
+		err   error
+	}{
+		"channels in the header": {[]byte{0xff, 0xf1, 0x50, 0x80, 0x0c, 0x3f, 0xfc}, []byte{0x12, 0x10}, nil},
+		"no element":             {[]byte{0xff, 0xf1, 0x50, 0x00, 0x0c, 0x3f, 0xfc, 0x20, 0}, nil, av.ErrUnsupported},
+		"element cut":            {[]byte{0xff, 0xf1, 0x50, 0x00, 0x0c, 0x3f, 0xfc, 0xa0, 0}, nil, av.ErrInvalid},
+		"no channels":            {append([]byte{0xff, 0xf1, 0x50, 0x00, 0x0c, 0x3f, 0xfc, 0xa0}, make([]byte, 9)...), nil, av.ErrInvalid},
+		"no sync":                {make([]byte, 9), nil, av.ErrInvalid},
+	} {
+		if got, err := FrameConfig(test.frame); !errors.Is(err, test.err) || err == nil && !bytes.Equal(got, test.want) {
+			t.Errorf("%s: %x, %v; want %x, %v", name, got, err, test.want, test.err)
+		}
+	}
+}
+
 func TestPrefixes(t *testing.T) {
 	for _, test := range configs {
 		avtest.Prefixes(t, test.asc, func(b []byte) {
@@ -139,6 +188,11 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if c, err := ParseConfig(b); err == nil && (c.SampleRate <= 0 || c.FrameSamples <= 0 || c.String() == "") {
 			t.Fatalf("%+v", c)
+		}
+		if c, err := FrameConfig(b); err == nil {
+			if _, err := ParseConfig(c); err != nil {
+				t.Fatalf("%x: %v", c, err)
+			}
 		}
 		h, err := ParseADTS(b)
 		if err != nil {

@@ -55,11 +55,12 @@ func (syntax) Parse(b []byte) (es.Frame, error) {
 }
 
 func (syntax) Config(frame []byte) (av.Codec, []byte) {
-	h, err := aac.ParseADTS(frame)
-	if err != nil {
-		return av.AAC, nil
+	c, err := aac.FrameConfig(frame)
+	if err != nil { // the channels may still be told in frames to come
+		h, _ := aac.ParseADTS(frame)
+		c = h.Config()
 	}
-	return av.AAC, h.Config()
+	return av.AAC, c
 }
 
 // Drop refuses what cannot be stripped: with a checksum, each of several raw data

@@ -97,6 +97,16 @@ func TestFrames(t *testing.T) {
 	}
 }
 
+// TestProgram: channels that only the first frame's program config element tells.
+func TestProgram(t *testing.T) {
+	f := frame(false, 1, "\xa0\x98\x80\x20\x04\x00\x00\xde\x02\x00")
+	f[3] &= 0x3f // channel_configuration 0
+	tr := avtest.ReadAll(t, NewDemuxer(bytes.NewReader(bytes.Repeat(f, 3))))[0].Tracks[0]
+	if info, err := codec.Describe(&tr); err != nil || info.Channels != 3 || info.SampleRate != 48000 {
+		t.Errorf("%+v, %v", info, err)
+	}
+}
+
 // TestAgainstFFprobe: as many packets of the same sizes.
 func TestAgainstFFprobe(t *testing.T) {
 	dir := os.Getenv("CLEAVE_MEDIA")

@@ -70,8 +70,11 @@ func parseFrame(c av.Codec, b []byte) (frame, bool) {
 func frameConfig(c av.Codec, b []byte) []byte {
 	switch c {
 	case av.AAC:
+		if c, err := aac.FrameConfig(b); err == nil {
+			return c
+		}
 		if h, err := aac.ParseADTS(b); err == nil {
-			return h.Config()
+			return h.Config() // the channels may still be told in frames to come
 		}
 	case av.MP3:
 		return bytes.Clone(b[:4])

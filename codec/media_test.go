@@ -132,6 +132,18 @@ func compare(t *testing.T, tr *av.Track, info codec.Info, f map[string]string) {
 	if info.Width != number("width") || info.Height != number("height") {
 		t.Errorf("%v: %d by %d, want %s by %s", tr.Codec, info.Width, info.Height, f["width"], f["height"])
 	}
+	named(t, tr, info, f["level"])
+	if r := info.FrameRate; r.Den != 0 && tr.Codec != av.AV1 {
+		if want := fraction(f["r_frame_rate"]); r.Reduced() != want && (av.Rational{Num: 2 * r.Num, Den: r.Den}).Reduced() != want {
+			t.Logf("%v: %v frames a second declared, ffprobe finds %v", tr.Codec, r, want)
+		}
+	}
+}
+
+// named: name and level are those that mp4ff makes and ffprobe finds.
+func named(t *testing.T, tr *av.Track, info codec.Info, level string) {
+	t.Helper()
+	number, _ := strconv.Atoi(level)
 	switch tr.Codec {
 	case av.H264:
 		c, err := h264.ParseConfig(tr.Config)
@@ -142,8 +154,8 @@ func compare(t *testing.T, tr *av.Track, info codec.Info, f map[string]string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := avc.CodecString("avc1", sps); !strings.EqualFold(info.String, want) || int(c.Level) != number("level") {
-			t.Errorf("%s, level %d; want %s, level %s", info.String, c.Level, want, f["level"])
+		if want := avc.CodecString("avc1", sps); !strings.EqualFold(info.String, want) || int(c.Level) != number {
+			t.Errorf("%s, level %d; want %s, level %s", info.String, c.Level, want, level)
 		}
 	case av.H265:
 		c, err := h265.ParseConfig(tr.Config)
@@ -154,13 +166,8 @@ func compare(t *testing.T, tr *av.Track, info codec.Info, f map[string]string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := hevc.CodecString("hvc1", sps); info.String != want || int(c.Head[12]) != number("level") {
-			t.Errorf("%s, level %d; want %s, level %s", info.String, c.Head[12], want, f["level"])
-		}
-	}
-	if r := info.FrameRate; r.Den != 0 && tr.Codec != av.AV1 {
-		if want := fraction(f["r_frame_rate"]); r.Reduced() != want && (av.Rational{Num: 2 * r.Num, Den: r.Den}).Reduced() != want {
-			t.Logf("%v: %v frames a second declared, ffprobe finds %v", tr.Codec, r, want)
+		if want := hevc.CodecString("hvc1", sps); info.String != want || int(c.Head[12]) != number {
+			t.Errorf("%s, level %d; want %s, level %s", info.String, c.Head[12], want, level)
 		}
 	}
 }

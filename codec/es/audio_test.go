@@ -107,25 +107,31 @@ func TestAudio(t *testing.T) {
 			if !errors.Is(err, test.err) || err != io.EOF && !errors.As(err, &bad) {
 				t.Errorf("%v, want %v", err, test.err)
 			}
-			if len(l) != len(test.packets) {
-				t.Fatalf("%d generations, want %d", len(l), len(test.packets))
-			}
-			n := 0
-			for i, g := range l {
-				if len(g.Packets) != test.packets[i] {
-					t.Errorf("generation %d: %d packets, want %d", i, len(g.Packets), test.packets[i])
-				}
-				for _, p := range g.Packets {
-					if p.Flags.Has(av.Discont) != (n == test.discont) {
-						t.Errorf("packet %d: flags %#x", n, p.Flags)
-					}
-					n++
-				}
-			}
+			counted(t, l, test.packets, test.discont)
 			if w := strings.Join(d.Warnings(), "\n"); !strings.Contains(w, test.warn) || test.warn == "" && w != "" {
 				t.Errorf("warnings %q, want %q", w, test.warn)
 			}
 		})
+	}
+}
+
+// counted: so many packets in each generation, and Discont at one of them.
+func counted(t *testing.T, l []avtest.Generation, packets []int, discont int) {
+	t.Helper()
+	if len(l) != len(packets) {
+		t.Fatalf("%d generations, want %d", len(l), len(packets))
+	}
+	n := 0
+	for i, g := range l {
+		if len(g.Packets) != packets[i] {
+			t.Errorf("generation %d: %d packets, want %d", i, len(g.Packets), packets[i])
+		}
+		for _, p := range g.Packets {
+			if p.Flags.Has(av.Discont) != (n == discont) {
+				t.Errorf("packet %d: flags %#x", n, p.Flags)
+			}
+			n++
+		}
 	}
 }
 

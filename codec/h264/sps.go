@@ -186,15 +186,7 @@ var aspects = [...]av.Rational{{}, {Num: 1, Den: 1}, {Num: 12, Den: 11}, {Num: 1
 
 // vui reads video usability information. ITU-T H.264 E.1.1
 func (s *SPS) vui(r *bits.Reader) {
-	if r.Flag() {
-		idc := r.U(8)
-		switch {
-		case idc == 255:
-			s.SAR = av.Rational{Num: uint32(r.U(16)), Den: uint32(r.U(16))}
-		case idc < uint64(len(aspects)):
-			s.SAR = aspects[idc]
-		}
-	}
+	s.aspect(r)
 	if r.Flag() { // overscan
 		r.Skip(1)
 	}
@@ -236,6 +228,20 @@ func (s *SPS) vui(r *bits.Reader) {
 		if r.Err() == nil && reorder <= 16 && reorder <= buffering {
 			s.Reorder = int(reorder)
 		}
+	}
+}
+
+// aspect reads the sample aspect ratio.
+func (s *SPS) aspect(r *bits.Reader) {
+	if !r.Flag() {
+		return
+	}
+	idc := r.U(8)
+	switch {
+	case idc == 255:
+		s.SAR = av.Rational{Num: uint32(r.U(16)), Den: uint32(r.U(16))}
+	case idc < uint64(len(aspects)):
+		s.SAR = aspects[idc]
 	}
 }
 

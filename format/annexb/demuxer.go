@@ -13,7 +13,7 @@ import (
 )
 
 // DefaultMaxUnit is the largest access unit that a Demuxer gathers.
-const DefaultMaxUnit = 32 << 20
+const DefaultMaxUnit = 8 << 20
 
 // Demuxer reads one video track.
 //
@@ -90,7 +90,7 @@ func (d *Demuxer) ReadPacket(a av.Allocator) (av.Packet, error) {
 			}
 			return d.deliver(a)
 		case d.err != nil:
-			return av.Packet{}, d.err
+			return av.Packet{}, d.end()
 		default:
 			d.advance()
 		}
@@ -107,7 +107,7 @@ func (d *Demuxer) advance() {
 	d.count[warnJunk] = d.split.junk
 	if err != nil {
 		d.order.flush()
-		d.err = d.end(err)
+		d.err = err
 		return
 	}
 	switch {
@@ -130,12 +130,12 @@ func (d *Demuxer) advance() {
 	}
 }
 
-// end returns the error that ends the stream after what is held.
-func (d *Demuxer) end(err error) error {
+// end returns the error that ends the stream.
+func (d *Demuxer) end() error {
 	switch {
-	case !errors.Is(err, io.EOF) || d.order.begun:
-		return err
-	case d.count[warnNoConfig] > 0:
+	case !errors.Is(d.err, io.EOF) || d.tracks != nil:
+		return d.err
+	case d.order.begun || d.count[warnNoConfig] > 0:
 		return av.Errorf("annexb", d.in.Offset(), "seq_parameter_set", "%w: no picture has its parameter sets", av.ErrInvalid)
 	}
 	return av.Errorf("annexb", d.in.Offset(), "start_code_prefix", "%w: no picture", av.ErrTruncated)

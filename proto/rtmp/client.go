@@ -348,10 +348,11 @@ func (c *Client) Close() error {
 		c.s.reply("deleteStream", 7, amf0.AppendNumber(amf0.AppendNull(nil), float64(c.stream)))
 		err := c.s.out.flush()
 		c.mu.Unlock()
-		if err == nil {
-			// The server closes once it has read everything.
-			err = c.conn.SetReadDeadline(time.Now().Add(lingerTime))
+		if w, ok := c.conn.Conn.(interface{ CloseWrite() error }); ok && err == nil {
+			err = w.CloseWrite()
 		}
+		// The server closes once it has read everything.
+		err = errors.Join(err, c.conn.SetReadDeadline(time.Now().Add(2*lingerTime)))
 		c.group.Wait()
 		c.stop()
 		c.close = errors.Join(err, c.conn.Close())

@@ -251,8 +251,9 @@ func (s *session) open(t *timedConn, c Config) (*Publisher, error) {
 	}
 	p, err := s.negotiate()
 	if err != nil {
-		s.out.flush()
-		t.linger()
+		if len(s.out.buf) > 0 && s.out.flush() == nil {
+			t.linger()
+		}
 		return nil, err
 	}
 	return p, t.until(time.Time{})
@@ -307,12 +308,11 @@ func (t *timedConn) Write(b []byte) (int, error) {
 	return t.Conn.Write(b)
 }
 
-// linger lets the client read the last words: closing a connection whose input
-// was not read resets it.
+// linger lets the client read the last words and close: closing a connection whose
+// input was not read resets it, and some clients call it an error when the server
+// closes first.
 func (t *timedConn) linger() {
-	w, ok := t.Conn.(interface{ CloseWrite() error })
-	if !ok || w.CloseWrite() != nil || t.until(time.Now().Add(lingerTime)) != nil {
-		return
+	if t.until(time.Now().Add(lingerTime)) == nil {
+		io.CopyN(io.Discard, t.Conn, lingerBytes)
 	}
-	io.CopyN(io.Discard, t.Conn, lingerBytes)
 }

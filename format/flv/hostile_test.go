@@ -103,6 +103,7 @@ func TestDamage(t *testing.T) {
 		{"reserved bits", edit(9, func(tag []byte) { tag[0] |= 0x80 }), 1, "flv: 1 times the next tag had to be searched for"},
 		{"encrypted", edit(9, func(tag []byte) { tag[0] |= maskFilter }), 1, "flv: 1 encrypted tags dropped"},
 		{"NAL length", edit(2, func(tag []byte) { tag[tagHeaderLen+avcHeaderSize] = 0xff }), 1, "flv: 1 damaged frames dropped"},
+		{"empty NAL unit", edit(2, func(tag []byte) { clear(tag[tagHeaderLen+avcHeaderSize:][:4]) }), 1, "flv: 1 damaged frames dropped"},
 	}
 	for _, c := range tests {
 		t.Run(c.name, func(t *testing.T) {
@@ -118,6 +119,17 @@ func TestDamage(t *testing.T) {
 				t.Errorf("warnings %q, want %q", w, c.warning)
 			}
 		})
+	}
+}
+
+// TestEmptyUnit: a NAL unit without a byte is found wherever it stands.
+func TestEmptyUnit(t *testing.T) {
+	for in, want := range map[string]bool{
+		"": false, "\x00\x01x": false, "\x00\x00": true, "\x00\x01x\x00\x00": true, "\x00\x00\x00\x01x": true, "\x00\x01x\x00": false,
+	} {
+		if got := emptyUnit([]byte(in), 2); got != want {
+			t.Errorf("%q: %v", in, got)
+		}
 	}
 }
 

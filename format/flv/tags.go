@@ -7,7 +7,7 @@ import (
 	"slices"
 
 	"github.com/cleave-video/cleave/av"
-	"github.com/cleave-video/cleave/codec"
+	"github.com/cleave-video/cleave/internal/nal"
 )
 
 // Bounds of the search for tracks, and of what a stream may hold.
@@ -39,9 +39,10 @@ var ErrMore = errors.New("flv: another tag is needed")
 // zero value is ready. Not safe for concurrent use.
 //
 // Every track's timebase is the millisecond. DTS is the timestamp as it came, 32
-// bits, wraps not undone; PTS is DTS plus the composition time, of 32 bits too. Key, Open,
-// Gradual, Leading and Disposable come from the bitstream. A sequence header or
-// parameter sets in a key frame that differ from those before make a new track.
+// bits, wraps not undone; PTS is DTS plus the composition time, of 32 bits too.
+// Key, Open, Gradual, Leading and Disposable come from the bitstream. A sequence
+// header or parameter sets in a key frame that differ from those before make a
+// new track.
 type Tags struct {
 	// Offset is where in the input the body starts, for errors; RTMP leaves it 0.
 	Offset int64
@@ -69,19 +70,6 @@ type Tags struct {
 // want says which kinds of track are expected. Metadata overrules a file's header.
 type want struct {
 	known, metadata, video, audio bool
-}
-
-// slot is one track of the stream.
-type slot struct {
-	kind    av.Kind
-	id      uint8 // trackId of multitrack bodies, else 0
-	index   int   // into Tags.tracks
-	track   av.Track
-	first   av.Track // as it was when the slot was made
-	inspect *codec.Inspector
-	header  []byte // the last sequence header, which may come again
-	sig     uint32 // what may not change in the heads of MP3 and AC-3 frames
-	broke   bool   // the next packet is Discont
 }
 
 // unit is a packet, or a change of track that stands between packets.
@@ -220,21 +208,6 @@ func (t *Tags) begin() {
 	}
 }
 
-// change puts a new track into a copy of the tracks, since a caller may hold the
-// old ones.
-func (t *Tags) change(s *slot, track av.Track) {
-	if !t.changed {
-		t.tracks = slices.Clone(t.tracks)
-		t.changed = true
-	}
-	if s.index < 0 {
-		s.index = len(t.tracks)
-		t.tracks = append(t.tracks, track)
-		return
-	}
-	t.tracks[s.index] = track
-}
-
 // body notes that n bytes came; the error tells that there are no tracks in what
 // was searched.
 func (t *Tags) body(n int) error {
@@ -245,73 +218,11 @@ func (t *Tags) body(n int) error {
 	return nil
 }
 
-// find returns the slot of a kind and trackId, -1 if it has no track yet.
-func (t *Tags) find(kind av.Kind, id uint8) int {
-	for i := range t.slots {
-		if s := &t.slots[i]; s.kind == kind && s.id == id {
-			return i
-		}
-	}
-	return -1
-}
-
-// sequence takes a sequence header: one that is as the last is no news, though
-// parameter sets in the frames may have changed the track since.
-func (t *Tags) sequence(kind av.Kind, id uint8, c av.Codec, header []byte) bool {
-	i := t.find(kind, id)
-	if i >= 0 && t.slots[i].track.Codec == c && bytes.Equal(t.slots[i].header, header) {
-		return true
-	}
-	i, ok := t.configure(kind, id, c, header)
-	if ok {
-		t.slots[i].header = t.slots[i].track.Config
-	}
-	return ok
-}
-
-// configure makes or changes the track of a slot. config is copied. ok is false
-// if it cannot be read or there are too many tracks.
-func (t *Tags) configure(kind av.Kind, id uint8, c av.Codec, config []byte) (i int, ok bool) {
-	i = t.find(kind, id)
-	if i >= 0 && t.slots[i].track.Codec == c && bytes.Equal(t.slots[i].track.Config, config) {
-		return i, true
-	}
-	if t.changes++; t.changes > freeChanges && t.changes > t.read>>10 {
-		t.stats.add(warnManyChanges, 1)
-		return i, false
-	}
-	track := av.Track{Kind: kind, Codec: c, Timebase: av.Millisecond, Config: bytes.Clone(config), ID: uint32(id)}
-	if _, err := codec.Describe(&track); err != nil {
-		t.stats.add(warnBadConfig, 1)
-		return i, false
-	}
-	inspect, err := codec.NewInspector(&track)
-	if err != nil {
-		t.stats.add(warnBadConfig, 1)
-		return i, false
-	}
-	if i < 0 {
-		if len(t.slots) == maxTracks {
-			t.stats.add(warnManyTracks, 1)
-			return i, false
-		}
-		i = len(t.slots)
-		t.slots = append(t.slots, slot{kind: kind, id: id, index: -1, first: track})
-		if !t.begun {
-			t.slots[i].track, t.slots[i].inspect = track, inspect
-			return i, true
-		}
-	}
-	t.slots[i].track, t.slots[i].inspect = track, inspect
-	t.units = append(t.units, unit{slot: i, track: &track})
-	return i, true
-}
-
 // frame adds a packet, unless it is damaged.
 func (t *Tags) frame(i int, timestamp uint32, composition int64, data []byte) {
 	s := &t.slots[i]
 	flags := s.inspect.Flags(data)
-	if len(data) == 0 || flags.Has(av.Corrupt) {
+	if len(data) == 0 || flags.Has(av.Corrupt) || s.nalLen > 0 && emptyUnit(data, s.nalLen) {
 		t.stats.add(warnBadFrame, 1)
 		s.broke = true
 		return
@@ -331,6 +242,21 @@ func (t *Tags) frame(i int, timestamp uint32, composition int64, data []byte) {
 	}
 	pts := int64(timestamp + uint32(composition)) // modulo 2^32 as the timestamp is
 	t.units = append(t.units, unit{slot: i, flags: flags, dts: int64(timestamp), pts: pts, data: data})
+}
+
+// emptyUnit reports whether an access unit has a NAL unit without a byte, which
+// has no header and may not be (ITU-T H.264 7.3.1).
+func emptyUnit(data []byte, size int) bool {
+	l := nal.Split(data, size)
+	for {
+		u, ok := l.Next()
+		if !ok {
+			return false
+		}
+		if len(u) == 0 {
+			return true
+		}
+	}
 }
 
 // short counts a body that ends within its header.

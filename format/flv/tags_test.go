@@ -158,6 +158,31 @@ func TestNewHeader(t *testing.T) {
 	}
 }
 
+// TestHeadersFirst: sequence headers that replace each other before any frame make
+// one track; a change while the tracks are looked for stands between its frames.
+func TestHeadersFirst(t *testing.T) {
+	r := recordsOf(t)
+	f := feed{t: t}
+	f.audio(0, "\xaf\x00\x12\x08")
+	f.audio(0, "\xaf\x00\x12\x10")
+	f.audio(5000, "\xaf\x01one")
+	f.audio(5000, "\xaf\x00\x12\x08")
+	f.audio(5020, "\xaf\x01two")
+	if len(f.sets) != 0 {
+		t.Fatal("the tracks are given before the video")
+	}
+	f.video(5020, "\x17\x00\x00\x00\x00", string(r[av.H264].config))
+	f.video(5020, "\x17\x01\x00\x00\x00", string(r[av.H264].key))
+	if len(f.sets) != 2 || len(f.got) != 3 || f.got[0].Track != 1 || f.got[2].Track != 0 {
+		t.Fatalf("%d sets of tracks, %d packets", len(f.sets), len(f.got))
+	}
+	for i, want := range []string{"\x12\x10", "\x12\x08"} {
+		if got := string(f.sets[i][1].Config); got != want {
+			t.Errorf("set %d: configuration %x, want %x", i, got, want)
+		}
+	}
+}
+
 // TestLateTrack: a track that comes after the search is added behind the others.
 func TestLateTrack(t *testing.T) {
 	r := recordsOf(t)

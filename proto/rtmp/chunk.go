@@ -23,44 +23,12 @@ const (
 	extendedMark     = 0xffffff
 )
 
-// Bounds of messages by type.
-const (
-	maxAudio   = 256 << 10
-	maxCommand = 64 << 10
-	maxControl = 64
-)
-
 const (
 	readSize   = 128 << 10
 	maxDirect  = 64 << 10 // bytes of a message that is read in place
 	maxNoReads = 100      // empty reads in a row
 	minBlock   = 256 << 10
 )
-
-// Message types. RTMP 5.4, 6.2, 7.1
-const (
-	typeSetChunkSize  = 1
-	typeAbort         = 2
-	typeAck           = 3
-	typeUserControl   = 4
-	typeWindowAckSize = 5
-	typePeerBandwidth = 6
-	typeAudio         = 8
-	typeVideo         = 9
-	typeDataAMF3      = 15
-	typeCommandAMF3   = 17
-	typeDataAMF0      = 18
-	typeCommandAMF0   = 20
-	typeAggregate     = 22
-)
-
-// message is a whole one. Its body is valid until the next is read.
-type message struct {
-	kind      byte
-	stream    uint32
-	timestamp uint32 // ms
-	body      []byte
-}
 
 // chunkReader puts messages together. A message that lies in one chunk is read
 // where it is in the buffer; others are gathered in a block of their length, of
@@ -403,47 +371,3 @@ func (c *chunkReader) need(n int) error {
 }
 
 func u24(b []byte) uint32 { return uint32(b[0])<<16 | uint32(b[1])<<8 | uint32(b[2]) }
-
-// chunkWriter writes messages. Each begins with a whole header.
-type chunkWriter struct {
-	w         io.Writer
-	buf       []byte
-	chunkSize int
-}
-
-// append adds a message whose body is a and b, one behind the other, to what
-// flush sends. id is 2 to 63.
-func (w *chunkWriter) append(id byte, kind byte, stream, timestamp uint32, a, b []byte) {
-	n := len(a) + len(b)
-	ts := min(timestamp, extendedMark)
-	w.buf = append(w.buf, id, byte(ts>>16), byte(ts>>8), byte(ts), byte(n>>16), byte(n>>8), byte(n), kind)
-	w.buf = binary.LittleEndian.AppendUint32(w.buf, stream)
-	if ts == extendedMark {
-		w.buf = binary.BigEndian.AppendUint32(w.buf, timestamp)
-	}
-	room := w.chunkSize
-	for _, p := range [2][]byte{a, b} {
-		for len(p) > 0 {
-			if room == 0 {
-				w.buf = append(w.buf, 3<<6|id)
-				if ts == extendedMark {
-					w.buf = binary.BigEndian.AppendUint32(w.buf, timestamp)
-				}
-				room = w.chunkSize
-			}
-			k := min(room, len(p))
-			w.buf = append(w.buf, p[:k]...)
-			p, room = p[k:], room-k
-		}
-	}
-}
-
-// flush sends what was added.
-func (w *chunkWriter) flush() error {
-	if len(w.buf) == 0 {
-		return nil
-	}
-	_, err := w.w.Write(w.buf)
-	w.buf = w.buf[:0]
-	return err
-}

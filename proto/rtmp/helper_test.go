@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"os"
-	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -70,14 +69,7 @@ func (r result) count(t *testing.T) []int {
 	return n
 }
 
-// once keeps errors of goroutines.
-type once struct {
-	sync.Once
-	err error
-}
-
-func (o *once) set(err error) { o.Do(func() { o.err = err }) }
-
+// bad reports whether the input was at fault.
 func bad(err error) bool {
 	var e *av.Error
 	return errors.As(err, &e)

@@ -84,24 +84,29 @@ func TestClient(t *testing.T) {
 			if r.err != io.EOF || r.name != "live/"+name || len(r.p.Query()["a"]) != 2 || r.p.RemoteAddr() == nil {
 				t.Errorf("%q %v ended with %v", r.name, r.p.Query(), r.err)
 			}
-			want := avtest.ReadAll(t, flv.NewDemuxer(bytes.NewReader(sample(t, name))))
-			if len(r.sets) != 1 || len(r.sets[0].Packets) != len(want[0].Packets) {
-				t.Fatalf("%v packets in %d sets of tracks", r.count(t), len(r.sets))
-			}
-			for i, tr := range want[0].Tracks {
-				if u := r.sets[0].Tracks[i]; u.Codec != tr.Codec || !bytes.Equal(u.Config, tr.Config) {
-					t.Errorf("track %d: %v, want %v", i, u, tr)
-				}
-			}
-			for i, p := range want[0].Packets {
-				if q := r.sets[0].Packets[i]; q.Track != p.Track || q.DTS != p.DTS || q.PTS != p.PTS || q.Flags != p.Flags || !bytes.Equal(q.Data, p.Data) {
-					t.Fatalf("packet %d differs", i)
-				}
-			}
+			same(t, avtest.ReadAll(t, flv.NewDemuxer(bytes.NewReader(sample(t, name)))), r.sets)
 			if done, total := r.p.Progress(); done == 0 || total != 0 {
 				t.Errorf("progress %d of %d", done, total)
 			}
 		})
+	}
+}
+
+// same compares what was read to what was published.
+func same(t *testing.T, want, got []avtest.Generation) {
+	t.Helper()
+	if len(got) != len(want) || len(got[0].Packets) != len(want[0].Packets) {
+		t.Fatalf("%d sets of tracks", len(got))
+	}
+	for i, tr := range want[0].Tracks {
+		if u := got[0].Tracks[i]; u.Codec != tr.Codec || !bytes.Equal(u.Config, tr.Config) {
+			t.Errorf("track %d: %v, want %v", i, u, tr)
+		}
+	}
+	for i, p := range want[0].Packets {
+		if q := got[0].Packets[i]; q.Track != p.Track || q.DTS != p.DTS || q.PTS != p.PTS || q.Flags != p.Flags || !bytes.Equal(q.Data, p.Data) {
+			t.Fatalf("packet %d differs", i)
+		}
 	}
 }
 

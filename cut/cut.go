@@ -110,7 +110,10 @@ type run struct {
 	index   *indexWriter
 	offset  int64 // whole seconds added to every time of the output
 	placed  bool  // offset is set
-	discont bool  // the next segments begin a timeline
+	discont bool  // the chunk being written begins a timeline or configuration
+	period  int   // counts those
+	lastKey int64 // newest key frame of the lead, for the longest GOP
+	keyed   bool  // lastKey is valid
 	report  Report
 }
 

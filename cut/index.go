@@ -93,6 +93,7 @@ func (r *run) note(c *chunk.Chunk, files []string) error {
 		}
 		for k := range packets {
 			if packets[k].Flags&av.Key != 0 {
+				r.key(c, packets[k].PTS)
 				e.Keyframes = append(e.Keyframes, packets[k].PTS)
 			}
 		}
@@ -113,4 +114,12 @@ func leadTrack(c *chunk.Chunk) int {
 		}
 	}
 	return lead
+}
+
+// key watches the longest GOP.
+func (r *run) key(c *chunk.Chunk, pts int64) {
+	if r.keyed && !c.Discont {
+		r.report.LongestGOP = max(r.report.LongestGOP, c.Span.Timebase.Duration(pts-r.lastKey))
+	}
+	r.lastKey, r.keyed = pts, true
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/cleave-video/cleave/format/mp4"
 	"github.com/cleave-video/cleave/format/ts"
 	"github.com/cleave-video/cleave/pack"
+	"github.com/cleave-video/cleave/timeline"
 )
 
 // rendition is one playlist: a track as CMAF, or tracks multiplexed as TS.
@@ -26,10 +27,10 @@ type rendition struct {
 	sequence uint32   // of the next moof
 	muxer    *ts.Muxer
 	segs     []segment
-	maxBytes int64
 
-	seg pack.Segment
-	buf []byte
+	rate timeline.Rate // of the first track
+	seg  pack.Segment
+	buf  []byte
 }
 
 // segment is one file of a rendition, for playlists and manifest.
@@ -38,7 +39,8 @@ type segment struct {
 	start, end int64 // first and last presentation, output ticks; end of the last one only counts at a gap
 	size       int64
 	init       int  // index into inits
-	discont    bool // a new timeline or configuration begins
+	period     int  // counts the new timelines and configurations
+	discont    bool // the first of a period that is not the first
 	keys       []pack.KeyRange
 }
 
@@ -226,12 +228,16 @@ func (r *run) write(c *chunk.Chunk) error {
 	if !r.placed {
 		r.place(c)
 	}
-	if len(r.tracks) == 0 || &c.Tracks[0] != &r.tracks[0] {
+	changed := len(r.tracks) == 0 || &c.Tracks[0] != &r.tracks[0]
+	if changed {
 		if err := r.setTracks(c.Tracks); err != nil {
 			return err
 		}
 	}
-	r.discont = c.Discont && r.report.Chunks > 0
+	r.discont = (c.Discont || changed) && r.report.Chunks > 0
+	if r.discont {
+		r.period++
+	}
 	var files []string
 	for _, rend := range r.rends {
 		if !rend.has(c) {
@@ -247,8 +253,9 @@ func (r *run) write(c *chunk.Chunk) error {
 		if err != nil {
 			return err
 		}
-		s.discont = r.discont
-		rend.maxBytes = max(rend.maxBytes, s.size)
+		s.period = r.period
+		s.discont = len(rend.segs) > 0 && rend.segs[len(rend.segs)-1].period != s.period
+		rend.watch(c)
 		rend.segs = append(rend.segs, s)
 		files = append(files, s.file)
 		r.report.Bytes += s.size
@@ -272,9 +279,20 @@ func (rd *rendition) has(c *chunk.Chunk) bool {
 	return false
 }
 
+// watch follows the frame rate.
+func (rd *rendition) watch(c *chunk.Chunk) {
+	if !rd.video() {
+		return
+	}
+	run := c.Runs[rd.tracks[0]]
+	for i := range run {
+		rd.rate.Add(run[i].DTS)
+	}
+}
+
 func (r *run) writeCMAF(rend *rendition, c *chunk.Chunk) (segment, error) {
 	packets := c.Runs[rend.tracks[0]]
-	s := segment{file: fmt.Sprintf("%s/%05d.m4s", rend.name, r.report.Chunks+1), init: len(rend.inits) - 1}
+	s := segment{file: fmt.Sprintf("%s/%05d.m4s", rend.name, len(rend.segs)+1), init: len(rend.inits) - 1}
 	rend.sequence = rend.seg.Render(packets, pack.Style{
 		TrackID: uint32(rend.tracks[0] + 1), Timebase: rend.current[0].Timebase, Offset: r.offset, Video: rend.video(),
 	}, rend.sequence)

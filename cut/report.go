@@ -28,6 +28,7 @@ type Report struct {
 	Dropped     int            // packets before the first key frame, or behind every open chunk
 	LeftOut     []string       // tracks the container cannot carry
 	Warnings    []string       // what the demuxer repaired or skipped
+	LongestGOP  time.Duration  // between two key frames of the lead
 	Advice      string         // why the target was not met, in plain words; or ""
 	Broken      error          // why the input ended before its end; or nil
 	Elapsed     time.Duration

@@ -15,7 +15,7 @@ const tsFlush = 256 << 10
 
 // writeTS multiplexes the rendition's tracks of c in the order of decode times.
 func (r *run) writeTS(rend *rendition, c *chunk.Chunk) (segment, error) {
-	s := segment{file: fmt.Sprintf("%s/%05d.ts", rend.name, r.report.Chunks+1)}
+	s := segment{file: fmt.Sprintf("%s/%05d.ts", rend.name, len(rend.segs)+1)}
 	f, err := os.OpenFile(filepath.Join(r.out.partial, s.file), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return s, err

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+
+	"github.com/cleave-video/cleave/chunk"
+	"github.com/cleave-video/cleave/cut"
+	"github.com/cleave-video/cleave/ingest/file"
+)
+
+// policyFlags are the flags that choose where to cut.
+type policyFlags struct {
+	Strategy string        `default:"keyframe" enum:"keyframe,fixed,memory,adaptive_gop" help:"Where to cut: ${enum}."`
+	Target   time.Duration `default:"2s" help:"Chunk length that keyframe and fixed aim at."`
+	MaxBytes byteSize      `default:"16MiB" help:"Payload bytes of a chunk, for memory."`
+	MinGOP   int           `name:"min-gop" default:"12" help:"Least frames of a chunk, for adaptive_gop."`
+	MaxGOP   int           `name:"max-gop" default:"48" help:"Most frames of a chunk of several GOPs, for adaptive_gop."`
+}
+
+func (f *policyFlags) policy() (chunk.Policy, error) {
+	p, err := chunk.Parse(f.Strategy, chunk.Options{
+		Target: f.Target, MaxBytes: int64(f.MaxBytes), MinGOP: f.MinGOP, MaxGOP: f.MaxGOP,
+	})
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	return p, nil
+}
+
+// aim is the length that the strategy aims at, 0 if it has none.
+func (f *policyFlags) aim() time.Duration {
+	if f.Strategy == "keyframe" || f.Strategy == "fixed" {
+		return f.Target
+	}
+	return 0
+}
+
+type cutCommand struct {
+	Input       string `arg:"" help:"File, '-' for standard input, or http(s) URL."`
+	Output      string `short:"o" required:"" placeholder:"DIR" help:"Folder to make. It appears when all of it is written."`
+	policyFlags `embed:""`
+	Container   string `default:"cmaf" enum:"cmaf,ts" help:"Container of the chunks: ${enum}."`
+	Demuxer     string `default:"auto" enum:"auto,native" help:"Which demuxers to use: ${enum}. Both are cleave's own."`
+	Force       bool   `help:"Replace the folder if it is an earlier cut."`
+	JSON        bool   `name:"json" help:"Print the closing table as JSON."`
+	Quiet       bool   `short:"q" help:"No progress."`
+}
+
+// Run cuts.
+func (c *cutCommand) Run(ctx context.Context) error {
+	policy, err := c.policy()
+	if err != nil {
+		return err
+	}
+	bar := newBar(c.Quiet)
+	report, err := cut.Run(ctx, cut.Config{
+		Input: c.Input, Dir: c.Output, Policy: policy, Target: c.aim(), Container: cut.Container(c.Container),
+		Force: c.Force, Options: file.Options{}, Progress: bar.set,
+	})
+	bar.done()
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		err = json.NewEncoder(os.Stdout).Encode(report)
+	} else {
+		report.Print(os.Stdout)
+	}
+	if err == nil && report.Broken != nil {
+		fmt.Fprintf(os.Stderr, "cleave: %v\n", report.Broken)
+		return errReported
+	}
+	return err
+}
+
+// bar shows progress on a terminal; the nil bar shows nothing.
+type bar struct{ b *progressbar.ProgressBar }
+
+func newBar(quiet bool) *bar {
+	if quiet || !term.IsTerminal(int(os.Stderr.Fd())) {
+		return nil
+	}
+	return &bar{}
+}
+
+func (b *bar) set(done, total int64) {
+	if b == nil {
+		return
+	}
+	if b.b == nil {
+		if total <= 0 {
+			total = -1
+		}
+		b.b = progressbar.NewOptions64(total, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionShowBytes(true),
+			progressbar.OptionSetDescription("cutting"), progressbar.OptionThrottle(100*time.Millisecond),
+			progressbar.OptionClearOnFinish(), progressbar.OptionSetPredictTime(true))
+	}
+	_ = b.b.Set64(done) // a terminal that is gone is no reason to stop
+}
+
+func (b *bar) done() {
+	if b != nil && b.b != nil {
+		_ = b.b.Finish()
+	}
+}

@@ -1,0 +1,341 @@
+package cut
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/chunk"
+	"github.com/cleave-video/cleave/codec"
+	"github.com/cleave-video/cleave/format/hls"
+)
+
+// The files that name the whole output.
+const (
+	multivariantName = "index.m3u8"
+	manifestName     = "manifest.mpd"
+	iframesName      = "iframes.m3u8"
+)
+
+// finish writes what names the chunks, completes the report and gives the folder
+// its name.
+func (r *run) finish() error {
+	for _, rend := range r.rends {
+		if err := r.writePlaylists(rend); err != nil {
+			return err
+		}
+	}
+	multi := r.multivariant()
+	if err := multi.Check(); err != nil {
+		return err
+	}
+	if err := r.out.write(multivariantName, [][]byte{multi.Append(nil)}); err != nil {
+		return err
+	}
+	if r.cfg.Container == CMAF {
+		b, err := r.presentation().Append(nil)
+		if err != nil {
+			return err
+		}
+		if err := r.out.write(manifestName, [][]byte{b}); err != nil {
+			return err
+		}
+	}
+	err := r.index.close()
+	r.index = nil
+	if err != nil {
+		return err
+	}
+	r.complete()
+	return r.out.commit()
+}
+
+// complete fills the parts of the report that are known only at the end.
+func (r *run) complete() {
+	rp := &r.report
+	rp.Dir = r.cfg.Dir
+	for _, rend := range r.rends {
+		for k := range rend.current {
+			rp.Tracks = append(rp.Tracks, rend.describeTrack(k))
+		}
+	}
+	s := r.chunker.Stats()
+	rp.Dropped = s.DroppedLead + s.DroppedOther
+	rp.Warnings = r.in.Warnings()
+	rp.Advice = r.advice()
+}
+
+// describeTrack is one line about a track.
+func (rd *rendition) describeTrack(k int) string {
+	t, info := &rd.current[k], &rd.infos[k]
+	parts := []string{rd.name, t.Codec.String()}
+	if info.String != "" {
+		parts = append(parts, info.String)
+	}
+	if info.Width > 0 {
+		parts = append(parts, fmt.Sprintf("%dx%d", info.Width, info.Height))
+	}
+	if k == 0 && t.Kind == av.Video {
+		if v := rd.rate.Verdict(t.Timebase); v.Den != 0 {
+			mode := "variable"
+			if v.CFR {
+				mode = "constant"
+			}
+			parts = append(parts, fmt.Sprintf("%.6g frames/s %s", v.Float(), mode))
+		}
+	}
+	if info.SampleRate > 0 {
+		parts = append(parts, fmt.Sprintf("%d Hz, %d channels", info.SampleRate, info.Channels))
+	}
+	if t.Language != "" && t.Language != "und" {
+		parts = append(parts, t.Language)
+	}
+	return strings.Join(parts, ", ")
+}
+
+// advice says why chunks are longer than the target, if they are.
+func (r *run) advice() string {
+	target, gop := r.cfg.Target, r.report.LongestGOP
+	if target <= 0 || gop <= target+target/4 || r.report.Cuts[chunk.Grid.String()] == 0 && r.report.Chunks > 1 {
+		return ""
+	}
+	return fmt.Sprintf("GOP is %s, target %s: chunks can only be cut at key frames, so the longest is %s. Set the encoder's key-frame interval to %s, or cut with --strategy fixed, whose chunks do not all decode alone",
+		short(gop), short(target), short(r.report.Longest), short(target))
+}
+
+// span is when segment i is presented: up to the next, where that follows on.
+func (rd *rendition) span(i int) (start, dur int64) {
+	s := &rd.segs[i]
+	if i+1 < len(rd.segs) && !rd.segs[i+1].discont && rd.segs[i+1].start > s.start {
+		return s.start, rd.segs[i+1].start - s.start
+	}
+	return s.start, max(s.end-s.start, 1)
+}
+
+func (rd *rendition) timebase() av.Timebase { return av.Timebase{Num: 1, Den: rd.scale} }
+
+// local is a name of the output as seen from the rendition's folder.
+func (rd *rendition) local(name string) string { return strings.TrimPrefix(name, rd.name+"/") }
+
+func (r *run) writePlaylists(rend *rendition) error {
+	m := r.media(rend)
+	if err := m.Check(); err != nil {
+		return err
+	}
+	if err := r.out.write(rend.name+"/"+multivariantName, [][]byte{m.Append(nil)}); err != nil {
+		return err
+	}
+	if !rend.video() {
+		return nil
+	}
+	m = rend.iframes()
+	if err := m.Check(); err != nil {
+		return err
+	}
+	return r.out.write(rend.name+"/"+iframesName, [][]byte{m.Append(nil)})
+}
+
+// media is the playlist of all segments.
+func (r *run) media(rend *rendition) *hls.Media {
+	m := &hls.Media{Type: hls.VOD, EndList: true, Sequence: 1, IndependentSegments: r.independent()}
+	for i := range rend.segs {
+		s := &rend.segs[i]
+		start, dur := rend.span(i)
+		seg := hls.Segment{
+			URI: rend.local(s.file), Span: hls.Span{Start: start, Dur: dur, Timebase: rend.timebase()}, Discontinuity: s.discont,
+		}
+		if rend.muxer == nil {
+			seg.Map = hls.Map{URI: rend.local(rend.inits[s.init])}
+		}
+		m.Segments = append(m.Segments, seg)
+	}
+	m.TargetDuration = target(m)
+	return m
+}
+
+// target is the least EXT-X-TARGETDURATION that holds (RFC 8216bis 4.4.3.1).
+func target(m *hls.Media) int64 {
+	longest := int64(1)
+	for i := range m.Segments {
+		s := &m.Segments[i].Span
+		longest = max(longest, s.Timebase.Rescale(s.Dur, av.Timebase{Num: 1, Den: 1}))
+	}
+	return longest
+}
+
+// iframes is the playlist of the key frames, as ranges of the segments.
+func (rd *rendition) iframes() *hls.Media {
+	m := &hls.Media{Type: hls.VOD, EndList: true, IFramesOnly: true, Sequence: 1}
+	discont := false
+	for i := range rd.segs {
+		s := &rd.segs[i]
+		discont = discont || s.discont && len(m.Segments) > 0
+		start, dur := rd.span(i)
+		for k, key := range s.keys {
+			end := start + dur
+			if k+1 < len(s.keys) {
+				end = s.keys[k+1].PTS
+			}
+			seg := hls.Segment{
+				URI: rd.local(s.file), Range: hls.ByteRange{Length: key.Size, Offset: key.Offset},
+				Span:          hls.Span{Start: key.PTS, Dur: max(end-key.PTS, 1), Timebase: rd.timebase()},
+				Discontinuity: discont,
+			}
+			discont = false
+			if rd.muxer == nil {
+				seg.Map = hls.Map{URI: rd.local(rd.inits[s.init])}
+			}
+			m.Segments = append(m.Segments, seg)
+		}
+	}
+	m.TargetDuration = target(m)
+	return m
+}
+
+func (r *run) independent() bool { return r.report.Independent == r.report.Chunks }
+
+// rates returns the peak and the average bit rate of the segments' bytes.
+func (rd *rendition) rates() (peak, average int64) {
+	var bytes, ticks int64
+	for i := range rd.segs {
+		_, dur := rd.span(i)
+		bytes += rd.segs[i].size
+		ticks += dur
+		// A sliver at the end says nothing about what a client must load in time.
+		if dur >= int64(rd.scale)/2 || len(rd.segs) == 1 {
+			peak = max(peak, rate(rd.segs[i].size, dur, rd.scale))
+		}
+	}
+	average = rate(bytes, ticks, rd.scale)
+	return max(peak, average), average
+}
+
+// rate is bits a second, rounded up.
+func rate(bytes, ticks int64, scale uint32) int64 {
+	return av.Timebase{Num: scale, Den: uint32(min(max(ticks, 1), 1<<32-1))}.Rescale(bytes*8, av.Timebase{Num: 1, Den: 1}) + 1
+}
+
+// multivariant offers each video with each audio.
+func (r *run) multivariant() *hls.Multivariant {
+	m := &hls.Multivariant{IndependentSegments: r.independent()}
+	var audio, video []*rendition
+	for _, rend := range r.rends {
+		if len(rend.segs) == 0 {
+			continue
+		}
+		if rend.video() {
+			video = append(video, rend)
+		} else if rend.current[0].Kind == av.Audio {
+			audio = append(audio, rend)
+		}
+	}
+	if len(video) == 0 {
+		for _, a := range audio[:min(1, len(audio))] {
+			m.Variants = append(m.Variants, a.variant())
+		}
+		if len(audio) < 2 {
+			return m
+		}
+	}
+	var peak, average int64
+	codecs := ""
+	for i, a := range audio {
+		m.Media = append(m.Media, a.media(i))
+		p, avg := a.rates()
+		peak, average = max(peak, p), max(average, avg)
+		codecs = join(codecs, a.codecs())
+	}
+	for i := range m.Variants {
+		m.Variants[i].Audio = groupID(audio)
+	}
+	for _, v := range video {
+		x := v.variant()
+		x.Bandwidth, x.AverageBandwidth = x.Bandwidth+peak, x.AverageBandwidth+average
+		x.Codecs, x.Audio = join(x.Codecs, codecs), groupID(audio)
+		m.Variants = append(m.Variants, x)
+		m.IFrames = append(m.IFrames, v.iframeVariant())
+	}
+	return m
+}
+
+func groupID(audio []*rendition) string {
+	if len(audio) == 0 {
+		return ""
+	}
+	return "audio"
+}
+
+// media is the rendition as an alternative of the audio group.
+func (rd *rendition) media(i int) hls.Rendition {
+	t := &rd.current[0]
+	out := hls.Rendition{
+		Type: "AUDIO", GroupID: "audio", Name: rd.name, Default: i == 0, Autoselect: true, URI: rd.name + "/" + multivariantName,
+	}
+	if t.Language != "" && t.Language != "und" {
+		out.Language = t.Language
+	}
+	if n := rd.info.Channels; n > 0 {
+		out.Channels = fmt.Sprint(n)
+	}
+	return out
+}
+
+func (rd *rendition) variant() hls.Variant {
+	peak, average := rd.rates()
+	v := hls.Variant{
+		URI: rd.name + "/" + multivariantName, Bandwidth: peak, AverageBandwidth: average, Codecs: rd.codecs(),
+	}
+	if rd.video() {
+		v.Width, v.Height, v.FrameRate = rd.info.Width, rd.info.Height, rd.frameRate()
+	}
+	return v
+}
+
+func (rd *rendition) iframeVariant() hls.Variant {
+	v := hls.Variant{URI: rd.name + "/" + iframesName, Codecs: rd.info.String, Width: rd.info.Width, Height: rd.info.Height}
+	for i := range rd.segs {
+		for k, key := range rd.segs[i].keys {
+			start, dur := rd.span(i)
+			end := start + dur
+			if k+1 < len(rd.segs[i].keys) {
+				end = rd.segs[i].keys[k+1].PTS
+			}
+			v.Bandwidth = max(v.Bandwidth, rate(key.Size, end-key.PTS, rd.scale))
+		}
+	}
+	v.Bandwidth = max(v.Bandwidth, 1)
+	return v
+}
+
+func (rd *rendition) frameRate() av.Rational { return rd.rate.Verdict(rd.current[0].Timebase).Rational }
+
+// codecs lists the RFC 6381 names of the rendition's tracks.
+func (rd *rendition) codecs() string {
+	out := ""
+	for i := range rd.infos {
+		out = join(out, codecString(&rd.infos[i]))
+	}
+	return out
+}
+
+func codecString(info *codec.Info) string { return info.String }
+
+// join adds the names of b to the list a, each once.
+func join(a, b string) string {
+	for _, name := range strings.Split(b, ",") {
+		if name == "" || strings.Contains(","+a+",", ","+name+",") {
+			continue
+		}
+		if a != "" {
+			a += ","
+		}
+		a += name
+	}
+	return a
+}
+
+// wait rounds a duration up to the microsecond, as manifests state it.
+func wait(d time.Duration) time.Duration {
+	return (d + time.Microsecond - 1).Truncate(time.Microsecond)
+}

@@ -300,21 +300,11 @@ func (r *run) writeCMAF(rend *rendition, c *chunk.Chunk) (segment, error) {
 	if rend.video() {
 		s.keys = append([]pack.KeyRange(nil), rend.seg.Keys...)
 	}
-	s.start, s.end = presented(packets)
+	s.start, s.end = pack.Presented(packets)
 	off := r.offset * int64(rend.scale)
 	s.start, s.end = s.start*rend.factor+off, s.end*rend.factor+off
 	for i := range s.keys {
 		s.keys[i].PTS = s.keys[i].PTS*rend.factor + off
 	}
 	return s, r.out.write(s.file, rend.seg.Bufs)
-}
-
-// presented returns the first presentation time and the end of the last.
-func presented(packets []av.Packet) (start, end int64) {
-	start, end = packets[0].PTS, packets[0].PTS+packets[0].Dur
-	for i := range packets {
-		p := &packets[i]
-		start, end = min(start, p.PTS), max(end, p.PTS+p.Dur)
-	}
-	return start, end
 }

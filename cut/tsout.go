@@ -100,7 +100,7 @@ func (r *run) appendTS(rend *rendition, k int, p av.Packet) []byte {
 func (r *run) spanTS(rend *rendition, c *chunk.Chunk, s *segment) {
 	for k, i := range rend.tracks {
 		if i < len(c.Runs) && len(c.Runs[i]) > 0 {
-			start, end := presented(c.Runs[i])
+			start, end := pack.Presented(c.Runs[i])
 			s.start, s.end = r.ts(rend, k, start), r.ts(rend, k, end)
 			return
 		}

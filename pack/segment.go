@@ -102,3 +102,14 @@ func join(bufs [][]byte, b []byte) [][]byte {
 	}
 	return append(bufs, b)
 }
+
+// Presented returns the first presentation time and the end of the last, in the
+// track's ticks. packets is not empty.
+func Presented(packets []av.Packet) (start, end int64) {
+	start, end = packets[0].PTS, packets[0].PTS+packets[0].Dur
+	for i := range packets {
+		p := &packets[i]
+		start, end = min(start, p.PTS), max(end, p.PTS+p.Dur)
+	}
+	return start, end
+}

@@ -1,0 +1,181 @@
+// Package live keeps the streams that run: it takes packets of publishers, cuts
+// them into chunks, commits these to the store in order, and shows players the
+// edge.
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/mem"
+	"github.com/cleave-video/cleave/store"
+)
+
+// Defaults of Config.
+const (
+	DefaultTarget   = 2 * time.Second
+	DefaultMaxChunk = 10 * time.Second
+	DefaultWindow   = time.Minute
+	DefaultGrace    = 30 * time.Second
+	DefaultStreams  = 64
+	DefaultMemory   = 256 << 20
+	DefaultDrain    = 10 * time.Second
+)
+
+// Config says how streams are kept. Store is required; the zero value of each
+// other field is the default named.
+type Config struct {
+	Store    store.Store
+	Target   time.Duration // chunk length aimed at
+	MaxChunk time.Duration // longest chunk of the first GOP, and so the longest promise
+	Window   time.Duration // of playlists; segments that left it stay as long again
+	Grace    time.Duration // how long a stream waits for its publisher to return
+	Streams  int           // at most so many at a time
+	Memory   int64         // bytes of payload of all streams
+	Drain    time.Duration // for what is not committed when a publisher ends
+	Log      *slog.Logger  // nil: none
+}
+
+func (c *Config) defaults() {
+	set := func(d *time.Duration, v time.Duration) {
+		if *d <= 0 {
+			*d = v
+		}
+	}
+	set(&c.Target, DefaultTarget)
+	set(&c.MaxChunk, DefaultMaxChunk)
+	set(&c.Window, DefaultWindow)
+	set(&c.Grace, DefaultGrace)
+	set(&c.Drain, DefaultDrain)
+	if c.Streams <= 0 {
+		c.Streams = DefaultStreams
+	}
+	if c.Memory <= 0 {
+		c.Memory = DefaultMemory
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+}
+
+// Errors of Publish.
+var (
+	ErrTaken   = errors.New("live: somebody publishes under this name")
+	ErrName    = errors.New("live: not a stream name")
+	ErrCrowded = errors.New("live: too many streams")
+)
+
+// Hub maps names to streams. Its methods are safe for concurrent use.
+type Hub struct {
+	cfg  Config
+	pool *mem.Pool
+
+	mu      sync.Mutex // guards streams
+	streams map[string]*Stream
+}
+
+// NewHub returns a Hub without streams.
+func NewHub(cfg Config) (*Hub, error) {
+	if cfg.Store == nil {
+		return nil, errors.New("live: no store")
+	}
+	cfg.defaults()
+	return &Hub{cfg: cfg, pool: mem.NewPool(cfg.Memory), streams: make(map[string]*Stream)}, nil
+}
+
+// Close gives the memory back. Every Publish must have returned.
+func (h *Hub) Close() error {
+	h.pool.Close()
+	return nil
+}
+
+// InUse returns the bytes of payload held; 0 when nobody publishes.
+func (h *Hub) InUse() int64 { return h.pool.InUse() }
+
+// Lookup returns the stream of that name, or nil.
+func (h *Hub) Lookup(name string) *Stream {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.streams[name]
+}
+
+// Names returns the names of all streams, in no order.
+func (h *Hub) Names() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	out := make([]string, 0, len(h.streams))
+	for name := range h.streams {
+		out = append(out, name)
+	}
+	return out
+}
+
+// Publish reads d until it ends, as the stream called name, and returns when
+// every chunk is committed or the drain deadline has passed. A stream that waits
+// for its publisher goes on, with a discontinuity. Errors: ErrTaken, ErrName,
+// ErrCrowded, all before d was read; those of d, but io.EOF is nil; ctx's cause.
+func (h *Hub) Publish(ctx context.Context, name string, d av.Demuxer) error {
+	s, err := h.claim(name)
+	if err != nil {
+		return err
+	}
+	defer s.unclaim(time.Now())
+	return s.publish(ctx, d)
+}
+
+// claim returns the stream of that name for one publisher.
+func (h *Hub) claim(name string) (*Stream, error) {
+	if err := CheckName(name); err != nil {
+		return nil, err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := h.streams[name]
+	if s == nil {
+		if len(h.streams) >= h.cfg.Streams {
+			return nil, fmt.Errorf("%w: %d", ErrCrowded, len(h.streams))
+		}
+		s = newStream(h, name)
+		h.streams[name] = s
+	}
+	if !s.claimed.CompareAndSwap(false, true) {
+		return nil, ErrTaken
+	}
+	return s, nil
+}
+
+// Run ends streams whose publishers do not return and deletes what no player can
+// ask for any more, until ctx is done.
+func (h *Hub) Run(ctx context.Context) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-tick.C:
+			h.sweep(ctx, now)
+		}
+	}
+}
+
+func (h *Hub) sweep(ctx context.Context, now time.Time) {
+	h.mu.Lock()
+	var all []*Stream
+	for name, s := range h.streams {
+		if s.over(now) {
+			delete(h.streams, name)
+			s.expireAll()
+		}
+		all = append(all, s)
+	}
+	h.mu.Unlock()
+	for _, s := range all {
+		s.deleteExpired(ctx, now)
+	}
+}

@@ -1,0 +1,298 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/chunk"
+	"github.com/cleave-video/cleave/mem"
+	"github.com/cleave-video/cleave/timeline"
+)
+
+// Stream is one name: at most one publisher at a time, any number of viewers.
+type Stream struct {
+	hub     *Hub
+	name    string
+	claimed atomic.Bool
+	edge    atomic.Pointer[Edge]
+
+	mu      sync.Mutex // guards what follows
+	left    time.Time  // when the publisher left; zero while one is there
+	expired []expiry
+
+	// Of the one publisher, which the claim hands on.
+	epoch   uint32
+	seq     int64 // of the next chunk, the MEDIA-SEQUENCE number
+	end     time.Duration
+	started bool // epoch and seq were read from the store
+}
+
+// expiry is an object that left the window.
+type expiry struct {
+	key string
+	at  time.Time
+}
+
+func newStream(h *Hub, name string) *Stream {
+	s := &Stream{hub: h, name: name, left: time.Now()}
+	s.edge.Store(&Edge{changed: make(chan struct{})})
+	return s
+}
+
+// Name returns the stream's name.
+func (s *Stream) Name() string { return s.name }
+
+// Edge returns what the stream offers now; never nil.
+func (s *Stream) Edge() *Edge { return s.edge.Load() }
+
+// show replaces the edge and wakes who waits for it.
+func (s *Stream) show(e *Edge) {
+	e.changed = make(chan struct{})
+	close(s.edge.Swap(e).changed)
+}
+
+// change shows a copy of the edge that set has changed.
+func (s *Stream) change(set func(e *Edge)) {
+	old := s.edge.Load()
+	e := &Edge{Renditions: old.Renditions, TargetDuration: old.TargetDuration, Live: old.Live, Ended: old.Ended}
+	set(e)
+	s.show(e)
+}
+
+// unclaim ends a publisher's turn; viewers wait for the next.
+func (s *Stream) unclaim(now time.Time) {
+	s.change(func(e *Edge) { e.Live = false })
+	s.mu.Lock()
+	s.left = now
+	s.mu.Unlock()
+	s.claimed.Store(false)
+}
+
+// over ends the stream when its grace has passed, and reports whether even late
+// viewers have had the time to see that.
+func (s *Stream) over(now time.Time) bool {
+	if !s.claimed.CompareAndSwap(false, true) {
+		return false
+	}
+	defer s.claimed.Store(false)
+	s.mu.Lock()
+	left := s.left
+	s.mu.Unlock()
+	gone := now.Sub(left)
+	if gone < s.hub.cfg.Grace {
+		return false
+	}
+	if !s.edge.Load().Ended {
+		s.change(func(e *Edge) { e.Ended = true })
+		s.hub.cfg.Log.Info("stream ended", "stream", s.name, "waited", s.hub.cfg.Grace)
+	}
+	return gone >= s.hub.cfg.Grace+s.hub.cfg.Window
+}
+
+// publisher is one turn of a stream.
+type publisher struct {
+	s       *Stream
+	ctx     context.Context
+	in      av.Demuxer
+	arena   *mem.Arena
+	chunker *chunk.Chunker
+	coord   *coordinator
+	offset  int64 // whole seconds added to every time
+	first   bool  // no chunk was cut yet
+	began   time.Time
+	base    time.Duration // output time of the first chunk, which was at began
+}
+
+func (s *Stream) publish(ctx context.Context, d av.Demuxer) error {
+	if err := s.resume(ctx); err != nil {
+		return err
+	}
+	s.epoch++
+	p := &publisher{s: s, ctx: ctx, in: timeline.New(d, timeline.Options{}), arena: s.hub.pool.NewArena(ctx), first: true}
+	defer p.arena.Close()
+	var err error
+	p.chunker, err = chunk.New(chunk.Config{
+		Stream: s.name, Epoch: s.epoch, Seq: uint64(s.seq), Arena: p.arena,
+		Policy: p.policy(), Bounds: p.bounds(),
+	})
+	if err != nil {
+		return err
+	}
+	p.coord = newCoordinator(ctx, s)
+	defer p.coord.wait()
+	s.change(func(e *Edge) { e.Live, e.Ended = true, false })
+	s.hub.cfg.Log.Info("publishing", "stream", s.name, "epoch", s.epoch)
+	return p.loop()
+}
+
+// policy is keyframe, which must keep what was promised to players.
+func (p *publisher) policy() chunk.Policy {
+	td := time.Duration(p.s.edge.Load().TargetDuration) * time.Second
+	return chunk.Keyframe{Target: p.s.hub.cfg.Target, TD: td}
+}
+
+// roundsDown is what a segment may be longer than the target duration: EXTINF is
+// compared with it rounded to the nearest second (RFC 8216bis 4.4.3.1). It leaves
+// a frame of 20 a second to go.
+const roundsDown = 450 * time.Millisecond
+
+func (p *publisher) bounds() chunk.Bounds {
+	if td := p.s.edge.Load().TargetDuration; td > 0 {
+		return chunk.Bounds{MaxDur: time.Duration(td)*time.Second + roundsDown}
+	}
+	return chunk.Bounds{MaxDur: p.s.hub.cfg.MaxChunk}
+}
+
+// loop is the life of a packet: read and normalised, cut, and with its chunk
+// handed to the coordinator.
+func (p *publisher) loop() error {
+	for {
+		pkt, err := p.in.ReadPacket(p.arena)
+		var events []chunk.Event
+		switch {
+		case err == nil:
+			events, err = p.chunker.Write(pkt)
+		case errors.Is(err, av.ErrTracks):
+			events, err = p.chunker.SetTracks(p.in.Tracks())
+		default:
+			why := chunk.End
+			if p.ctx.Err() != nil {
+				why = chunk.Shutdown
+			}
+			p.take(p.chunker.Close(why))
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+		p.take(events)
+		if err != nil {
+			p.take(p.chunker.Close(chunk.End))
+			return fmt.Errorf("live: %s: %w", p.s.name, err)
+		}
+	}
+}
+
+// take hands closed chunks on.
+func (p *publisher) take(events []chunk.Event) {
+	for _, e := range events {
+		if e.Op != chunk.Close {
+			continue
+		}
+		if p.first {
+			p.begin(e.Chunk)
+		}
+		p.coord.commit(p, e.Chunk)
+	}
+}
+
+// begin places the publisher's timeline behind the one before it and, with the
+// first chunk ever, freezes what playlists promise.
+func (p *publisher) begin(c *chunk.Chunk) {
+	p.first = false
+	earliest := time.Duration(1<<63 - 1)
+	for i, run := range c.Runs {
+		if len(run) > 0 {
+			earliest = min(earliest, c.Tracks[i].Timebase.Duration(run[0].DTS))
+		}
+	}
+	// The fewest whole seconds that put every decode time behind p.s.end.
+	p.offset = int64((p.s.end - earliest + time.Second - 1).Truncate(time.Second) / time.Second)
+	if p.s.end == 0 && earliest >= 0 {
+		p.offset = 0
+	}
+	length := c.Span.Timebase.Duration(c.Span.MaxPTS - c.Span.Start)
+	p.base = c.Span.Timebase.Duration(c.Span.Start) + time.Duration(p.offset)*time.Second
+	p.began = time.Now().Add(-length)
+	if p.s.edge.Load().TargetDuration > 0 {
+		return
+	}
+	round := func(d time.Duration) int64 { return int64((d + time.Second/2) / time.Second) }
+	td := max(1, round(p.s.hub.cfg.Target), int64((length+time.Second-1)/time.Second))
+	p.s.change(func(e *Edge) { e.TargetDuration = td })
+	p.chunker.Swap(p.policy())
+	if err := p.chunker.SetBounds(p.bounds()); err != nil {
+		panic(err) // positive by the lines above
+	}
+}
+
+// resume continues numbers behind what an earlier process has left in the store,
+// and lets that expire.
+func (s *Stream) resume(ctx context.Context) error {
+	if s.started {
+		return nil
+	}
+	now := time.Now()
+	for info, err := range s.hub.cfg.Store.List(ctx, s.name+"/") {
+		if err != nil {
+			return fmt.Errorf("live: %s: %w", s.name, err)
+		}
+		var epoch uint64
+		var seq int64
+		rest := strings.Split(strings.TrimPrefix(info.Key, s.name+"/"), "/")
+		if len(rest) != 2 {
+			continue // of a stream whose name begins with ours
+		}
+		epoch, err1 := strconv.ParseUint(rest[0], 10, 32)
+		seq, err2 := strconv.ParseInt(strings.TrimSuffix(rest[1], chunkSuffix), 10, 64)
+		if err1 != nil || err2 != nil {
+			continue
+		}
+		s.epoch, s.seq = max(s.epoch, uint32(epoch)), max(s.seq, seq+1)
+		s.expire(info.Key, now.Add(s.hub.cfg.Window))
+	}
+	s.started = true
+	return nil
+}
+
+// chunkSuffix ends the keys of chunk objects.
+const chunkSuffix = ".chunk"
+
+func chunkKey(name string, epoch uint32, seq int64) string {
+	return fmt.Sprintf("%s/%d/%010d%s", name, epoch, seq, chunkSuffix)
+}
+
+// expire has an object deleted at the next sweep from now on.
+func (s *Stream) expire(key string, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.expired = append(s.expired, expiry{key, now})
+}
+
+// expireAll lets everything go that is still listed.
+func (s *Stream) expireAll() {
+	seen := ""
+	for _, r := range s.edge.Load().Renditions {
+		for _, seg := range append(r.Past[:len(r.Past):len(r.Past)], r.Segments...) {
+			if seg.Key != seen {
+				s.expire(seg.Key, time.Time{})
+			}
+			seen = seg.Key
+		}
+	}
+}
+
+// deleteExpired deletes what has expired.
+func (s *Stream) deleteExpired(ctx context.Context, now time.Time) {
+	s.mu.Lock()
+	n := 0
+	for n < len(s.expired) && !s.expired[n].at.After(now) {
+		n++
+	}
+	due := append([]expiry(nil), s.expired[:n]...)
+	s.expired = append(s.expired[:0], s.expired[n:]...)
+	s.mu.Unlock()
+	for _, x := range due {
+		if err := s.hub.cfg.Store.Delete(ctx, x.key); err != nil {
+			s.hub.cfg.Log.Warn("delete", "key", x.key, "error", err)
+		}
+	}
+}

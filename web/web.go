@@ -1,0 +1,59 @@
+// Package web has the pages that the server shows.
+package web
+
+import (
+	"embed"
+	"html/template"
+	"io/fs"
+	"net/http"
+)
+
+//go:embed player.html home.html
+var pages embed.FS
+
+// dist holds hls.min.js, if it was there when this was built: see fetch.sh.
+//
+//go:embed all:dist
+var dist embed.FS
+
+// Pages renders the pages. It is immutable.
+type Pages struct {
+	templates *template.Template
+	script    []byte // hls.js, or nil
+}
+
+// New returns the pages; it panics only if they are not valid templates.
+func New() *Pages {
+	script, err := fs.ReadFile(dist, "dist/hls.min.js")
+	if err != nil {
+		script = nil
+	}
+	return &Pages{template.Must(template.ParseFS(pages, "*.html")), script}
+}
+
+// Player answers with the page that plays the stream called name.
+func (p *Pages) Player(w http.ResponseWriter, name string) {
+	p.render(w, "player.html", map[string]any{"Name": name, "Script": p.script != nil})
+}
+
+// Home answers with the list of streams.
+func (p *Pages) Home(w http.ResponseWriter, names []string) {
+	p.render(w, "home.html", map[string]any{"Names": names})
+}
+
+func (p *Pages) render(w http.ResponseWriter, page string, data any) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-cache")
+	_ = p.templates.ExecuteTemplate(w, page, data) // a client that is gone needs no answer
+}
+
+// Script answers with hls.js.
+func (p *Pages) Script(w http.ResponseWriter, r *http.Request) {
+	if p.script == nil {
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", "text/javascript; charset=utf-8")
+	w.Header().Set("Cache-Control", "public, max-age=3600")
+	_, _ = w.Write(p.script)
+}

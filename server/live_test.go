@@ -1,0 +1,238 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+	"go.uber.org/goleak"
+
+	"github.com/cleave-video/cleave/live"
+)
+
+// running is a server under test.
+type running struct {
+	http, rtmp string
+	stop       func()
+}
+
+func start(t *testing.T, cfg live.Config) *running {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	addrs := make(chan [2]string, 1)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- Run(ctx, Config{HTTP: "127.0.0.1:0", RTMP: "127.0.0.1:0", Data: t.TempDir(), Live: cfg, Ready: func(h, r net.Addr) {
+			addrs <- [2]string{h.String(), r.String()}
+		}})
+	}()
+	r := &running{}
+	select {
+	case a := <-addrs:
+		r.http, r.rtmp = "http://"+a[0], "rtmp://"+a[1]
+	case err := <-ended:
+		t.Fatal(err)
+	}
+	stopped := false
+	r.stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error("the server ended with", err)
+		}
+	}
+	t.Cleanup(r.stop)
+	return r
+}
+
+// publish runs ffmpeg with a GOP of one second until stop is called.
+func publish(t *testing.T, address string) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	args := strings.Fields("-v error -nostdin -re -f lavfi -i testsrc2=size=320x180:rate=25 -f lavfi -i sine=sample_rate=44100 " +
+		"-c:v libx264 -preset ultrafast -bf 2 -g 25 -keyint_min 25 -sc_threshold 0 -pix_fmt yuv420p -c:a aac -f flv " + address)
+	cmd := exec.CommandContext(ctx, "ffmpeg", args...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	var out bytes.Buffer
+	cmd.Stderr = &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return func() { cancel(); _ = cmd.Wait() }
+}
+
+func get(t *testing.T, url string) (int, string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, string(b)
+}
+
+// until polls a URL until its body has all of want.
+func until(t *testing.T, url string, want ...string) string {
+	t.Helper()
+	deadline := time.Now().Add(40 * time.Second)
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for range tick.C {
+		_, body := get(t, url)
+		missing := false
+		for _, w := range want {
+			missing = missing || !strings.Contains(body, w)
+		}
+		if !missing {
+			return body
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s never had %q:\n%s", url, want, body)
+		}
+	}
+	return ""
+}
+
+func need(t *testing.T, program string) string {
+	t.Helper()
+	path, err := exec.LookPath(program)
+	if err != nil {
+		t.Skipf("%s is not installed: live streams are not tested end to end", program)
+	}
+	return path
+}
+
+// A publisher that stops is waited for; its return continues the numbers with a
+// discontinuity; after the grace the playlist ends.
+func TestPublisherReturns(t *testing.T) {
+	need(t, "ffmpeg")
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	s := start(t, live.Config{Target: time.Second, Grace: 3 * time.Second, Window: time.Minute})
+	if code, _ := get(t, s.http+"/live/cam/index.m3u8"); code != http.StatusNotFound {
+		t.Errorf("a stream that is not there: %d", code)
+	}
+	stop := publish(t, s.rtmp+"/live/cam")
+	list := s.http + "/live/cam/video0/index.m3u8"
+	until(t, s.http+"/live/cam/index.m3u8", "CODECS=\"avc1.", "mp4a.40.2", "RESOLUTION=320x180")
+	first := until(t, list, "1-2.m4s")
+	stop()
+	if strings.Contains(first, "ENDLIST") || !strings.Contains(first, "#EXT-X-INDEPENDENT-SEGMENTS") {
+		t.Errorf("while live:\n%s", first)
+	}
+	stop = publish(t, s.rtmp+"/live/cam")
+	again := until(t, list, "#EXT-X-DISCONTINUITY\n", "2-")
+	if strings.Count(again, "#EXT-X-DISCONTINUITY\n") != 1 || strings.Contains(again, "ENDLIST") {
+		t.Errorf("after the return:\n%s", again)
+	}
+	decodes(t, s.http+"/live/cam/index.m3u8")
+	stop()
+	until(t, list, "#EXT-X-ENDLIST")
+	s.stop()
+}
+
+// decodes has ffmpeg decode what the playlist lists, without a complaint.
+func decodes(t *testing.T, url string) {
+	t.Helper()
+	out, err := exec.Command("ffmpeg", "-v", "error", "-nostdin", "-live_start_index", "0", "-t", "2", "-i", url, "-f", "null", "-").CombinedOutput()
+	if err != nil || len(out) > 0 {
+		t.Errorf("ffmpeg: %v\n%s", err, out)
+	}
+}
+
+func TestSecondPublisherIsRefused(t *testing.T) {
+	need(t, "ffmpeg")
+	s := start(t, live.Config{Target: time.Second})
+	defer publish(t, s.rtmp+"/live/cam")()
+	until(t, s.http+"/live/cam/index.m3u8", "RESOLUTION=320x180")
+	out, err := exec.Command("ffmpeg", "-v", "error", "-nostdin", "-re", "-t", "5", "-f", "lavfi", "-i", "testsrc2=size=64x64", "-c:v", "libx264", "-f", "flv", s.rtmp+"/live/cam").CombinedOutput()
+	if err == nil {
+		t.Errorf("a second publisher was let in: %s", out)
+	}
+	if code, _ := get(t, s.http+"/live/cam/index.m3u8"); code != http.StatusOK {
+		t.Errorf("the first one's stream: %d", code)
+	}
+}
+
+// The page plays in a browser, and goes on when the publisher returns.
+func TestPlayerPage(t *testing.T) {
+	need(t, "ffmpeg")
+	browser := need(t, "chromium")
+	s := start(t, live.Config{Target: time.Second})
+	if code, _ := get(t, s.http+"/hls.min.js"); code != http.StatusOK {
+		t.Skip("built without hls.js: the page is not played")
+	}
+	stop := publish(t, s.rtmp+"/live/cam")
+	defer func() { stop() }()
+	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(browser), chromedp.NoSandbox,
+		chromedp.WindowSize(1100, 900), chromedp.Flag("autoplay-policy", "no-user-gesture-required"))
+	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
+	defer cancel()
+	ctx, cancel = chromedp.NewExecAllocator(ctx, opts...)
+	defer cancel()
+	ctx, cancel = chromedp.NewContext(ctx)
+	defer cancel()
+	played := func(seconds float64) error {
+		js := fmt.Sprintf("document.querySelector('video').getVideoPlaybackQuality().totalVideoFrames > %v", seconds*25)
+		_, err := chromedp.Run(ctx, chromedp.Poll[bool](js, chromedp.WithPollingTimeout(45*time.Second), chromedp.WithPollingInterval(200*time.Millisecond)))
+		return err
+	}
+	if _, err := chromedp.Run(ctx, chromedp.Navigate(s.http+"/live/cam/")); err != nil {
+		t.Fatal(err)
+	}
+	if err := played(4); err != nil {
+		screenshot(ctx, t, "stuck.png")
+		t.Fatal("the page does not play: ", err)
+	}
+	screenshot(ctx, t, "playing.png")
+	before, err := chromedp.Run(ctx, chromedp.Evaluate[float64]("document.querySelector('video').getVideoPlaybackQuality().totalVideoFrames/25"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	stop = publish(t, s.rtmp+"/live/cam")
+	if err := played(before + 8); err != nil {
+		screenshot(ctx, t, "stuck.png")
+		t.Fatal("the page does not go on when the publisher returns: ", err)
+	}
+	screenshot(ctx, t, "returned.png")
+}
+
+// screenshot saves the page for people to look at, if CLEAVE_SCREENSHOTS names a folder.
+func screenshot(ctx context.Context, t *testing.T, name string) {
+	dir := os.Getenv("CLEAVE_SCREENSHOTS")
+	if dir == "" {
+		return
+	}
+	png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+	if err != nil {
+		t.Log(err)
+		return
+	}
+	if err := os.WriteFile(filepath.Join(dir, name), png, 0o644); err != nil {
+		t.Log(err)
+	}
+}

@@ -22,9 +22,18 @@ func newBlock(s *slab, b []byte) *Block {
 
 // NewBlock returns a block of n bytes in a slab of its own, with one reference.
 // It waits while the pool is full, until ctx is done, and then returns its
-// cause; a nil ctx does not wait and gets ErrFull.
+// cause.
 func (p *Pool) NewBlock(ctx context.Context, n int) (*Block, error) {
 	s, err := p.get(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	return newBlock(s, s.data[:n:n]), nil
+}
+
+// TryNewBlock is NewBlock that returns ErrFull instead of waiting.
+func (p *Pool) TryNewBlock(n int) (*Block, error) {
+	s, err := p.get(nil, n) //lint:ignore SA1012 get takes nil for: do not wait
 	if err != nil {
 		return nil, err
 	}

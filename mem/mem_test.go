@@ -82,7 +82,7 @@ func TestHeapPacketsAreNoOp(t *testing.T) {
 
 func TestReleaseTooManyPanics(t *testing.T) {
 	p := NewPool(1 << 20)
-	k, err := p.NewBlock(nil, 10) //nolint:staticcheck // nil means: do not wait
+	k, err := p.TryNewBlock(10)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +111,7 @@ func TestAllocWaitsForRoomAndHonoursCancel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := NewPool(64 << 10)
 		defer home(t, p)
-		first, err := p.NewBlock(nil, 100) //nolint:staticcheck // nil means: do not wait
+		first, err := p.TryNewBlock(100)
 		if err != nil {
 			t.Fatal(err)
 		}

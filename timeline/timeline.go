@@ -5,6 +5,7 @@ package timeline
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/cleave-video/cleave/av"
@@ -50,7 +51,6 @@ type line struct {
 	gen    int         // counts the jumps
 	off    int64       // of the newest timeline, in ticks of offTB
 	offTB  av.Timebase //
-	broken bool        // the tracks changed: the next packet may begin anywhere
 	out    []av.Packet // ready, in order
 	counts [causes]int // what was repaired
 	raw    int64       // newest unwrapped DTS of any track
@@ -221,7 +221,7 @@ func (l *line) jump(t *track, p av.Packet) {
 	l.gen++
 	l.counts[causeJump]++
 	second := av.Timebase{Num: 1, Den: 1}
-	var need int64 // whole seconds, rounded up
+	need := int64(math.MinInt64) // whole seconds
 	for i := range l.tracks {
 		o := &l.tracks[i]
 		if !o.seen || o.sparse {
@@ -229,13 +229,7 @@ func (l *line) jump(t *track, p av.Packet) {
 		}
 		// ceil(o.end - first.DTS)
 		gap := o.end - t.tb.Rescale(first.DTS, o.tb)
-		s := -o.tb.RescaleFloor(-gap, second)
-		if i == 0 || s > need || need == 0 {
-			need = max(need, s)
-			if i == 0 {
-				need = s
-			}
-		}
+		need = max(need, -o.tb.RescaleFloor(-gap, second))
 	}
 	l.off, l.offTB = second.Rescale(need, t.tb), t.tb
 	l.adopt(t, p)

@@ -178,7 +178,6 @@ type evidence struct {
 	pics    int
 	pts     [probePics]int64
 	depth   int
-	hasDTS  bool
 	settled bool
 }
 

@@ -312,7 +312,7 @@ func (c *chunkReader) block(n int) (*mem.Block, error) {
 	for size < n {
 		size *= 2
 	}
-	return c.pool.NewBlock(nil, min(size, max(c.maxVideo, minBlock)))
+	return c.pool.TryNewBlock(min(size, max(c.maxVideo, minBlock)))
 }
 
 // drop forgets a message that is not whole.

@@ -88,7 +88,6 @@ type Chunker struct {
 	span   Span     // of the last one
 	minPTS int64    // of its lead packets
 	keyAt  int64    // bytes of the chunk before its newest key
-	why    Reason   // why the newest cut was made
 	disc   bool     // the next chunk begins a timeline
 	seq    uint64
 	begun  bool // the first chunk was opened

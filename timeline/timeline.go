@@ -194,7 +194,7 @@ func (l *line) first(t *track, p av.Packet) {
 	if l.offTB.Valid() {
 		t.off = l.offTB.Rescale(l.off, t.tb)
 	}
-	t.seen, t.last = true, p.DTS+t.off-1
+	t.seen, t.raw, t.last = true, p.DTS, p.DTS+t.off-1
 	l.emit(t, p)
 }
 

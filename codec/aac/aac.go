@@ -46,11 +46,14 @@ func ParseConfig(asc []byte) (Config, error) {
 		return c, nil
 	}
 	var full mpeg4audio.AudioSpecificConfig
-	if err := full.Unmarshal(asc); err == nil && full.ChannelCount > 0 {
-		c.Channels = full.ChannelCount
+	if err := full.Unmarshal(asc); err == nil && full.ChannelConfig > 0 && int(full.ChannelConfig) < len(channels) {
+		c.Channels = channels[full.ChannelConfig]
 	}
 	return c, nil
 }
+
+// channels is by channelConfiguration. ISO 14496-3 table 1.19
+var channels = [...]int{0, 1, 2, 3, 4, 5, 6, 8, 0, 0, 0, 7, 8, 24, 8}
 
 // parseHead reads the part that all object types share.
 func parseHead(r *bits.Reader) (c Config, ok bool) {

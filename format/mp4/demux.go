@@ -190,6 +190,7 @@ func (d *Demuxer) open() error {
 		}
 		t.index = len(d.tracks)
 		t.cur = t.tables.cursor()
+		t.decodeEarlier(t.tables.leastOffset())
 		if err := d.describe(t); err != nil {
 			return err
 		}

@@ -201,7 +201,7 @@ func (d *Demuxer) readRun(off int64) (int, error) {
 
 func (d *Demuxer) packet(p *planned) av.Packet {
 	dts := p.s.dts + p.t.shift
-	pkt := av.Packet{Track: p.t.index, DTS: dts, PTS: dts + int64(p.s.cts), Dur: int64(p.s.dur), Data: p.data[:len(p.data):len(p.data)]}
+	pkt := av.Packet{Track: p.t.index, DTS: dts - p.t.early, PTS: dts + int64(p.s.cts), Dur: int64(p.s.dur), Data: p.data[:len(p.data):len(p.data)]}
 	switch {
 	case p.t.inspect != nil:
 		pkt.Flags = p.t.inspect.Flags(p.data)
@@ -274,21 +274,28 @@ func (d *Demuxer) readFragment(kind fourcc, pos int64, head int, size int64) err
 			continue
 		}
 		t.frags = append(t.frags, c)
-		if prevEnd, err = c.end(); err != nil {
+		var least int32
+		if prevEnd, least, err = c.end(); err != nil {
 			return err
+		}
+		if !t.fragmented {
+			t.fragmented = true
+			t.decodeEarlier(least)
 		}
 	}
 }
 
 // end returns where the data of the traf ends, which is where that of the next
-// begins if it does not say.
-func (c *fragCursor) end() (int64, error) {
+// begins if it does not say, and the least composition offset.
+func (c *fragCursor) end() (off int64, least int32, err error) {
 	walk := *c
 	var s sample
 	for {
-		if ok, err := walk.next(&s); !ok {
-			return walk.off, err
+		ok, err := walk.next(&s)
+		if !ok {
+			return walk.off, least, err
 		}
+		least = min(least, s.cts)
 	}
 }
 

@@ -232,3 +232,12 @@ func (c *tableCursor) nextChunk() (bool, error) {
 	c.inChunk = c.perChunk
 	return true, nil
 }
+
+// leastOffset returns the most negative composition offset, or 0.
+func (t *tables) leastOffset() int32 {
+	var least int32
+	for b := t.ctts; len(b) >= 8; b = b[8:] {
+		least = min(least, int32(be.Uint32(b[4:])))
+	}
+	return least
+}

@@ -3,6 +3,7 @@ package mp4
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/codec"
@@ -18,6 +19,7 @@ type track struct {
 	tables  tables
 	trex    trex
 	shift   int64 // added to media times: what the edit list says
+	early   int64 // by how much decode times are earlier than media time: see decodeEarlier
 	dur     int64 // mdhd duration, ticks
 	fragEnd int64 // where the fragments so far end, media time
 
@@ -25,11 +27,22 @@ type track struct {
 	desc    uint32
 	inspect *codec.Inspector
 
-	cur    cursor
-	frags  []cursor // further trafs of the current moof
-	peeked bool
-	done   bool
-	s      sample // the next one, if peeked
+	cur        cursor
+	frags      []cursor // further trafs of the current moof
+	fragmented bool     // a traf was read
+	peeked     bool
+	done       bool
+	s          sample // the next one, if peeked
+}
+
+// decodeEarlier makes room for negative composition offsets: media time may say
+// that a sample is shown before it is decoded (ISO 14496-12 8.6.1.3), which no
+// other format can carry. Decode times move by a constant, shown times stay.
+// Offsets of more than ten seconds are taken for damage.
+func (t *track) decodeEarlier(least int32) {
+	if e := -int64(least); e > t.early && e <= t.tb.Ticks(10*time.Second) {
+		t.early = e
+	}
 }
 
 // handlers that QuickTime and ISO use for what we carry. ISO 14496-12 8.4.3

@@ -5,7 +5,7 @@ GO ?= go
 FUZZTIME ?= 60s
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
-.PHONY: build run test lint fuzz bench clean
+.PHONY: build run test lint fuzz fidelity bench clean
 
 build: web/dist/hls.min.js
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/cleave ./cmd/cleave
@@ -33,6 +33,10 @@ lint:
 # Each fuzz target in turn.
 fuzz:
 	sh scripts/fuzz $(FUZZTIME)
+
+# Every file below CLEAVE_MEDIA; it takes long. FIDELITY="-limit BYTES" leaves out large files.
+fidelity:
+	$(GO) run ./test/fidelity/cmd $(FIDELITY) > docs/fidelity.md
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...

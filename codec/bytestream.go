@@ -54,7 +54,7 @@ func NewByteStream(c av.Codec) *ByteStream {
 // the bytes of the stream, so that a stream of nothing else costs no more than
 // any other. Real streams never spend what they begin with.
 const (
-	firstCredit = 256 << 10
+	firstCredit = 192 << 10
 	setCost     = 512 // of a set that is read
 	rebuildCost = 8   // times the configuration's size
 )

@@ -1,5 +1,0 @@
-package main
-
-type probeCommand struct{}
-
-func (probeCommand) Run() error { return nil }

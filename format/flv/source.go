@@ -73,7 +73,7 @@ func (s *source) room(n, limit int) error {
 		to = make([]byte, readSize)
 	case n > len(s.buf):
 		size := 2*limit + readSize
-		b, err := mem.NewPool(int64(size)+1<<20).TryNewBlock(size)
+		b, err := mem.NewPool(int64(size) + 1<<20).TryNewBlock(size)
 		if err != nil {
 			return err
 		}

@@ -1,0 +1,147 @@
+package cut
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cleave-video/cleave/chunk"
+)
+
+// made is a file of 6 s with a key frame each second, by ffmpeg.
+func made(t *testing.T) string {
+	t.Helper()
+	if _, err := exec.LookPath("ffmpeg"); err != nil {
+		t.Skip("ffmpeg is not installed: cut is not tested on a made file")
+	}
+	name := filepath.Join(t.TempDir(), "made.mp4")
+	args := strings.Fields("-v error -nostdin -f lavfi -i testsrc2=size=192x108:rate=25 -f lavfi -i sine=sample_rate=48000 " +
+		"-t 6 -c:v libx264 -preset ultrafast -bf 2 -g 25 -sc_threshold 0 -c:a aac -movflags +faststart " + name)
+	if out, err := exec.Command("ffmpeg", args...).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return name
+}
+
+func config(input, dir string) Config {
+	return Config{Input: input, Dir: dir, Policy: chunk.Keyframe{Target: 2 * time.Second}, Target: 2 * time.Second}
+}
+
+// Each chunk starts at a key frame, 0 ticks away, and decodes alone.
+func TestChunksDecodeAlone(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "out")
+	r, err := Run(t.Context(), config(made(t), dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Chunks != 3 || r.Independent != 3 || r.Broken != nil || r.Dropped != 0 {
+		t.Errorf("%+v", r)
+	}
+	b, err := os.ReadFile(filepath.Join(dir, indexName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var entries []indexEntry
+	if err := json.Unmarshal(b, &entries); err != nil {
+		t.Fatal(err)
+	}
+	header, err := os.ReadFile(filepath.Join(dir, "video0/init.mp4"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, e := range entries {
+		if len(e.Keyframes) != 2 || e.Keyframes[0] != e.Start || !e.Independent {
+			t.Errorf("chunk %d: %+v", i, e)
+		}
+		segment, err := os.ReadFile(filepath.Join(dir, e.Files[0]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("ffmpeg", "-v", "error", "-i", "-", "-map", "0:v", "-fps_mode", "passthrough", "-f", "framemd5", "-")
+		cmd.Stdin = bytes.NewReader(append(bytes.Clone(header), segment...))
+		var complaints bytes.Buffer
+		cmd.Stderr = &complaints
+		out, err := cmd.Output()
+		if err != nil || complaints.Len() > 0 || strings.Count(string(out), "\n0,") != 50 {
+			t.Errorf("chunk %d alone: %v %s: %d pictures", i, err, &complaints, strings.Count(string(out), "\n0,"))
+		}
+	}
+	for _, manifest := range []string{"index.m3u8", "manifest.mpd"} {
+		out, err := exec.Command("ffmpeg", "-v", "error", "-nostdin", "-i", filepath.Join(dir, manifest), "-f", "null", "-").CombinedOutput()
+		if err != nil || len(out) > 0 {
+			t.Errorf("%s: %v %s", manifest, err, out)
+		}
+	}
+}
+
+func TestOutputIsNotOverwritten(t *testing.T) {
+	input, dir := made(t), filepath.Join(t.TempDir(), "out")
+	if _, err := Run(t.Context(), config(input, dir)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Run(t.Context(), config(input, dir)); err == nil || !strings.Contains(err.Error(), "--force") {
+		t.Errorf("a second cut: %v", err)
+	}
+	c := config(input, dir)
+	c.Force = true
+	if _, err := Run(t.Context(), c); err != nil {
+		t.Error(err)
+	}
+	foreign := t.TempDir()
+	if err := os.WriteFile(filepath.Join(foreign, "diary.txt"), []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.Dir = foreign
+	if _, err := Run(t.Context(), c); err == nil {
+		t.Error("a folder of other files was replaced")
+	}
+}
+
+// An input that breaks off keeps what came before; one that is nothing leaves nothing.
+func TestBrokenInput(t *testing.T) {
+	input := made(t)
+	whole, err := os.ReadFile(input)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	half := filepath.Join(dir, "half.mp4")
+	if err := os.WriteFile(half, whole[:len(whole)*3/4], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Run(t.Context(), config(half, filepath.Join(dir, "half")))
+	if err != nil || r.Broken == nil || r.Chunks == 0 {
+		t.Errorf("%+v %v", r, err)
+	}
+	if err := os.WriteFile(half, whole[:100], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Run(t.Context(), config(half, filepath.Join(dir, "none"))); err == nil {
+		t.Error("an input of 100 bytes was cut")
+	}
+	if _, err := os.Stat(filepath.Join(dir, "none.partial")); !errors.Is(err, os.ErrNotExist) {
+		t.Error("something was left:", err)
+	}
+}
+
+func TestCancelLeavesNothing(t *testing.T) {
+	input, dir := made(t), filepath.Join(t.TempDir(), "out")
+	ctx, cancel := context.WithCancel(t.Context())
+	c := config(input, dir)
+	c.Progress = func(int64, int64) { cancel() }
+	if _, err := Run(ctx, c); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	for _, name := range []string{dir, dir + ".partial"} {
+		if _, err := os.Stat(name); !errors.Is(err, os.ErrNotExist) {
+			t.Error(name, "was left:", err)
+		}
+	}
+}

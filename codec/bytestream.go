@@ -68,8 +68,9 @@ func (s *ByteStream) spend(n int) bool {
 	return true
 }
 
-// earn adds the bytes of a stream to the credit.
-func (s *ByteStream) earn(n int) { s.credit = min(s.credit+n, firstCredit) }
+// earn adds half the bytes of a stream to the credit: a set costs its bytes and
+// what is built of them.
+func (s *ByteStream) earn(n int) { s.credit = min(s.credit+n/2, firstCredit) }
 
 // Config returns the configuration record, with lengths of four bytes, of the
 // access unit that Scan saw last; nil until every parameter set was seen.

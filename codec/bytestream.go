@@ -76,30 +76,67 @@ func (s *ByteStream) earn(n int) { s.credit = min(s.credit+n/2, firstCredit) }
 // access unit that Scan saw last; nil until every parameter set was seen.
 func (s *ByteStream) Config() []byte { return s.config }
 
-// maxUnits bounds the NAL units of one access unit: more than the slices and SEI
+// MaxUnits bounds the NAL units of one access unit: more than the slices and SEI
 // messages that any level allows.
-const maxUnits = 4096
+const MaxUnits = 4096
 
-// Scan looks at one access unit. size is what Write needs: access unit
-// delimiters, filler and the parameter sets that Config has are left out. changed
-// tells that Config is new, which happens at key pictures only. The error wraps
-// av.ErrTooLarge: too many NAL units, or parameter sets that change too often.
-func (s *ByteStream) Scan(au []byte) (size int, changed bool, err error) {
+// StartCodes appends to dst where the start codes of an access unit begin, as
+// AddStartCode does.
+func StartCodes(dst []int, au []byte) []int {
+	for pos := 0; ; pos += 3 {
+		if pos = nal.StartCode(au, pos); pos < 0 {
+			return dst
+		}
+		dst = AddStartCode(dst, au, pos)
+	}
+}
+
+// AddStartCode adds to codes, which are those before it, the start code at b[at].
+// One behind an empty NAL unit takes the place of that one's. It adds no more than
+// MaxUnits+1.
+func AddStartCode(codes []int, b []byte, at int) []int {
+	n := len(codes)
+	if n > MaxUnits {
+		return codes
+	}
+	if n > 0 {
+		end := at
+		for end > codes[n-1]+3 && b[end-1] == 0 {
+			end--
+		}
+		if end == codes[n-1]+3 {
+			codes[n-1] = at
+			return codes
+		}
+	}
+	return append(codes, at)
+}
+
+// Scan looks at one access unit; codes is where its start codes begin, in order:
+// who split the stream knows them, and looking for them again would cost as much
+// as all the rest. size is what Write needs: access unit delimiters, filler and
+// the parameter sets that Config has are left out. changed tells that Config is
+// new, which happens at key pictures only. The error wraps av.ErrTooLarge: too
+// many NAL units, or parameter sets that change too often.
+func (s *ByteStream) Scan(au []byte, codes []int) (size int, changed bool, err error) {
 	s.units = s.units[:0]
 	s.begins, s.ended = s.begins || s.ended, false
 	s.earn(len(au))
 	key := false
-	for pos := 0; ; {
-		start, end, next := nal.Next(au, pos)
-		if start < 0 {
-			break
+	for i, at := range codes {
+		if i == MaxUnits {
+			return 0, false, fmt.Errorf("codec: access unit: %w: more than %d NAL units", av.ErrTooLarge, MaxUnits)
 		}
-		pos = next
+		end := len(au)
+		if i+1 < len(codes) {
+			end = codes[i+1]
+		}
+		start := at + 3
+		for end > start && au[end-1] == 0 { // of no NAL unit
+			end--
+		}
 		if end == start {
 			continue
-		}
-		if len(s.units) == maxUnits {
-			return 0, false, fmt.Errorf("codec: access unit: %w: more than %d NAL units", av.ErrTooLarge, maxUnits)
 		}
 		u := au[start:end]
 		s.units = append(s.units, span{start, end})

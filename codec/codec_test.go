@@ -212,7 +212,7 @@ func TestEndOfSequence(t *testing.T) {
 			if with && u[0]>>1 == 21 { // before each CRA picture
 				split.StartsAU(eos)
 				au = append(append(au, 0, 0, 1), eos...)
-				es.Scan(au)
+				es.Scan(au, codec.StartCodes(nil, au))
 				es.Order(au)
 				au = nil
 			}
@@ -223,7 +223,7 @@ func TestEndOfSequence(t *testing.T) {
 			if au = append(append(au, 0, 0, 1), u...); u[0]>>1 >= 32 {
 				continue
 			}
-			if _, _, err := es.Scan(au); err != nil {
+			if _, _, err := es.Scan(au, codec.StartCodes(nil, au)); err != nil {
 				t.Fatal(err)
 			}
 			if _, reset, ok := es.Order(au); ok && reset {
@@ -257,7 +257,7 @@ func TestPaidFor(t *testing.T) {
 		for au := in; len(au) > 0; {
 			n := len(sets) + 2 + len(idr)
 			s.StartsAU(au[4:n])
-			s.Scan(au[:n])
+			s.Scan(au[:n], codec.StartCodes(nil, au[:n]))
 			au = au[n:]
 		}
 	})
@@ -283,6 +283,7 @@ func TestNoAllocation(t *testing.T) {
 		b := raw(t, s.file)
 		split, es := codec.NewByteStream(s.codec), codec.NewByteStream(s.codec)
 		dst := make([]byte, 2*len(b))
+		var codes []int
 		pass := func() {
 			for pos := 0; ; {
 				start, end, next := nal.Next(b, pos)
@@ -293,7 +294,8 @@ func TestNoAllocation(t *testing.T) {
 				split.StartsAU(b[start:end])
 				split.Place(b[start:end])
 			}
-			size, _, err := es.Scan(b)
+			codes = codec.StartCodes(codes[:0], b)
+			size, _, err := es.Scan(b, codes)
 			if err != nil {
 				t.Fatal(err)
 			}

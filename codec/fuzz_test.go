@@ -59,7 +59,7 @@ func FuzzByteStream(f *testing.F) {
 			s.StartsAU(b[start:end])
 			s.Place(b[start:end])
 		}
-		size, _, err := s.Scan(b)
+		size, _, err := s.Scan(b, codec.StartCodes(nil, b))
 		if err != nil {
 			return
 		}

@@ -32,6 +32,7 @@ type Demuxer struct {
 	in    *es.Input
 	codec av.Codec
 	es    *codec.ByteStream // Scan and Write, of the unit that is returned
+	codes []int             // start codes of that unit, reused
 	split splitter
 	order order
 	err   error // of the input, once it ended
@@ -153,7 +154,9 @@ func (d *Demuxer) unit(p *picture) []byte {
 // scan looks at the first picture; false drops it.
 func (d *Demuxer) scan() bool {
 	p := &d.order.held[0]
-	size, changed, err := d.es.Scan(d.unit(p))
+	u := d.unit(p)
+	d.codes = codec.StartCodes(d.codes[:0], u)
+	size, changed, err := d.es.Scan(u, d.codes)
 	switch {
 	case err != nil:
 		d.count[warnBadUnit]++

@@ -34,6 +34,8 @@ func (q *backlog) pop() ([]byte, bool) {
 	return p, true
 }
 
+func (q *backlog) empty() bool { return len(q.blocks) == 0 }
+
 // pushAll moves every packet of o to the end of q.
 func (q *backlog) pushAll(o *backlog) {
 	for {

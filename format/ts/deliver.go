@@ -32,7 +32,7 @@ func (d *Demuxer) prepare(s *stream, u *unit) bool {
 	if s.kind != av.Video {
 		return true
 	}
-	size, changed, err := s.video.es.Scan(u.data)
+	size, changed, err := s.video.es.Scan(u.data, u.codes)
 	if err != nil {
 		d.stats.add(warnBadUnit, 1)
 		return false

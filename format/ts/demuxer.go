@@ -295,10 +295,36 @@ func (d *Demuxer) feed(s *stream, h header) error {
 		return av.Errorf("ts", d.src.offset(), "PES_packet_data_byte", "PID %d: access unit: %w: more than %d bytes",
 			s.pid, av.ErrTooLarge, d.maxUnit())
 	}
+	if !d.probing && d.replay.empty() {
+		d.feedPlain(s)
+	}
 	if s.due(h.start) {
 		d.cur, d.final = s, false
 	}
 	return nil
+}
+
+// feedPlain gives the packets that follow to the same stream as long as each is
+// what most are: the next of its PID, with nothing but 184 bytes of payload.
+// step would do the same, at five times the cost.
+func (d *Demuxer) feedPlain(s *stream) {
+	if s.kind != av.Video || s.cc < 0 || s.skipping || s.inHeader || !s.video.decided {
+		return
+	}
+	most := min(scanAtMost, d.maxUnit()-(len(s.buf)-s.head)-packetSize)
+	var last []byte
+	for len(s.buf)-s.scan < most {
+		p := d.src.plain(s.pid, (uint8(s.cc)+1)&maskCC)
+		if p == nil {
+			break
+		}
+		s.cc = int8((uint8(s.cc) + 1) & maskCC)
+		s.payload(p)
+		last = p
+	}
+	if last != nil {
+		s.dup, s.print = false, fingerprint(last)
+	}
 }
 
 func (d *Demuxer) maxUnit() int {

@@ -75,3 +75,11 @@ var mediaFiles = []string{
 	"ts/timestamp_jump_back.ts",
 	"broken/zero_length_pes.ts",
 }
+
+// appendPES cuts a PES packet into transport packets.
+func appendPES(dst []byte, t *muxTrack, head, es []byte, a adaptation) []byte {
+	w := pesWriter{dst: dst, t: t, left: len(head) + len(es), start: flagStart, field: a}
+	w.write(head)
+	w.write(es)
+	return w.dst
+}

@@ -1,6 +1,8 @@
 package ts
 
 import (
+	"slices"
+
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/internal/nal"
 )
@@ -128,15 +130,18 @@ func (m *Muxer) AppendPacket(dst []byte, p av.Packet, dts, pts int64) []byte {
 		}
 		return appendSection(dst, t.pid, &t.cc, p.Data)
 	}
-	m.es = t.appendES(m.es[:0], p)
 	a := adaptation{pcr: -1, random: p.Flags.Has(av.Key) && (lead || t.Kind == av.Video), discont: t.discont}
 	if lead {
 		a.pcr = (dts - PCRLead) & timeMask
 	}
 	t.discont = false
-	var head [19]byte
-	pes := appendPESHeader(head[:0], t, len(m.es), dts, pts)
-	return appendPES(dst, t, pes, m.es, a)
+	if t.lengths > 0 {
+		return t.appendPicture(dst, p, dts, pts, a)
+	}
+	m.es = t.appendES(m.es[:0], p)
+	w := newPESWriter(dst, t, len(m.es), dts, pts, a)
+	w.write(m.es)
+	return w.dst
 }
 
 // appendClock appends PCR, PAT and PMT that are due before a frame whose PCR is pcr.
@@ -236,36 +241,95 @@ func appendPESHeader(dst []byte, t *muxTrack, n int, dts, pts int64) []byte {
 	return appendTime(appendTime(append(dst, 0xC0, 10), 3, pts), 1, dts)
 }
 
-// appendPES cuts header and payload of one PES packet into transport packets.
-func appendPES(dst []byte, t *muxTrack, head, es []byte, a adaptation) []byte {
-	start := byte(flagStart)
-	for first := true; first || len(es) > 0; first = false {
-		room := packetSize - headerSize - a.size()
-		left := len(head) + len(es)
-		n := min(left, room)
-		field := packetSize - headerSize - n
-		flags := byte(flagPayload)
-		if field > 0 {
-			flags |= flagAdapt
-		}
-		dst = append(dst, syncByte, start|byte(t.pid>>8), byte(t.pid), flags|t.cc)
-		t.cc = (t.cc + 1) & maskCC
-		if field > 0 {
-			dst = a.append(dst, field)
-		}
-		dst = append(dst, head...)
-		n -= len(head)
-		dst = append(dst, es[:n]...)
-		es, head, start, a = es[n:], nil, 0, adaptation{pcr: -1}
-	}
-	return dst
+// pesWriter cuts one PES packet, written in pieces, into transport packets.
+type pesWriter struct {
+	dst   []byte
+	t     *muxTrack
+	left  int  // bytes of the PES packet to come
+	room  int  // bytes free in the last transport packet
+	start byte // flagStart until the first packet was begun
+	field adaptation
 }
+
+// newPESWriter appends the header of a PES packet with n bytes of payload.
+func newPESWriter(dst []byte, t *muxTrack, n int, dts, pts int64, a adaptation) pesWriter {
+	var b [19]byte
+	head := appendPESHeader(b[:0], t, n, dts, pts)
+	n += len(head)
+	dst = slices.Grow(dst, (n/(packetSize-headerSize)+2)*packetSize)
+	w := pesWriter{dst: dst, t: t, left: n, start: flagStart, field: a}
+	w.write(head)
+	return w
+}
+
+func (w *pesWriter) write(b []byte) {
+	for len(b) > 0 {
+		if w.room == 0 {
+			w.begin()
+		}
+		n := min(len(b), w.room)
+		w.dst = append(w.dst, b[:n]...)
+		w.room -= n
+		w.left -= n
+		b = b[n:]
+	}
+}
+
+// begin begins a transport packet, with the stuffing that the last one needs.
+func (w *pesWriter) begin() {
+	w.room = min(w.left, packetSize-headerSize-w.field.size())
+	field := packetSize - headerSize - w.room
+	flags := byte(flagPayload)
+	if field > 0 {
+		flags |= flagAdapt
+	}
+	w.dst = append(w.dst, syncByte, w.start|byte(w.t.pid>>8), byte(w.t.pid), flags|w.t.cc)
+	w.t.cc = (w.t.cc + 1) & maskCC
+	if field > 0 {
+		w.dst = w.field.append(w.dst, field)
+	}
+	w.start, w.field = 0, adaptation{pcr: -1}
+}
+
+// appendPicture writes an access unit of H.264 or H.265 in Annex B: a delimiter
+// in front, before a key frame the parameter sets of Config; what it would repeat
+// is left out.
+func (t *muxTrack) appendPicture(dst []byte, p av.Packet, dts, pts int64, a adaptation) []byte {
+	prefix := t.prefix[:t.aud]
+	if p.Flags.Has(av.Key) {
+		prefix = t.prefix
+	}
+	n := len(prefix)
+	for list := nal.Split(p.Data, t.lengths); ; {
+		u, ok := list.Next()
+		if !ok {
+			break
+		}
+		if !t.repeats(u) {
+			n += len(longStartCode) + len(u)
+		}
+	}
+	w := newPESWriter(dst, t, n, dts, pts, a)
+	w.write(prefix)
+	for list := nal.Split(p.Data, t.lengths); ; {
+		u, ok := list.Next()
+		if !ok {
+			return w.dst
+		}
+		if !t.repeats(u) {
+			w.write(longStartCode[:])
+			w.write(u)
+		}
+	}
+}
+
+// longStartCode has the zero_byte that parameter sets and the first NAL unit of an
+// access unit need (ITU-T H.264 B.1.2).
+var longStartCode = [4]byte{0, 0, 0, 1}
 
 // appendES appends the packet's payload as the elementary stream has it.
 func (t *muxTrack) appendES(dst []byte, p av.Packet) []byte {
 	switch t.Codec {
-	case av.H264, av.H265:
-		return t.appendAnnexB(dst, p)
 	case av.AAC:
 		return appendADTS(dst, t.Config, p.Data)
 	case av.Opus:
@@ -279,30 +343,11 @@ func (t *muxTrack) appendES(dst []byte, p av.Packet) []byte {
 	return append(dst, p.Data...)
 }
 
-// appendAnnexB puts an access unit delimiter in front, and before a key frame
-// the parameter sets of Config; what it would repeat is left out.
-func (t *muxTrack) appendAnnexB(dst []byte, p av.Packet) []byte {
-	if p.Flags.Has(av.Key) {
-		dst = append(dst, t.prefix...)
-	} else {
-		dst = append(dst, t.prefix[:t.aud]...)
-	}
-	list := nal.Split(p.Data, t.lengths)
-	for {
-		n, ok := list.Next()
-		if !ok {
-			return dst
-		}
-		if len(n) == 0 || t.repeats(n) {
-			continue
-		}
-		dst = append(dst, 0, 0, 0, 1)
-		dst = append(dst, n...)
-	}
-}
-
-// repeats reports whether the muxer writes the NAL unit itself.
+// repeats reports whether the NAL unit is empty, or written by the muxer itself.
 func (t *muxTrack) repeats(n []byte) bool {
+	if len(n) == 0 {
+		return true
+	}
 	if t.Codec == av.H264 {
 		switch n[0] & 0x1F {
 		case 9:

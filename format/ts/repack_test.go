@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/internal/nal"
 )
 
 // piece is where an access unit starts in an elementary stream.
@@ -22,9 +23,29 @@ func elementary(t *testing.T, g generation, track int) (es []byte, units []piece
 	}
 	for _, p := range ofTrack(g, track) {
 		units = append(units, piece{len(es), p.PTS, p.DTS})
-		es = m.tracks[track].appendES(es, p)
+		if k := &m.tracks[track]; k.lengths > 0 {
+			es = appendAnnexB(es, k, p)
+		} else {
+			es = k.appendES(es, p)
+		}
 	}
 	return es, units
+}
+
+// appendAnnexB appends an access unit as the muxer writes it.
+func appendAnnexB(es []byte, t *muxTrack, p av.Packet) []byte {
+	if p.Flags.Has(av.Key) {
+		es = append(es, t.prefix...)
+	} else {
+		es = append(es, t.prefix[:t.aud]...)
+	}
+	list := nal.Split(p.Data, t.lengths)
+	for u, ok := list.Next(); ok; u, ok = list.Next() {
+		if !t.repeats(u) {
+			es = append(append(es, 0, 0, 0, 1), u...)
+		}
+	}
+	return es
 }
 
 // repack cuts an elementary stream into PES packets that end at cuts; the first

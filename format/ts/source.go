@@ -1,6 +1,7 @@
 package ts
 
 import (
+	"encoding/binary"
 	"io"
 
 	"github.com/cleave-video/cleave/av"
@@ -56,6 +57,21 @@ func (s *source) next() ([]byte, error) {
 		s.pos += s.stride
 		return p, nil
 	}
+}
+
+// plain returns the payload of the next packet if that is in memory, of the PID,
+// counted cc, and nothing but payload; nil leaves the packet to next.
+func (s *source) plain(pid uint16, cc uint8) []byte {
+	n := s.pos + s.stride
+	if n >= s.end || s.buf[n] != syncByte {
+		return nil
+	}
+	p := s.buf[s.pos : s.pos+packetSize : s.pos+packetSize]
+	if binary.BigEndian.Uint32(p) != syncByte<<24|uint32(pid)<<8|flagPayload|uint32(cc) {
+		return nil
+	}
+	s.pos = n
+	return p[headerSize:]
 }
 
 // locked reports whether a packet starts at pos. One damaged sync byte behind

@@ -24,6 +24,7 @@ type stamp struct {
 // buffer, with its times on the 33-bit clock.
 type unit struct {
 	data     []byte
+	codes    []int // of video: where its start codes are in data
 	pts, dts int64
 	dur      int64
 	flags    av.Flags
@@ -301,6 +302,9 @@ func (s *stream) compact() {
 	}
 	s.scan = max(s.scan-s.head, 0)
 	s.video.from = max(s.video.from-s.head, 0)
+	for i := range s.video.codes {
+		s.video.codes[i] -= s.head
+	}
 	s.audio.want = max(s.audio.want-s.head, 0)
 	if s.damage >= 0 {
 		s.damage = max(s.damage-s.head, 0)

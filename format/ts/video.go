@@ -20,6 +20,8 @@ type video struct {
 	from    int               // where the last PES packet starts in the buffer
 	decided bool              // its first slice was looked at
 	cur     stamp             // of the open unit
+	codes   []int             // where its start codes are in the buffer
+	spare   []int             // codes of the unit before, which may still be read
 	times   times
 }
 
@@ -65,14 +67,15 @@ func (s *stream) nextPicture(final bool) (unit, bool) {
 		s.scan = i + startCode
 		starts := v.split.StartsAU(n)
 		v.decided = v.decided || i >= v.from && isSlice(s.codec, n)
+		if v.open && starts {
+			return s.cutPicture(s.zeroByte(i), i), true
+		}
 		if !v.open {
 			s.head, v.open = s.zeroByte(i), true
 			v.cur = s.take(i)
-			continue
+			v.codes = v.codes[:0]
 		}
-		if starts {
-			return s.cutPicture(s.zeroByte(i), i), true
-		}
+		v.codes = codec.AddStartCode(v.codes, s.buf, i)
 	}
 	if !v.open {
 		s.head = s.scan
@@ -98,13 +101,17 @@ func (s *stream) zeroByte(i int) int {
 // the one before is more often padding than the zero_byte of this start code.
 func (s *stream) cutPicture(cut, i int) unit {
 	v := &s.video
-	u := unit{data: s.buf[s.head:cut], hasPTS: v.cur.hasPTS, hasDTS: v.cur.hasDTS}
+	for k := range v.codes {
+		v.codes[k] -= s.head
+	}
+	u := unit{data: s.buf[s.head:cut], codes: v.codes, hasPTS: v.cur.hasPTS, hasDTS: v.cur.hasDTS}
 	s.stampPicture(&u, v.cur)
 	broken := s.damage >= 0 && s.damage < cut
 	if broken && s.damage > s.head {
 		u.flags |= av.Corrupt
 	}
 	s.head = cut
+	v.codes, v.spare = append(v.spare[:0], i), v.codes
 	v.cur = s.take(i)
 	if broken {
 		s.damage = -1

@@ -38,7 +38,10 @@ fuzz:
 fidelity:
 	$(GO) run ./test/fidelity/cmd $(FIDELITY) > docs/fidelity.md
 
+# Against other programs, then function by function.
 bench:
+	$(GO) run ./bench/cut > bench/cut/RESULT.md
+	cat bench/cut/RESULT.md
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 clean:

@@ -139,6 +139,7 @@ func (r *run) writePlaylists(rend *rendition) error {
 // media is the playlist of all segments.
 func (r *run) media(rend *rendition) *hls.Media {
 	m := &hls.Media{Type: hls.VOD, EndList: true, Sequence: 1, IndependentSegments: r.independent()}
+	m.Segments = make([]hls.Segment, 0, len(rend.segs))
 	for i := range rend.segs {
 		s := &rend.segs[i]
 		start, dur := rend.span(i)
@@ -167,6 +168,11 @@ func target(m *hls.Media) int64 {
 // iframes is the playlist of the key frames, as ranges of the segments.
 func (rd *rendition) iframes() *hls.Media {
 	m := &hls.Media{Type: hls.VOD, EndList: true, IFramesOnly: true, Sequence: 1}
+	n := 0
+	for i := range rd.segs {
+		n += len(rd.segs[i].keys)
+	}
+	m.Segments = make([]hls.Segment, 0, n)
 	discont := false
 	for i := range rd.segs {
 		s := &rd.segs[i]

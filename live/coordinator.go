@@ -11,7 +11,6 @@ import (
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/chunk"
 	"github.com/cleave-video/cleave/codec"
-	"github.com/cleave-video/cleave/format/mp4"
 	"github.com/cleave-video/cleave/pack"
 	"github.com/cleave-video/cleave/timeline"
 )
@@ -40,9 +39,10 @@ type coordinator struct {
 type rendition struct {
 	name  string
 	track int
+	kind  av.Kind
+	tb    av.Timebase
 	info  codec.Info
-	init  string
-	style pack.Style
+	init  string // name of its initialization section
 }
 
 func newCoordinator(ctx context.Context, s *Stream) *coordinator {
@@ -60,35 +60,36 @@ func (c *coordinator) wait() {
 	c.cancel()
 }
 
-// commit begins the life of a closed chunk, whose reference it takes over. It
-// waits while too many are under way.
-func (c *coordinator) commit(p *publisher, ck *chunk.Chunk) {
+// commit begins the life of a closed chunk, whose parts it takes over. It waits
+// while too many are under way.
+func (c *coordinator) commit(p *publisher, ck *chunk.Chunk, parts []pack.Part) {
 	if len(c.tracks) == 0 || &c.tracks[0] != &ck.Tracks[0] {
-		if err := c.setTracks(ck.Tracks); err != nil {
+		if err := c.setTracks(p.packager, ck.Tracks); err != nil {
 			c.s.hub.cfg.Log.Error("chunk given up", "stream", c.s.name, "error", err)
-			ck.Release()
+			releaseParts(parts)
 			return
 		}
 	}
-	job := &job{
-		c: c, chunk: ck, rends: c.rends, offset: p.offset, seq: c.s.seq, epoch: c.s.epoch,
-		began: p.began, base: p.base, before: c.last, done: make(chan struct{}), rates: make(map[string]av.Rational),
+	j := &job{
+		c: c, tracks: ck.Tracks, rends: c.rends, parts: parts, seq: c.s.seq, epoch: c.s.epoch,
+		before: c.last, done: make(chan struct{}), rates: make(map[string]av.Rational),
 	}
-	c.watch(job)
+	j.segments(p, ck)
+	c.watch(j, ck)
 	c.s.seq++
-	c.s.end = max(c.s.end, job.end())
-	c.last = job.done
+	c.s.end = max(c.s.end, end(ck)+time.Duration(p.offset)*time.Second)
+	c.last = j.done
 	c.slots <- struct{}{}
 	c.group.Go(func() {
 		defer func() { <-c.slots }()
-		job.run()
+		j.run()
 	})
 }
 
 // watch notes the frame rates observed up to this chunk.
-func (c *coordinator) watch(j *job) {
+func (c *coordinator) watch(j *job, ck *chunk.Chunk) {
 	for _, r := range j.rends {
-		if !r.style.Video {
+		if r.kind != av.Video {
 			continue
 		}
 		rate := c.rates[r.name]
@@ -96,44 +97,37 @@ func (c *coordinator) watch(j *job) {
 			rate = new(timeline.Rate)
 			c.rates[r.name] = rate
 		}
-		for i := range j.chunk.Runs[r.track] {
-			rate.Add(j.chunk.Runs[r.track][i].DTS)
+		for i := range ck.Runs[r.track] {
+			rate.Add(ck.Runs[r.track][i].DTS)
 		}
-		j.rates[r.name] = rate.Verdict(r.style.Timebase).Rational
+		j.rates[r.name] = rate.Verdict(r.tb).Rational
 	}
 }
 
 // setTracks stores the initialization sections of a new set of tracks.
-func (c *coordinator) setTracks(tracks []av.Track) error {
+func (c *coordinator) setTracks(k *pack.Packager, tracks []av.Track) error {
 	var rends []rendition
 	var kinds [4]int
 	for i := range tracks {
 		t := &tracks[i]
-		if t.Kind != av.Video && t.Kind != av.Audio {
-			continue
-		}
-		header, err := mp4.AppendInit(nil, t, uint32(i+1))
-		if err != nil {
-			c.s.hub.cfg.Log.Warn("track left out", "stream", c.s.name, "track", i, "codec", t.Codec.String(), "error", err)
+		header := k.Init(i)
+		if header == nil {
+			if t.Kind != av.Data {
+				c.s.hub.cfg.Log.Warn("track left out", "stream", c.s.name, "track", i, "codec", t.Codec.String())
+			}
 			continue
 		}
 		info, err := codec.Describe(t)
 		if err != nil {
 			return err
 		}
-		r := rendition{
-			name: fmt.Sprintf("%s%d", t.Kind, kinds[t.Kind]), track: i, info: info, init: initName(header),
-			style: pack.Style{TrackID: uint32(i + 1), Timebase: t.Timebase, Video: t.Kind == av.Video},
-		}
+		r := rendition{name: fmt.Sprintf("%s%d", t.Kind, kinds[t.Kind]), track: i, kind: t.Kind, tb: t.Timebase, info: info, init: initName(header)}
 		kinds[t.Kind]++
 		key := c.s.name + "/" + r.init
 		if err := c.s.hub.cfg.Store.Put(c.ctx, key, newBytes(header), int64(len(header))); err != nil {
 			return err
 		}
 		rends = append(rends, r)
-	}
-	if len(rends) == 0 {
-		return fmt.Errorf("live: %s: %w: none of the %d tracks fits CMAF", c.s.name, av.ErrUnsupported, len(tracks))
 	}
 	c.tracks, c.rends = tracks, rends
 	clear(c.rates)
@@ -150,88 +144,95 @@ func initName(header []byte) string {
 // job is one chunk on its way.
 type job struct {
 	c            *coordinator
-	chunk        *chunk.Chunk
+	tracks       []av.Track
 	rends        []rendition
+	parts        []pack.Part
+	segs         []Segment // of rends
 	rates        map[string]av.Rational
-	offset, seq  int64
+	seq          int64
 	epoch        uint32
-	began        time.Time
-	base         time.Duration
 	before, done chan struct{}
 }
 
-// end is when the chunk's last packet ends, in output time.
-func (j *job) end() time.Duration {
+// end is when the last packet of a chunk ends.
+func end(ck *chunk.Chunk) time.Duration {
 	var end time.Duration
-	for i, run := range j.chunk.Runs {
+	for i, run := range ck.Runs {
 		for k := range run {
-			end = max(end, j.chunk.Tracks[i].Timebase.Duration(run[k].PTS+run[k].Dur))
+			end = max(end, ck.Tracks[i].Timebase.Duration(run[k].PTS+run[k].Dur))
 		}
 	}
-	return end + time.Duration(j.offset)*time.Second
+	return end
 }
 
-// run renders and stores the chunk, then waits for its turn to be shown. A chunk
-// that cannot be stored becomes a gap: the stream goes on.
+// segments describes each rendition's segment, which is its parts.
+func (j *job) segments(p *publisher, ck *chunk.Chunk) {
+	for _, r := range j.rends {
+		scale, factor := r.tb.Timescale()
+		seg := Segment{
+			MSN: j.seq, Epoch: j.epoch, Init: r.init, Timescale: scale,
+			Discontinuity: ck.Discont, Independent: ck.Independent || r.kind != av.Video,
+		}
+		off := p.offset * int64(scale)
+		if packets := ck.Runs[r.track]; len(packets) > 0 {
+			start, end := pack.Presented(packets)
+			seg.Start, seg.Dur = start*factor+off, max(1, (end-start)*factor)
+		} else {
+			lead := ck.Span
+			seg.Gap = true
+			seg.Start = lead.Timebase.Rescale(lead.Start, r.tb)*factor + off
+			seg.Dur = max(1, lead.Timebase.Rescale(lead.MaxPTS-lead.Start, r.tb)*factor)
+		}
+		tb := av.Timebase{Num: 1, Den: scale}
+		seg.Date = p.began.Add(tb.Duration(seg.Start) - p.base)
+		j.segs = append(j.segs, seg)
+	}
+}
+
+// run stores the chunk, then waits for its turn to be shown. A chunk that cannot
+// be stored becomes a gap: the stream goes on.
 func (j *job) run() {
 	defer close(j.done)
-	defer j.chunk.Release()
-	segs, body := j.render()
+	body := j.object()
 	key := chunkKey(j.c.s.name, j.epoch, j.seq)
 	err := j.c.s.hub.cfg.Store.Put(j.c.ctx, key, body, body.size)
+	releaseParts(j.parts)
 	if err != nil {
 		j.c.s.hub.cfg.Log.Error("chunk not stored", "stream", j.c.s.name, "key", key, "error", err)
 	}
-	for i := range segs {
-		segs[i].Key = key
-		segs[i].Gap = segs[i].Gap || err != nil
+	for i := range j.segs {
+		j.segs[i].Key = key
+		j.segs[i].Gap = j.segs[i].Gap || err != nil
 	}
 	<-j.before
-	j.c.s.list(j, segs)
+	j.c.s.list(j)
 }
 
-// render makes each rendition's segment and the object that holds them, one
-// behind the other.
-func (j *job) render() ([]Segment, *buffers) {
+// object is the renditions' segments, one behind the other.
+func (j *job) object() *buffers {
 	body := &buffers{}
-	var out []Segment
-	for _, r := range j.rends {
-		scale, factor := r.style.Timebase.Timescale()
-		packets := j.chunk.Runs[r.track]
-		seg := Segment{
-			MSN: j.seq, Epoch: j.epoch, Init: r.init, Timescale: scale, Offset: body.size,
-			Discontinuity: j.chunk.Discont, Independent: j.chunk.Independent || !r.style.Video,
+	for i, r := range j.rends {
+		seg := &j.segs[i]
+		seg.Offset = body.size
+		for k := range j.parts {
+			if j.parts[k].Track == r.track {
+				body.add(j.parts[k].Block.Bytes())
+			}
 		}
-		lead := j.chunk.Span
-		off := j.offset * int64(scale)
-		if len(packets) == 0 {
-			seg.Gap = true
-			seg.Start = lead.Timebase.Rescale(lead.Start, r.style.Timebase)*factor + off
-			seg.Dur = max(1, lead.Timebase.Rescale(lead.MaxPTS-lead.Start, r.style.Timebase)*factor)
-		} else {
-			start, end := pack.Presented(packets)
-			seg.Start, seg.Dur = start*factor+off, max(1, (end-start)*factor)
-			style := r.style
-			style.Offset = j.offset
-			var rendered pack.Segment
-			rendered.Render(packets, style, uint32(j.seq)*64+1)
-			seg.Size = rendered.Size
-			body.add(rendered.Bufs, rendered.Size)
-		}
-		tb := av.Timebase{Num: 1, Den: scale}
-		seg.Date = j.began.Add(tb.Duration(seg.Start) - j.base)
-		out = append(out, seg)
+		seg.Size = body.size - seg.Offset
+		seg.Gap = seg.Gap || seg.Size == 0
 	}
-	return out, body
+	return body
 }
 
 // list shows a chunk's segments and drops what left the window.
-func (s *Stream) list(j *job, segs []Segment) {
+func (s *Stream) list(j *job) {
+	segs := j.segs
 	now := time.Now()
 	old := s.edge.Load()
 	e := &Edge{TargetDuration: old.TargetDuration, Live: old.Live, Ended: old.Ended}
 	for i, r := range j.rends {
-		n := Rendition{Name: r.name, Track: j.chunk.Tracks[r.track], Info: r.info, FrameRate: j.rates[r.name]}
+		n := Rendition{Name: r.name, Track: j.tracks[r.track], Info: r.info, FrameRate: j.rates[r.name]}
 		if was := old.Rendition(r.name); was != nil {
 			n.Segments = append(n.Segments, was.Segments...)
 			n.Past, n.Discontinuities = was.Past, was.Discontinuities
@@ -287,9 +288,9 @@ type buffers struct {
 
 func newBytes(b []byte) *buffers { return &buffers{[][]byte{b}, int64(len(b))} }
 
-func (b *buffers) add(bufs [][]byte, size int64) {
-	b.bufs = append(b.bufs, bufs...)
-	b.size += size
+func (b *buffers) add(buf []byte) {
+	b.bufs = append(b.bufs, buf)
+	b.size += int64(len(buf))
 }
 
 // Buffers implements store.Buffers.

@@ -14,6 +14,7 @@ import (
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/chunk"
 	"github.com/cleave-video/cleave/mem"
+	"github.com/cleave-video/cleave/pack"
 	"github.com/cleave-video/cleave/timeline"
 )
 
@@ -99,16 +100,27 @@ func (s *Stream) over(now time.Time) bool {
 
 // publisher is one turn of a stream.
 type publisher struct {
-	s       *Stream
-	ctx     context.Context
-	in      av.Demuxer
-	arena   *mem.Arena
-	chunker *chunk.Chunker
-	coord   *coordinator
-	offset  int64 // whole seconds added to every time
-	first   bool  // no chunk was cut yet
-	began   time.Time
-	base    time.Duration // output time of the first chunk, which was at began
+	s        *Stream
+	ctx      context.Context
+	in       av.Demuxer
+	arena    *mem.Arena // of packets
+	blocks   *mem.Arena // of parts
+	chunker  *chunk.Chunker
+	packager *pack.Packager // nil until the first chunk opens
+	tracks   []av.Track     // that packager has
+	open     []gathered     // chunks that are not closed, oldest first
+	coord    *coordinator
+	earliest time.Duration // the least decode time read so far
+	offset   int64         // whole seconds added to every time
+	first    bool          // no chunk was cut yet
+	began    time.Time
+	base     time.Duration // output time of the first chunk, which was at began
+}
+
+// gathered is the parts of a chunk so far.
+type gathered struct {
+	id    chunk.ID
+	parts []pack.Part
 }
 
 func (s *Stream) publish(ctx context.Context, d av.Demuxer) error {
@@ -116,8 +128,14 @@ func (s *Stream) publish(ctx context.Context, d av.Demuxer) error {
 		return err
 	}
 	s.epoch++
-	p := &publisher{s: s, ctx: ctx, in: timeline.New(d, timeline.Options{}), arena: s.hub.pool.NewArena(ctx), first: true}
+	pool := s.hub.pool
+	p := &publisher{
+		s: s, ctx: ctx, in: timeline.New(d, timeline.Options{}), arena: pool.NewArena(ctx), blocks: pool.NewArena(ctx),
+		first: true, earliest: 1<<63 - 1,
+	}
 	defer p.arena.Close()
+	defer p.blocks.Close()
+	defer p.drop()
 	var err error
 	p.chunker, err = chunk.New(chunk.Config{
 		Stream: s.name, Epoch: s.epoch, Seq: uint64(s.seq), Arena: p.arena,
@@ -131,6 +149,20 @@ func (s *Stream) publish(ctx context.Context, d av.Demuxer) error {
 	s.change(func(e *Edge) { e.Live, e.Ended = true, false })
 	s.hub.cfg.Log.Info("publishing", "stream", s.name, "epoch", s.epoch)
 	return p.loop()
+}
+
+// drop releases the parts of chunks that were never closed.
+func (p *publisher) drop() {
+	for _, g := range p.open {
+		releaseParts(g.parts)
+	}
+	p.open = nil
+}
+
+func releaseParts(parts []pack.Part) {
+	for i := range parts {
+		parts[i].Block.Release()
+	}
 }
 
 // policy is keyframe, which must keep what was promised to players.
@@ -151,14 +183,17 @@ func (p *publisher) bounds() chunk.Bounds {
 	return chunk.Bounds{MaxDur: p.s.hub.cfg.MaxChunk}
 }
 
-// loop is the life of a packet: read and normalised, cut, and with its chunk
-// handed to the coordinator.
+// loop is the life of a packet: read and normalised, cut, rendered as part of a
+// segment, and with its chunk handed to the coordinator.
 func (p *publisher) loop() error {
 	for {
 		pkt, err := p.in.ReadPacket(p.arena)
 		var events []chunk.Event
 		switch {
 		case err == nil:
+			if p.packager == nil {
+				p.earliest = min(p.earliest, p.in.Tracks()[pkt.Track].Timebase.Duration(pkt.DTS))
+			}
 			events, err = p.chunker.Write(pkt)
 		case errors.Is(err, av.ErrTracks):
 			events, err = p.chunker.SetTracks(p.in.Tracks())
@@ -167,54 +202,116 @@ func (p *publisher) loop() error {
 			if p.ctx.Err() != nil {
 				why = chunk.Shutdown
 			}
-			p.take(p.chunker.Close(why))
+			if terr := p.take(p.chunker.Close(why)); terr != nil && errors.Is(err, io.EOF) {
+				return terr
+			}
 			if errors.Is(err, io.EOF) {
 				return nil
 			}
 			return err
 		}
-		p.take(events)
+		if terr := p.take(events); err == nil {
+			err = terr
+		}
 		if err != nil {
-			p.take(p.chunker.Close(chunk.End))
-			return fmt.Errorf("live: %s: %w", p.s.name, err)
+			return errors.Join(fmt.Errorf("live: %s: %w", p.s.name, err), p.take(p.chunker.Close(chunk.End)))
 		}
 	}
 }
 
-// take hands closed chunks on.
-func (p *publisher) take(events []chunk.Event) {
+// take renders what was put into chunks and hands closed ones on. Every Close
+// event is taken, also after an error.
+func (p *publisher) take(events []chunk.Event) (err error) {
 	for _, e := range events {
-		if e.Op != chunk.Close {
+		var parts []pack.Part
+		var perr error
+		switch e.Op {
+		case chunk.Open:
+			perr = p.begin(e.Chunk)
+		case chunk.Add:
+			if err == nil {
+				parts, perr = p.packager.Write(e.Packet, e.Chunk)
+			}
+		case chunk.Close:
+			if err == nil {
+				parts, perr = p.packager.Close(e.Chunk)
+			}
+		}
+		p.gather(parts)
+		if err == nil {
+			err = perr
+		}
+		if e.Op == chunk.Close {
+			p.commit(e.Chunk, err)
+		}
+	}
+	return err
+}
+
+// gather keeps parts with those of their chunk.
+func (p *publisher) gather(parts []pack.Part) {
+	for _, part := range parts {
+		for i := range p.open {
+			if p.open[i].id == part.Chunk {
+				p.open[i].parts = append(p.open[i].parts, part)
+			}
+		}
+	}
+}
+
+// commit hands a closed chunk and its parts to the coordinator, unless it could
+// not be rendered whole.
+func (p *publisher) commit(c *chunk.Chunk, err error) {
+	defer c.Release()
+	for i := range p.open {
+		if p.open[i].id != c.ID {
 			continue
 		}
-		if p.first {
-			p.begin(e.Chunk)
+		parts := p.open[i].parts
+		p.open = append(p.open[:i], p.open[i+1:]...)
+		if err != nil {
+			releaseParts(parts)
+			return
 		}
-		p.coord.commit(p, e.Chunk)
+		if p.first {
+			p.promise(c)
+		}
+		p.coord.commit(p, c, parts)
+		return
 	}
 }
 
-// begin places the publisher's timeline behind the one before it and, with the
-// first chunk ever, freezes what playlists promise.
-func (p *publisher) begin(c *chunk.Chunk) {
-	p.first = false
-	earliest := time.Duration(1<<63 - 1)
-	for i, run := range c.Runs {
-		if len(run) > 0 {
-			earliest = min(earliest, c.Tracks[i].Timebase.Duration(run[0].DTS))
+// begin readies the packager for a chunk that opens. The first one places the
+// publisher's timeline behind the one before it.
+func (p *publisher) begin(c *chunk.Chunk) error {
+	p.open = append(p.open, gathered{id: c.ID})
+	if p.packager == nil {
+		// The fewest whole seconds that put every decode time behind p.s.end.
+		p.offset = int64((p.s.end - p.earliest + time.Second - 1).Truncate(time.Second) / time.Second)
+		if p.s.end == 0 && p.earliest >= 0 {
+			p.offset = 0
 		}
+		p.base = c.Tracks[c.Lead].Timebase.Duration(c.ID.Start) + time.Duration(p.offset)*time.Second
+		p.began = time.Now()
+		p.packager = pack.NewPackager(pack.PackagerConfig{Blocks: p.blocks, Offset: p.offset})
 	}
-	// The fewest whole seconds that put every decode time behind p.s.end.
-	p.offset = int64((p.s.end - earliest + time.Second - 1).Truncate(time.Second) / time.Second)
-	if p.s.end == 0 && earliest >= 0 {
-		p.offset = 0
+	if len(p.tracks) > 0 && &p.tracks[0] == &c.Tracks[0] {
+		return nil
 	}
-	length := c.Span.Timebase.Duration(c.Span.MaxPTS - c.Span.Start)
-	p.base = c.Span.Timebase.Duration(c.Span.Start) + time.Duration(p.offset)*time.Second
-	p.began = time.Now().Add(-length)
+	p.tracks = c.Tracks
+	if err := p.packager.SetTracks(c.Tracks); err != nil {
+		return fmt.Errorf("none of the %d tracks fits CMAF: %w", len(c.Tracks), err)
+	}
+	return nil
+}
+
+// promise freezes, with the first chunk ever, what playlists promise.
+func (p *publisher) promise(c *chunk.Chunk) {
+	p.first = false
 	if p.s.edge.Load().TargetDuration > 0 {
 		return
 	}
+	length := c.Span.Timebase.Duration(c.Span.MaxPTS - c.Span.Start)
 	round := func(d time.Duration) int64 { return int64((d + time.Second/2) / time.Second) }
 	td := max(1, round(p.s.hub.cfg.Target), int64((length+time.Second-1)/time.Second))
 	p.s.change(func(e *Edge) { e.TargetDuration = td })

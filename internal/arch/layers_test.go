@@ -26,7 +26,7 @@ var ranks = []struct {
 	{"proto", 6}, {"ingest", 6}, {"deliver", 6},
 	{"cut", 7}, {"probe", 7}, {"web", 7},
 	{"server", 8},
-	{"cmd", 9}, {"examples", 9}, {"test", 9},
+	{"cmd", 9}, {"bench", 9}, {"examples", 9}, {"test", 9},
 }
 
 // thirdParty is what each package may use beyond the standard library.

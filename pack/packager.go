@@ -1,0 +1,235 @@
+package pack
+
+import (
+	"errors"
+	"time"
+
+	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/chunk"
+	"github.com/cleave-video/cleave/format/mp4"
+	"github.com/cleave-video/cleave/mem"
+)
+
+// DefaultPart is the length of parts aimed at.
+const DefaultPart = 200 * time.Millisecond
+
+// Part is a CMAF chunk, moof and mdat, of one track, rendered while the chunk it
+// belongs to is still open. The parts of a track and chunk, one behind the other,
+// are its segment; the first begins with styp.
+type Part struct {
+	Chunk       chunk.ID
+	Track       int
+	Index       int        // counts the parts of the track in the chunk
+	DTS, Dur    int64      // ticks of the track, without Offset: first decode time, sum of the samples
+	Independent bool       // it has a frame from which decoding can begin
+	Block       *mem.Block // whoever gets the part has one reference to release
+}
+
+// PackagerConfig is what a Packager is made of.
+type PackagerConfig struct {
+	// Blocks is where parts are rendered to; it must be used for nothing else.
+	Blocks *mem.Arena
+	Target time.Duration // length of parts aimed at; 0 is DefaultPart
+	Offset int64         // whole seconds added to every time
+}
+
+// Packager renders the parts of a stream, each once. Its methods belong to one
+// goroutine.
+type Packager struct {
+	cfg    PackagerConfig
+	tracks []trackParts
+	parts  []Part
+	head   []byte
+	early  int
+}
+
+// trackParts is the part of a track that is being gathered.
+type trackParts struct {
+	init     []byte // nil: CMAF cannot carry the track
+	tb       av.Timebase
+	scale    uint32
+	factor   int64
+	video    bool
+	most     int64 // longest part, ticks; 0 until a frame's duration is known
+	in       *chunk.Chunk
+	index    int
+	sequence uint32
+	pending  []av.Packet
+}
+
+// NewPackager returns a Packager without tracks.
+func NewPackager(cfg PackagerConfig) *Packager {
+	if cfg.Target <= 0 {
+		cfg.Target = DefaultPart
+	}
+	return &Packager{cfg: cfg}
+}
+
+// SetTracks begins a set of tracks, after everything of the set before was closed.
+// It returns an error that wraps av.ErrUnsupported if CMAF can carry none of them,
+// and av.ErrInvalid if a track's Config is damaged; tracks that it cannot carry
+// have no Init.
+func (k *Packager) SetTracks(tracks []av.Track) error {
+	k.tracks = make([]trackParts, len(tracks))
+	carried := 0
+	for i := range tracks {
+		t := &k.tracks[i]
+		if tracks[i].Kind == av.Data {
+			continue
+		}
+		init, err := mp4.AppendInit(nil, &tracks[i], uint32(i+1))
+		if errors.Is(err, av.ErrUnsupported) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		carried++
+		t.init, t.tb, t.video, t.sequence = init, tracks[i].Timebase, tracks[i].Kind == av.Video, 1
+		t.scale, t.factor = t.tb.Timescale()
+	}
+	if carried == 0 {
+		return av.ErrUnsupported
+	}
+	return nil
+}
+
+// Init returns the initialization section of a track, nil if CMAF cannot carry
+// it. The caller must not change it.
+func (k *Packager) Init(track int) []byte { return k.tracks[track].init }
+
+// Early returns how many packets were left out because their decode time, with
+// Offset, is negative: ISO BMFF has none such.
+func (k *Packager) Early() int { return k.early }
+
+// Write takes a packet that a Chunker has added to a chunk, and returns the parts
+// that this completes: a part ends before the packet that would make it too long,
+// and before a key frame if it is long enough. The slice is valid until the next
+// call; its parts are the caller's also if an error comes with them, which is
+// Blocks'. The packet's Data must stay valid until the chunk was closed here, too.
+func (k *Packager) Write(p av.Packet, to *chunk.Chunk) ([]Part, error) {
+	k.parts = k.parts[:0]
+	t := &k.tracks[p.Track]
+	if t.init == nil {
+		return nil, nil
+	}
+	if p.DTS*t.factor+k.cfg.Offset*int64(t.scale) < 0 {
+		k.early++
+		return nil, nil
+	}
+	if err := k.settle(t, &p, to); err != nil {
+		return k.parts, err
+	}
+	if t.in != to {
+		t.in, t.index = to, 0
+	}
+	t.pending = append(t.pending, p)
+	return k.parts, nil
+}
+
+// settle gives the last packet the duration that p shows, and ends the parts that
+// end before p.
+func (k *Packager) settle(t *trackParts, p *av.Packet, to *chunk.Chunk) error {
+	n := len(t.pending)
+	if n == 0 {
+		return nil
+	}
+	last := &t.pending[n-1]
+	if d := p.DTS - last.DTS; d > 0 && p.Flags&av.Discont == 0 {
+		last.Dur = d
+	}
+	if t.in != to {
+		return k.end(t, p.Track, n)
+	}
+	if t.most == 0 {
+		t.most = longest(t.tb, k.cfg.Target, last.Dur)
+	}
+	if n > 1 && length(t.pending) > t.most { // the last one lasts longer than was thought
+		if err := k.end(t, p.Track, n-1); err != nil {
+			return err
+		}
+		n = 1
+	}
+	sum := length(t.pending)
+	key := p.Flags&av.Key != 0 && t.video && sum*100 >= t.most*leastPercent
+	if sum+max(p.Dur, 1) > t.most || key {
+		return k.end(t, p.Track, n)
+	}
+	return nil
+}
+
+// leastPercent of the target is what a part must last that is not the last of its
+// segment. RFC 8216bis 4.4.4.9
+const leastPercent = 85
+
+// longest returns the most that parts last, in ticks: as many whole frames as come
+// nearest to the target, each of which may last a tick more than the one seen
+// where ticks are so coarse that frames differ.
+func longest(tb av.Timebase, target time.Duration, frame int64) int64 {
+	frame = max(frame, 1)
+	n := max(1, (tb.Ticks(target)+frame/2)/frame)
+	return n*frame + min(n, n*frame/16)
+}
+
+func length(packets []av.Packet) (sum int64) {
+	for i := range packets {
+		sum += packets[i].Dur
+	}
+	return sum
+}
+
+// Close ends the parts of a chunk that the Chunker has closed, as Write does.
+func (k *Packager) Close(c *chunk.Chunk) ([]Part, error) {
+	k.parts = k.parts[:0]
+	for i := range k.tracks {
+		t := &k.tracks[i]
+		n := len(t.pending)
+		if t.in != c || n == 0 {
+			continue
+		}
+		if run := c.Runs[i]; len(run) > 0 {
+			t.pending[n-1].Dur = run[len(run)-1].Dur
+		}
+		if err := k.end(t, i, n); err != nil {
+			return k.parts, err
+		}
+	}
+	return k.parts, nil
+}
+
+// end renders the first n pending packets of a track.
+func (k *Packager) end(t *trackParts, track, n int) error {
+	packets := t.pending[:n]
+	k.head = k.head[:0]
+	if t.index == 0 {
+		k.head = mp4.AppendSegmentType(k.head)
+	}
+	f := mp4.Fragment{
+		Sequence: t.sequence, TrackID: uint32(track + 1), Factor: t.factor, Offset: k.cfg.Offset * int64(t.scale), Packets: packets,
+	}
+	k.head = f.Append(k.head)
+	size := len(k.head)
+	for i := range packets {
+		size += len(packets[i].Data)
+	}
+	block, err := k.cfg.Blocks.NewBlock(track, size)
+	if err != nil {
+		return err
+	}
+	b := block.Bytes()
+	b = b[copy(b, k.head):]
+	independent := !t.video
+	for i := range packets {
+		b = b[copy(b, packets[i].Data):]
+		independent = independent || packets[i].Flags&(av.Key|av.Gradual) == av.Key
+	}
+	k.parts = append(k.parts, Part{
+		Chunk: t.in.ID, Track: track, Index: t.index, DTS: packets[0].DTS, Dur: length(packets), Independent: independent, Block: block,
+	})
+	t.index++
+	t.sequence++
+	left := copy(t.pending, t.pending[n:])
+	clear(t.pending[left:])
+	t.pending = t.pending[:left]
+	return nil
+}

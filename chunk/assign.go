@@ -11,6 +11,34 @@ func (c *Chunker) enqueue(t *trackState, p av.Packet) {
 	c.cfg.Arena.Pin(&t.pins, p.Track, p.Data)
 	t.queue = append(t.queue, p)
 	t.qbytes += int64(len(p.Data))
+	t.broke = t.broke || p.Flags&av.Discont != 0
+	if c.tracks[p.Track].Kind != av.Data {
+		c.missLead(t, p)
+	}
+}
+
+// patience is how many times MaxSkew the lead track is waited for at the start.
+const patience = 5
+
+// missLead goes on without the lead track when that is silent: once another one is
+// MaxSkew of media ahead of it, or more waits than a chunk may hold.
+func (c *Chunker) missLead(t *trackState, p av.Packet) {
+	tb := c.tracks[c.lead].Timebase
+	at := c.tracks[p.Track].Timebase.RescaleFloor(p.PTS, tb)
+	skew := tb.Ticks(c.cfg.MaxSkew)
+	full := c.waiting() > c.cfg.Bounds.MaxBytes
+	switch {
+	case c.begun:
+		if !t.broke {
+			c.passed = max(c.passed, at-skew)
+		}
+	case c.stats.DroppedLead > 0:
+		return // the lead is there; its key frame is not
+	case full || c.tracks[p.Track].Timebase.RescaleFloor(t.queue[0].PTS, tb) < at-patience*skew:
+		c.beginWithout(None)
+		c.passed = at - skew
+	}
+	c.force = c.begun && full
 }
 
 // dropOldest forgets the front half of a queue that waits for a first key frame.
@@ -23,9 +51,9 @@ func (c *Chunker) dropOldest(t *trackState) {
 	c.stats.DroppedOther += n
 }
 
-// assign moves packets out of the queues into the chunks they belong to. At the
-// end of the input, all goes.
-func (c *Chunker) assign(all bool) {
+// assign moves packets out of the queues into the chunks they belong to. With
+// c.force all goes.
+func (c *Chunker) assign() {
 	if len(c.open) == 0 {
 		return
 	}
@@ -36,11 +64,11 @@ func (c *Chunker) assign(all bool) {
 		t := &c.state[i]
 		n := 0
 		for n < len(t.queue) {
-			to := c.home(i, t, &t.queue[n], all)
+			p := t.queue[n]
+			to := c.home(i, t, &p)
 			if to == nil {
 				break
 			}
-			p := t.queue[n]
 			n++
 			t.qbytes -= int64(len(p.Data))
 			to.pins.ShareOf(&t.pins, p.Data)
@@ -50,6 +78,7 @@ func (c *Chunker) assign(all bool) {
 			t.drained(n)
 		}
 	}
+	c.force = false
 }
 
 // drained removes the first n packets of a queue and lets go of their slabs.
@@ -64,7 +93,7 @@ func (t *trackState) drained(n int) {
 
 // home returns the chunk that a packet belongs to: the first whose cut is not
 // before the packet's middle. It is nil while that is unknown.
-func (c *Chunker) home(track int, t *trackState, p *av.Packet, all bool) *Chunk {
+func (c *Chunker) home(track int, t *trackState, p *av.Packet) *Chunk {
 	tb, lead := c.tracks[track].Timebase, c.tracks[c.lead].Timebase
 	middle := p.PTS + p.Dur/2
 	began := t.in == nil
@@ -73,38 +102,72 @@ func (c *Chunker) home(track int, t *trackState, p *av.Packet, all bool) *Chunk 
 			continue
 		}
 		began = true
-		if !o.isCut {
-			if all || tb.Compare(middle, lead, c.state[c.lead].lastDTS) <= 0 {
-				return c.fitting(o, p)
+		if o.isCut {
+			if tb.Compare(middle, lead, o.cut) <= 0 {
+				if c.fits(o, p) {
+					return o
+				}
+				c.stats.Late++ // the byte bound goes before the time rule
 			}
+			continue
+		}
+		seen := tb.Compare(middle, lead, c.state[c.lead].lastDTS) <= 0
+		if !seen && !c.force && tb.Compare(middle, lead, c.passed) > 0 {
 			return nil
 		}
-		if tb.Compare(middle, lead, o.cut) <= 0 {
-			if o.bytes+int64(len(p.Data)) <= c.cfg.Bounds.MaxBytes && c.roomIn(o, p) {
-				return o
-			}
-			c.stats.Late++ // the byte bound goes before the time rule
-		}
-		if all && o == c.open[len(c.open)-1] {
-			return o
-		}
+		return c.into(o, p, !seen || c.force)
 	}
 	return nil
 }
 
-// fitting returns o unless p would take it over the byte bound: then p waits for
-// the cut that this forces at the next lead packet.
-func (c *Chunker) fitting(o *Chunk, p *av.Packet) *Chunk {
-	if o.bytes+int64(len(p.Data)) > c.cfg.Bounds.MaxBytes || !c.roomIn(o, p) {
+// into returns the open chunk o if p fits. If not, p waits for the cut that this
+// forces at the next lead packet; without a lead the chunk is cut now.
+func (c *Chunker) into(o *Chunk, p *av.Packet, without bool) *Chunk {
+	tb, lead := c.tracks[p.Track].Timebase, c.tracks[c.lead].Timebase
+	end := c.span.Start + lead.Ticks(c.cfg.Bounds.MaxDur)
+	long := without && tb.Compare(p.PTS+p.Dur/2, lead, end) > 0
+	switch {
+	case o.bytes == 0 || c.fits(o, p) && !long:
+		return o
+	case !without:
 		return nil
 	}
-	return o
+	o.isCut, o.cut, o.Why = true, tb.RescaleFloor(p.PTS, lead), MaxBytes
+	if long {
+		o.Why = MaxDur
+	}
+	o.Span = c.span
+	return c.beginWithout(o.Why)
 }
 
-// roomIn reports whether p fits the byte bound of a Memory policy, too.
-func (c *Chunker) roomIn(o *Chunk, p *av.Packet) bool {
-	m, ok := c.used.(Memory)
-	return !ok || o.bytes == 0 || o.bytes+int64(len(p.Data)) <= m.MaxBytes
+// fits reports whether p keeps o within the bounds on bytes: everybody's, and that
+// of a Memory policy.
+func (c *Chunker) fits(o *Chunk, p *av.Packet) bool {
+	after := o.bytes + int64(len(p.Data))
+	if m, ok := c.used.(Memory); ok && o.bytes > 0 && after > m.MaxBytes {
+		return false
+	}
+	return after <= c.cfg.Bounds.MaxBytes
+}
+
+// beginWithout opens a chunk that has no lead packet: that track is silent or has
+// ended. It ends when the track comes back.
+func (c *Chunker) beginWithout(why Reason) *Chunk {
+	tb := c.tracks[c.lead].Timebase
+	start, first := int64(0), true
+	for i := range c.state {
+		if q := c.state[i].queue; len(q) > 0 && c.tracks[i].Kind != av.Data {
+			if at := c.tracks[i].Timebase.RescaleFloor(q[0].PTS, tb); first || at < start {
+				start, first = at, false
+			}
+		}
+	}
+	if n := len(c.open); n > 0 {
+		start = max(start, c.open[n-1].cut) // what does not fit there
+	}
+	n := c.begin(av.Packet{PTS: start, DTS: start}, why)
+	n.without = true
+	return n
 }
 
 // add puts a packet into a chunk.
@@ -125,7 +188,7 @@ func (c *Chunker) closeDone() {
 
 func (c *Chunker) complete(o *Chunk) bool {
 	lead := c.tracks[c.lead].Timebase
-	if c.state[c.lead].lastDTS > o.cut+lead.Ticks(c.cfg.MaxSkew) {
+	if c.passed > o.cut+lead.Ticks(c.cfg.MaxSkew) {
 		return true
 	}
 	for i := range c.state {
@@ -164,19 +227,26 @@ func (c *Chunker) finishRuns(o *Chunk) {
 		}
 	}
 	end := o.Span.Start
-	for _, p := range o.Runs[o.Lead] {
-		end = max(end, p.PTS+p.Dur)
+	lead := o.Tracks[o.Lead].Timebase
+	for i, run := range o.Runs {
+		if i != o.Lead && len(o.Runs[o.Lead]) > 0 {
+			continue
+		}
+		for k := range run {
+			end = max(end, o.Tracks[i].Timebase.RescaleFloor(run[k].PTS+run[k].Dur, lead))
+		}
 	}
 	o.Span.MaxPTS = end
 }
 
 // flush ends everything: no packet of these tracks follows.
 func (c *Chunker) flush(why Reason) {
+	c.force = true
+	c.assign()
 	if cur := c.current(); cur != nil {
 		cur.isCut, cur.cut, cur.Why = true, c.span.MaxPTS, why
 		cur.Span = c.span
 	}
-	c.assign(true)
 	for len(c.open) > 0 {
 		c.closeFirst()
 	}

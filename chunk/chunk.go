@@ -65,13 +65,14 @@ const (
 	Discont          // the timeline breaks
 	Shutdown         // the server stops
 	End              // the input ended
+	Lead             // the lead track, which had fallen silent, comes back
 	Crash            // recovered after a crash
 	reasons          // how many there are
 )
 
 var reasonNames = [reasons]string{
 	"none", "grid", "next_gop", "wall", "bytes", "frames", "max_duration", "max_bytes", "max_frames",
-	"tracks", "discontinuity", "shutdown", "end", "crash",
+	"tracks", "discontinuity", "shutdown", "end", "lead", "crash",
 }
 
 func (r Reason) String() string {
@@ -109,6 +110,7 @@ type Chunk struct {
 	cut      int64 // where it ends, lead PTS; valid once isCut
 	isCut    bool
 	bytes    int64 // assigned payload
+	without  bool  // it has no lead packet
 	openKey  bool  // begins with an Open key whose leading pictures are awaited
 	keyPTS   int64
 	nextLead int64 // DTS of the lead packet after the last

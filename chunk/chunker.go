@@ -3,6 +3,7 @@ package chunk
 import (
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -90,7 +91,10 @@ type Chunker struct {
 	keyAt  int64    // bytes of the chunk before its newest key
 	disc   bool     // the next chunk begins a timeline
 	seq    uint64
-	begun  bool // the first chunk was opened
+	begun  bool  // the first chunk was opened
+	keyed  bool  // the first key frame came
+	passed int64 // what is before, the lead has passed, or is not waited for
+	force  bool  // assign everything
 	stats  Stats
 	events []Event
 
@@ -106,6 +110,7 @@ type trackState struct {
 	lastDTS int64
 	dist    int64 // of the newest two DTS
 	seen    bool
+	broke   bool   // its timeline broke; that of the lead, not yet
 	in      *Chunk // where the newest packet went, while that is open
 }
 
@@ -152,7 +157,8 @@ func (c *Chunker) SetTracks(tracks []av.Track) ([]Event, error) {
 	}
 	c.tracks, c.lead = tracks, lead
 	c.state = make([]trackState, len(tracks))
-	c.begun = false
+	c.begun, c.keyed = false, false
+	c.passed = math.MinInt64
 	return c.events, nil
 }
 
@@ -185,18 +191,23 @@ func (c *Chunker) Write(p av.Packet) ([]Event, error) {
 	} else {
 		c.enqueue(t, p)
 	}
-	c.assign(false)
+	c.assign()
 	c.closeDone()
 	return c.events, nil
 }
 
 // distance learns the track's frame distance, and gives the packet before p the
-// duration that its successor shows.
+// duration that its successor shows: what a sample lasts in ISO BMFF is the distance
+// to the next.
 func (c *Chunker) distance(t *trackState, p *av.Packet) {
-	if t.seen {
+	if last := c.newest(t, p.Track); t.seen {
 		if d := p.DTS - t.lastDTS; d > 0 && p.Flags&av.Discont == 0 {
 			t.dist = d
-			c.setDur(t, p.Track, d)
+			if last != nil {
+				last.Dur = d
+			}
+		} else if last != nil && last.Dur <= 0 {
+			last.Dur = max(t.dist, 1)
 		}
 	}
 	t.seen, t.lastDTS = true, p.DTS
@@ -208,34 +219,34 @@ func (c *Chunker) distance(t *trackState, p *av.Packet) {
 	}
 }
 
-// setDur sets the duration of the newest packet of a track, wherever it is: what
-// a sample lasts in ISO BMFF is the distance to the next.
-func (c *Chunker) setDur(t *trackState, track int, d int64) {
+// newest returns the newest packet of a track, wherever it is; nil if it was
+// handed over.
+func (c *Chunker) newest(t *trackState, track int) *av.Packet {
 	if n := len(t.queue); n > 0 {
-		t.queue[n-1].Dur = d
-		return
+		return &t.queue[n-1]
 	}
-	if t.in == nil {
-		return
+	if t.in == nil || len(t.in.Runs[track]) == 0 {
+		return nil
 	}
-	if run := t.in.Runs[track]; len(run) > 0 {
-		run[len(run)-1].Dur = d
-	}
+	run := t.in.Runs[track]
+	return &run[len(run)-1]
 }
 
 func (c *Chunker) writeLead(t *trackState, p av.Packet) {
 	cur := c.current()
+	c.keyed = c.keyed || p.Flags&av.Key != 0
+	if !c.keyed {
+		c.stats.DroppedLead++
+		c.cfg.Arena.Passed(p.Track, p.Data)
+		return
+	}
 	if cur == nil {
-		if p.Flags&av.Key == 0 {
-			c.stats.DroppedLead++
-			c.cfg.Arena.Passed(p.Track, p.Data)
-			return
-		}
 		cur = c.begin(p, None)
 	} else if why := c.decide(cur, p); why != None {
 		c.cut(cur, p, why)
 		cur = c.begin(p, why)
 	}
+	c.passed = max(c.passed, p.DTS)
 	c.cfg.Arena.Pin(&cur.pins, p.Track, p.Data)
 	c.classify(cur, &p)
 	c.add(cur, t, p)
@@ -253,6 +264,9 @@ func (c *Chunker) current() *Chunk {
 func (c *Chunker) decide(cur *Chunk, p av.Packet) Reason {
 	if p.Flags&av.Discont != 0 {
 		return Discont
+	}
+	if cur.without {
+		return Lead
 	}
 	s := &c.span
 	s.Bytes = cur.bytes + c.waiting()
@@ -294,6 +308,10 @@ func (c *Chunker) cut(cur *Chunk, p av.Packet, why Reason) {
 	if why == Discont {
 		cur.cut = max(p.PTS, c.span.MaxPTS)
 		c.disc = true
+		c.passed = p.DTS
+		for i := range c.state {
+			c.state[i].broke = false
+		}
 	}
 	cur.Span = c.span
 }

@@ -79,10 +79,16 @@ func (m Memory) Cut(s Span, h Head) Reason {
 		return Bytes
 	case h.Flags&av.Key != 0 && s.Bytes+max(s.GOPBytes, int64(h.Size)) > m.MaxBytes:
 		return Bytes
-	case s.Safe && after > m.MaxBytes-m.MaxBytes/8:
+	case s.Safe && after > m.MaxBytes-m.MaxBytes/8 && !m.keyAhead(s):
 		return Bytes // the next place where pictures are in order may come too late
 	}
 	return None
+}
+
+// keyAhead reports whether the next key frame comes before the bound, if this GOP
+// is as large as the last.
+func (m Memory) keyAhead(s Span) bool {
+	return s.GOPBytes <= s.LastGOPBytes && s.Bytes-s.GOPBytes+s.LastGOPBytes <= m.MaxBytes
 }
 
 // AdaptiveGOP merges GOPs until a chunk has MinGOP frames, but never past MaxGOP;

@@ -31,18 +31,19 @@ var ranks = []struct {
 
 // thirdParty is what each package may use beyond the standard library.
 var thirdParty = map[string][]string{
-	"codec/aac":   {"github.com/bluenviron/mediacommon/v2"},
-	"codec/av1":   {"github.com/bluenviron/mediacommon/v2"},
-	"codec/h264":  {"github.com/bluenviron/mediacommon/v2"},
-	"codec/h265":  {"github.com/bluenviron/mediacommon/v2"},
-	"codec/vp9":   {"github.com/bluenviron/mediacommon/v2"},
-	"format/dash": {"github.com/Eyevinn/dash-mpd"},
-	"mem":         {"golang.org/x/sys"},
-	"store/disk":  {"golang.org/x/sys"},
-	"ingest/file": {"golang.org/x/sys"},
-	"cut":         {"golang.org/x/sys"},
-	"server":      {"golang.org/x/sync"},
-	"cmd/cleave":  {"github.com/alecthomas/kong", "github.com/schollz/progressbar/v3", "golang.org/x/term", "golang.org/x/sync"},
+	"codec/aac":        {"github.com/bluenviron/mediacommon/v2"},
+	"codec/av1":        {"github.com/bluenviron/mediacommon/v2"},
+	"codec/h264":       {"github.com/bluenviron/mediacommon/v2"},
+	"codec/h265":       {"github.com/bluenviron/mediacommon/v2"},
+	"codec/vp9":        {"github.com/bluenviron/mediacommon/v2"},
+	"format/dash":      {"github.com/Eyevinn/dash-mpd"},
+	"chunk/policytest": {"pgregory.net/rapid"},
+	"mem":              {"golang.org/x/sys"},
+	"store/disk":       {"golang.org/x/sys"},
+	"ingest/file":      {"golang.org/x/sys"},
+	"cut":              {"golang.org/x/sys"},
+	"server":           {"golang.org/x/sync"},
+	"cmd/cleave":       {"github.com/alecthomas/kong", "github.com/schollz/progressbar/v3", "golang.org/x/term", "golang.org/x/sync"},
 }
 
 func rank(pkg string) int {

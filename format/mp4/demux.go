@@ -184,22 +184,31 @@ func (d *Demuxer) open() error {
 	if err != nil {
 		return err
 	}
+	needSample := false
 	for _, t := range m.tracks {
 		if err := d.clampFixed(t); err != nil {
 			return err
 		}
-		t.index = len(d.tracks)
 		t.cur = t.tables.cursor()
 		t.decodeEarlier(t.tables.leastOffset())
+		needSample = needSample || t.tables.count == 0 && t.configIsInSample()
+	}
+	d.movie = m
+	if m.fragmented {
+		d.fragPos = moov.off + int64(moov.head+len(moov.body))
+	}
+	if needSample && d.fragPos >= 0 {
+		if err := d.nextFragment(); err != nil {
+			return err
+		}
+	}
+	for _, t := range m.tracks {
+		t.index = len(d.tracks)
 		if err := d.describe(t); err != nil {
 			return err
 		}
 	}
 	d.sums = make([]int, len(d.tracks))
-	d.movie = m
-	if m.fragmented {
-		d.fragPos = moov.off + int64(moov.head+len(moov.body))
-	}
 	return nil
 }
 

@@ -7,7 +7,7 @@ type trex struct{ desc, dur, size, flags uint32 }
 
 // fragCursor walks the runs of one traf. ISO 14496-12 8.8.6-8.8.8
 type fragCursor struct {
-	runs     []box // trun boxes not begun
+	runs     boxes // of traf, from the first trun not begun
 	def      trex  // of trex, overridden by tfhd
 	off      int64 // where the next sample lies
 	base     int64 // data offsets count from here
@@ -48,25 +48,26 @@ const maxEmptySamples = 1 << 16
 
 // readTraf reads one traf. prevEnd is where the data of the traf before ended.
 // dts is used if there is no tfdt.
-func readTraf(traf box, moofOff, prevEnd int64, find func(id uint32) *track, size int64) (*track, *fragCursor, error) {
+func readTraf(traf box, moofOff, prevEnd int64, find func(id uint32) *track, size int64) (*track, fragCursor, error) {
+	var none fragCursor
 	head, ok := traf.find(0, "tfhd")
 	if !ok {
-		return nil, nil, av.Errorf("mp4", traf.off, "traf", "%w: no tfhd", av.ErrInvalid)
+		return nil, none, av.Errorf("mp4", traf.off, "traf", "%w: no tfhd", av.ErrInvalid)
 	}
 	f := &fields{b: head}
 	_, flags := f.full()
 	id := f.u32("track_ID")
 	t := find(id)
 	if f.err != nil || t == nil {
-		return nil, nil, f.err // a track that was left out: its fragments, too
+		return nil, none, f.err // a track that was left out: its fragments, too
 	}
-	c := &fragCursor{def: t.trex, base: prevEnd, dts: t.fragEnd, maxOff: size}
+	c := fragCursor{runs: traf.children(0), def: t.trex, base: prevEnd, dts: t.fragEnd, maxOff: size}
 	if flags&tfhdBaseIsMoof != 0 {
 		c.base = moofOff
 	}
 	c.override(f, flags)
 	if f.err != nil {
-		return nil, nil, f.err
+		return nil, none, f.err
 	}
 	c.off = c.base
 	w := traf.children(0)
@@ -75,21 +76,19 @@ func readTraf(traf box, moofOff, prevEnd int64, find func(id uint32) *track, siz
 		if !ok {
 			return t, c, w.err
 		}
-		switch b.kind {
-		case cc("tfdt"):
-			f := &fields{b: b}
-			version, _ := f.full()
-			d := f.u32or64(version, "baseMediaDecodeTime")
-			if f.err == nil && d > 1<<62 {
-				f.err = av.Errorf("mp4", b.off, "tfdt.baseMediaDecodeTime", "%w: %d", av.ErrInvalid, d)
-			}
-			if f.err != nil {
-				return nil, nil, f.err
-			}
-			c.dts = int64(d)
-		case cc("trun"):
-			c.runs = append(c.runs, b)
+		if b.kind != cc("tfdt") {
+			continue
 		}
+		f := &fields{b: b}
+		version, _ := f.full()
+		d := f.u32or64(version, "baseMediaDecodeTime")
+		if f.err == nil && d > 1<<62 {
+			f.err = av.Errorf("mp4", b.off, "tfdt.baseMediaDecodeTime", "%w: %d", av.ErrInvalid, d)
+		}
+		if f.err != nil {
+			return nil, none, f.err
+		}
+		c.dts = int64(d)
 	}
 }
 
@@ -116,10 +115,14 @@ func (c *fragCursor) override(f *fields, flags uint32) {
 
 func (c *fragCursor) next(s *sample) (bool, error) {
 	for c.left == 0 {
-		if len(c.runs) == 0 {
-			return false, nil
+		b, ok := c.runs.next()
+		if !ok {
+			return false, c.runs.err
 		}
-		if err := c.nextRun(); err != nil {
+		if b.kind != cc("trun") {
+			continue
+		}
+		if err := c.nextRun(b); err != nil {
 			return false, err
 		}
 	}
@@ -156,9 +159,7 @@ func (c *fragCursor) u32() uint32 {
 
 // nextRun begins the next trun and checks that its entries are there and that
 // its samples can be in the input.
-func (c *fragCursor) nextRun() error {
-	b := c.runs[0]
-	c.runs = c.runs[1:]
+func (c *fragCursor) nextRun(b box) error {
 	f := &fields{b: b}
 	_, c.flags = f.full()
 	count := f.u32("sample_count")

@@ -251,6 +251,9 @@ func (d *Demuxer) nextFragment() error {
 	return io.EOF
 }
 
+// maxTrafs bounds the traf boxes of a moof: many for each track.
+const maxTrafs = 8 * maxTracks
+
 func (d *Demuxer) readFragment(kind fourcc, pos int64, head int, size int64) error {
 	moof, err := d.load(kind, pos, head, size, d.moof)
 	if err != nil {
@@ -258,6 +261,7 @@ func (d *Demuxer) readFragment(kind fourcc, pos int64, head int, size int64) err
 	}
 	d.moof = moof.body[:0]
 	prevEnd := pos
+	trafs := 0
 	for w := moof.children(0); ; {
 		b, ok := w.next()
 		if !ok {
@@ -266,12 +270,18 @@ func (d *Demuxer) readFragment(kind fourcc, pos int64, head int, size int64) err
 		if b.kind != cc("traf") {
 			continue
 		}
+		if trafs++; trafs > maxTrafs {
+			return av.Errorf("mp4", b.off, "moof.traf", "%w: more than %d", av.ErrTooLarge, maxTrafs)
+		}
 		t, c, err := readTraf(b, pos, prevEnd, d.byID, d.size)
 		if err != nil {
 			return err
 		}
 		if t == nil {
 			continue
+		}
+		if t.cur == nil && t.frag == len(t.frags) {
+			t.frags, t.frag = t.frags[:0], 0 // of the fragment before
 		}
 		t.frags = append(t.frags, c)
 		var least int32

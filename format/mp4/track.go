@@ -28,8 +28,9 @@ type track struct {
 	inspect *codec.Inspector
 
 	cur        cursor
-	frags      []cursor // further trafs of the current moof
-	fragmented bool     // a traf was read
+	frags      []fragCursor // trafs of the current moof
+	frag       int          // of them, the next to read
+	fragmented bool         // a traf was read
 	peeked     bool
 	done       bool
 	s          sample // the next one, if peeked
@@ -85,7 +86,9 @@ func readMovie(moov box) (*movie, error) {
 				return nil, err
 			}
 		case cc("trak"):
-			traks = append(traks, b)
+			if traks = append(traks, b); len(traks) > maxTracks {
+				return nil, av.Errorf("mp4", b.off, "moov.trak", "%w: more than %d tracks", av.ErrTooLarge, maxTracks)
+			}
 		case cc("mvex"):
 			m.fragmented = true
 			for x := b.children(0); ; {
@@ -93,7 +96,7 @@ func readMovie(moov box) (*movie, error) {
 				if !ok {
 					break
 				}
-				if t.kind == cc("trex") {
+				if t.kind == cc("trex") && len(trexes) < maxTracks {
 					trexes = append(trexes, t)
 				}
 			}
@@ -101,9 +104,6 @@ func readMovie(moov box) (*movie, error) {
 	}
 	if w.err != nil {
 		return nil, w.err
-	}
-	if len(traks) > maxTracks {
-		return nil, av.Errorf("mp4", moov.off, "moov.trak", "%w: %d tracks", av.ErrTooLarge, len(traks))
 	}
 	return m, m.readTracks(moov, traks, trexes)
 }
@@ -322,14 +322,15 @@ func (t *track) readEdits(trak box, movieTB av.Timebase, warnings *[]string) err
 func (t *track) peek() (bool, error) {
 	for !t.peeked && !t.done {
 		if t.cur == nil {
-			if len(t.frags) == 0 {
+			if t.frag == len(t.frags) {
 				return false, nil
 			}
-			t.cur, t.frags = t.frags[0], t.frags[1:]
+			t.cur = &t.frags[t.frag]
+			t.frag++
 		}
 		ok, err := t.cur.next(&t.s)
 		if err != nil {
-			t.cur, t.frags = nil, nil
+			t.cur, t.frag = nil, len(t.frags)
 			return false, err
 		}
 		if !ok {
@@ -340,6 +341,17 @@ func (t *track) peek() (bool, error) {
 		t.fragEnd = t.s.dts + int64(t.s.dur)
 	}
 	return t.peeked, nil
+}
+
+// configIsInSample reports whether the track's configuration is the header of its
+// first frame.
+func (t *track) configIsInSample() bool {
+	for i := range t.entries {
+		if t.entries[i].codec == av.MP3 {
+			return true
+		}
+	}
+	return false
 }
 
 // errEncrypted tells what to do about a track whose samples are encrypted.

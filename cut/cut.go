@@ -162,7 +162,7 @@ func (r *run) loop(ctx context.Context) error {
 			return r.ended(err)
 		}
 		if err != nil {
-			return err
+			return fmt.Errorf("cut: %s: %w", r.cfg.Input, err)
 		}
 		if err := r.take(events); err != nil {
 			return err
@@ -186,7 +186,7 @@ func (r *run) ended(err error) error {
 		return fmt.Errorf("cut: %s: %w", r.cfg.Input, err)
 	}
 	if !errors.Is(err, io.EOF) {
-		r.report.Broken = err
+		r.report.Broken = fmt.Errorf("%s: %w", r.cfg.Input, err)
 	}
 	return nil
 }

@@ -243,7 +243,7 @@ func (d *Demuxer) nextFragment() error {
 	}
 	d.fragPos = -1
 	if d.eofAt != 1<<63-1 {
-		return av.Errorf("mp4", d.eofAt, "mdat", "%w: %d samples are not in the input", av.ErrTruncated, d.warnings.beyond)
+		return av.Errorf("mp4", d.eofAt, "mdat", "%w: the tracks go on behind the end of the input", av.ErrTruncated)
 	}
 	if d.fault != nil {
 		return d.fault

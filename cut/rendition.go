@@ -22,6 +22,7 @@ type rendition struct {
 	infos   []codec.Info
 	scale   uint32 // ticks a second of its segments' times
 	factor  int64
+	delay   int64 // of decode before presentation, taken off by the newest header
 
 	inits    []string // names of the headers so far
 	sequence uint32   // of the next moof
@@ -47,7 +48,8 @@ type segment struct {
 func (r *rendition) video() bool { return r.current[0].Kind == av.Video }
 
 // setTracks makes or renews the renditions for a new set of tracks.
-func (r *run) setTracks(tracks []av.Track) error {
+func (r *run) setTracks(c *chunk.Chunk) error {
+	tracks := c.Tracks
 	first := r.tracks == nil
 	r.tracks = tracks
 	if r.cfg.Container == TS {
@@ -57,7 +59,7 @@ func (r *run) setTracks(tracks []av.Track) error {
 	for i := range tracks {
 		t := &tracks[i]
 		rend := r.find(i)
-		header, err := mp4.AppendInit(nil, t, uint32(i+1))
+		header, err := mp4.AppendInit(nil, t, uint32(i+1), delay(c, i))
 		if err != nil {
 			if t.Kind != av.Data && !errors.Is(err, av.ErrUnsupported) {
 				return err
@@ -74,6 +76,7 @@ func (r *run) setTracks(tracks []av.Track) error {
 		if err := rend.describe(tracks); err != nil {
 			return err
 		}
+		rend.delay = delay(c, i)
 		if err := r.writeInit(rend, header); err != nil {
 			return err
 		}
@@ -205,6 +208,18 @@ func (r *run) writeInit(rend *rendition, header []byte) error {
 	return r.out.write(name, [][]byte{header})
 }
 
+// delay is how long before its presentation a track of c must be decoded, in
+// output ticks.
+func delay(c *chunk.Chunk, track int) int64 {
+	packets := c.Runs[track]
+	if len(packets) == 0 || c.Tracks[track].Kind != av.Video {
+		return 0
+	}
+	_, factor := c.Tracks[track].Timebase.Timescale()
+	start, _ := pack.Presented(packets)
+	return max(start-packets[0].DTS, 0) * factor
+}
+
 // place chooses the one offset of the output: the fewest whole seconds that keep
 // every decode time, and in TS every PCR, from being negative.
 func (r *run) place(c *chunk.Chunk) {
@@ -213,12 +228,17 @@ func (r *run) place(c *chunk.Chunk) {
 		if len(packets) == 0 {
 			continue
 		}
-		ms := c.Tracks[i].Timebase.RescaleFloor(packets[0].DTS, av.Clock90k)
-		if r.cfg.Container == TS {
-			ms -= ts.PCRLead
+		tb, dts := c.Tracks[i].Timebase, packets[0].DTS
+		if r.cfg.Container == CMAF {
+			_, factor := tb.Timescale()
+			dts += delay(c, i) / factor
 		}
-		if ms < 0 {
-			r.offset = max(r.offset, (-ms+89999)/90000)
+		first := tb.RescaleFloor(dts, av.Clock90k)
+		if r.cfg.Container == TS {
+			first -= ts.PCRLead
+		}
+		if first < 0 {
+			r.offset = max(r.offset, (-first+89999)/90000)
 		}
 	}
 }
@@ -230,7 +250,7 @@ func (r *run) write(c *chunk.Chunk) error {
 	}
 	changed := len(r.tracks) == 0 || &c.Tracks[0] != &r.tracks[0]
 	if changed {
-		if err := r.setTracks(c.Tracks); err != nil {
+		if err := r.setTracks(c); err != nil {
 			return err
 		}
 	}
@@ -294,7 +314,7 @@ func (r *run) writeCMAF(rend *rendition, c *chunk.Chunk) (segment, error) {
 	packets := c.Runs[rend.tracks[0]]
 	s := segment{file: fmt.Sprintf("%s/%05d.m4s", rend.name, len(rend.segs)+1), init: len(rend.inits) - 1}
 	rend.sequence = rend.seg.Render(packets, pack.Style{
-		TrackID: uint32(rend.tracks[0] + 1), Timebase: rend.current[0].Timebase, Offset: r.offset, Video: rend.video(),
+		TrackID: uint32(rend.tracks[0] + 1), Timebase: rend.current[0].Timebase, Offset: r.offset, Delay: rend.delay, Video: rend.video(),
 	}, rend.sequence)
 	s.size = rend.seg.Size
 	if rend.video() {

@@ -77,7 +77,7 @@ func (k *Packager) SetTracks(tracks []av.Track) error {
 		if tracks[i].Kind == av.Data {
 			continue
 		}
-		init, err := mp4.AppendInit(nil, &tracks[i], uint32(i+1))
+		init, err := mp4.AppendInit(nil, &tracks[i], uint32(i+1), 0)
 		if errors.Is(err, av.ErrUnsupported) {
 			continue
 		}

@@ -34,8 +34,11 @@ type fragment struct{ from, to, head int }
 type Style struct {
 	TrackID  uint32
 	Timebase av.Timebase
-	Offset   int64 // whole seconds added to every time; no DTS stays negative
-	Video    bool
+	Offset   int64 // whole seconds added to every time
+	// Delay is what the initialization section takes off, in output ticks: see
+	// mp4.AppendInit. With it and Offset, no DTS is negative.
+	Delay int64
+	Video bool
 }
 
 // Render renders packets, which are one track of a chunk with Dur set and not
@@ -46,7 +49,7 @@ func (s *Segment) Render(packets []av.Packet, st Style, sequence uint32) uint32 
 	s.cuts = s.cuts[:0]
 	for from := 0; from < len(packets); {
 		to := s.fragmentEnd(packets, from, st)
-		f := mp4.Fragment{Sequence: sequence, TrackID: st.TrackID, Factor: factor, Offset: st.Offset * int64(scale), Packets: packets[from:to]}
+		f := mp4.Fragment{Sequence: sequence, TrackID: st.TrackID, Factor: factor, Offset: st.Offset*int64(scale) + st.Delay, Packets: packets[from:to]}
 		s.head = f.Append(s.head)
 		s.cuts = append(s.cuts, fragment{from, to, len(s.head)})
 		sequence++

@@ -14,7 +14,7 @@ import (
 const lifeSteps = 8
 
 // pageName is a package and what it declares, as pages write it.
-var pageName = regexp.MustCompile("`([a-z0-9/]+\\.[A-Z][A-Za-z]*)`")
+var pageName = regexp.MustCompile("`([a-z0-9/]+\\.[A-Za-z]+)`")
 
 // TestLifeOfAPacket: the way of a packet is short.
 func TestLifeOfAPacket(t *testing.T) {

@@ -9,6 +9,13 @@ import (
 // error that wraps av.ErrUnsupported if CMAF has no sample entry for the codec.
 // ISO 23000-19 7.3.1
 func AppendInit(dst []byte, t *av.Track, trackID uint32) ([]byte, error) {
+	return AppendSealedInit(dst, t, trackID, nil)
+}
+
+// AppendSealedInit is AppendInit for a track whose samples are encrypted as p
+// says, where a fragment says nothing else. Its pssh names the key for the
+// common system of the W3C.
+func AppendSealedInit(dst []byte, t *av.Track, trackID uint32, p *Protection) ([]byte, error) {
 	info, err := codec.Describe(t)
 	if err != nil {
 		return nil, err
@@ -16,6 +23,9 @@ func AppendInit(dst []byte, t *av.Track, trackID uint32) ([]byte, error) {
 	entry, err := sampleEntry(t, info)
 	if err != nil {
 		return nil, err
+	}
+	if p != nil {
+		entry = protectEntry(entry, t.Kind, p)
 	}
 	w := writer{b: dst}
 	w.begin("ftyp")
@@ -40,6 +50,9 @@ func AppendInit(dst []byte, t *av.Track, trackID uint32) ([]byte, error) {
 	w.words(trackID, 1, 0, 0, 0)
 	w.end()
 	w.end()
+	if p != nil {
+		w.b = AppendPSSH(w.b, [][16]byte{p.KID})
+	}
 	w.end()
 	return w.b, nil
 }

@@ -28,6 +28,7 @@ type Report struct {
 	Dropped     int            // packets before the first key frame, or behind every open chunk
 	LeftOut     []string       // tracks the container cannot carry
 	Warnings    []string       // what the demuxer repaired or skipped
+	Encryption  string         // scheme and number of keys; or ""
 	LongestGOP  time.Duration  // between two key frames of the lead
 	Advice      string         // why the target was not met, in plain words; or ""
 	Broken      error          // why the input ended before its end; or nil
@@ -84,6 +85,9 @@ func (rp *Report) Print(w io.Writer) {
 	line("ended by", "%s", counts(rp.Cuts))
 	line("duration", "%s in all, shortest %s, longest %s at %s", short(rp.Duration), short(rp.Shortest), short(rp.Longest), short(rp.LongestAt))
 	line("size", "%s in %d packets", bytesText(rp.Bytes), rp.Packets)
+	if rp.Encryption != "" {
+		line("encryption", "%s", rp.Encryption)
+	}
 	if s := rp.Elapsed.Seconds(); s > 0 {
 		line("time", "%s, %.0f times real time, %s/s", short(rp.Elapsed), rp.Duration.Seconds()/s, bytesText(int64(float64(rp.Bytes)/s)))
 	}

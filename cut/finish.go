@@ -9,6 +9,7 @@ import (
 	"github.com/cleave-video/cleave/chunk"
 	"github.com/cleave-video/cleave/codec"
 	"github.com/cleave-video/cleave/format/hls"
+	"github.com/cleave-video/cleave/seal"
 )
 
 // The files that name the whole output.
@@ -33,7 +34,7 @@ func (r *run) finish() error {
 	if err := r.out.write(multivariantName, [][]byte{multi.Append(nil)}); err != nil {
 		return err
 	}
-	if r.cfg.Container == CMAF {
+	if r.hasManifest() {
 		b, err := r.presentation().Append(nil)
 		if err != nil {
 			return err
@@ -42,6 +43,9 @@ func (r *run) finish() error {
 			return err
 		}
 	}
+	if err := r.writeLicense(); err != nil {
+		return err
+	}
 	err := r.index.close()
 	r.index = nil
 	if err != nil {
@@ -49,6 +53,15 @@ func (r *run) finish() error {
 	}
 	r.complete()
 	return r.out.commit()
+}
+
+// hasManifest: MPEG-TS and whole segments that are encrypted are not for DASH.
+func (r *run) hasManifest() bool { return r.cfg.Container == CMAF && r.seal.scheme() != seal.AES128 }
+
+// hasIFrames reports whether a rendition has an I-frame playlist. A range of a
+// segment that is encrypted as a whole cannot be decrypted.
+func (r *run) hasIFrames(rend *rendition) bool {
+	return rend.video() && r.seal.scheme() != seal.AES128
 }
 
 // complete fills the parts of the report that are known only at the end.
@@ -64,6 +77,7 @@ func (r *run) complete() {
 	rp.Dropped = s.DroppedLead + s.DroppedOther
 	rp.Warnings = r.in.Warnings()
 	rp.Advice = r.advice()
+	r.noteSealed()
 }
 
 // describeTrack is one line about a track.
@@ -126,10 +140,10 @@ func (r *run) writePlaylists(rend *rendition) error {
 	if err := r.out.write(rend.name+"/"+multivariantName, [][]byte{m.Append(nil)}); err != nil {
 		return err
 	}
-	if !rend.video() {
+	if !r.hasIFrames(rend) {
 		return nil
 	}
-	m = rend.iframes()
+	m = r.iframes(rend)
 	if err := m.Check(); err != nil {
 		return err
 	}
@@ -140,6 +154,7 @@ func (r *run) writePlaylists(rend *rendition) error {
 func (r *run) media(rend *rendition) *hls.Media {
 	m := &hls.Media{Type: hls.VOD, EndList: true, Sequence: 1, IndependentSegments: r.independent()}
 	m.Segments = make([]hls.Segment, 0, len(rend.segs))
+	var before *segment
 	for i := range rend.segs {
 		s := &rend.segs[i]
 		start, dur := rend.span(i)
@@ -149,6 +164,8 @@ func (r *run) media(rend *rendition) *hls.Media {
 		if rend.muxer == nil {
 			seg.Map = hls.Map{URI: rend.local(rend.inits[s.init])}
 		}
+		seg.Keys = r.seal.hlsKeys(s, before)
+		before = s
 		m.Segments = append(m.Segments, seg)
 	}
 	m.TargetDuration = target(m)
@@ -166,7 +183,7 @@ func target(m *hls.Media) int64 {
 }
 
 // iframes is the playlist of the key frames, as ranges of the segments.
-func (rd *rendition) iframes() *hls.Media {
+func (r *run) iframes(rd *rendition) *hls.Media {
 	m := &hls.Media{Type: hls.VOD, EndList: true, IFramesOnly: true, Sequence: 1}
 	n := 0
 	for i := range rd.segs {
@@ -174,6 +191,7 @@ func (rd *rendition) iframes() *hls.Media {
 	}
 	m.Segments = make([]hls.Segment, 0, n)
 	discont := false
+	var before *segment
 	for i := range rd.segs {
 		s := &rd.segs[i]
 		discont = discont || s.discont && len(m.Segments) > 0
@@ -192,6 +210,8 @@ func (rd *rendition) iframes() *hls.Media {
 			if rd.muxer == nil {
 				seg.Map = hls.Map{URI: rd.local(rd.inits[s.init])}
 			}
+			seg.Keys = r.seal.hlsKeys(s, before)
+			before = s
 			m.Segments = append(m.Segments, seg)
 		}
 	}
@@ -224,7 +244,7 @@ func rate(bytes, ticks int64, scale uint32) int64 {
 
 // multivariant offers each video with each audio.
 func (r *run) multivariant() *hls.Multivariant {
-	m := &hls.Multivariant{IndependentSegments: r.independent()}
+	m := &hls.Multivariant{IndependentSegments: r.independent(), SessionKeys: r.seal.sessionKeys()}
 	var audio, video []*rendition
 	for _, rend := range r.rends {
 		if len(rend.segs) == 0 {
@@ -260,7 +280,9 @@ func (r *run) multivariant() *hls.Multivariant {
 		x.Bandwidth, x.AverageBandwidth = x.Bandwidth+peak, x.AverageBandwidth+average
 		x.Codecs, x.Audio = join(x.Codecs, codecs), groupID(audio)
 		m.Variants = append(m.Variants, x)
-		m.IFrames = append(m.IFrames, v.iframeVariant())
+		if r.hasIFrames(v) {
+			m.IFrames = append(m.IFrames, v.iframeVariant())
+		}
 	}
 	return m
 }

@@ -91,6 +91,7 @@ func (r *run) dashSet(s stretch, offset int64) dash.Set {
 		start, dur := rend.span(i)
 		rep.Segments = append(rep.Segments, dash.Segment{Start: start, Dur: dur})
 	}
+	set.Protection = r.seal.dashProtection(s)
 	set.Representation = rep
 	return set
 }

@@ -81,6 +81,19 @@ func (o *output) write(name string, bufs [][]byte) error {
 	return f.Close()
 }
 
+// writeSecret makes a file that only its owner can read.
+func (o *output) writeSecret(name string, b []byte) error {
+	f, err := os.OpenFile(filepath.Join(o.partial, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
 // writev writes bufs by as few calls as the system allows.
 func writev(f *os.File, bufs [][]byte) error {
 	for len(bufs) > 0 {

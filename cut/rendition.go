@@ -10,6 +10,7 @@ import (
 	"github.com/cleave-video/cleave/format/mp4"
 	"github.com/cleave-video/cleave/format/ts"
 	"github.com/cleave-video/cleave/pack"
+	"github.com/cleave-video/cleave/seal"
 	"github.com/cleave-video/cleave/timeline"
 )
 
@@ -29,6 +30,10 @@ type rendition struct {
 	muxer    *ts.Muxer
 	segs     []segment
 
+	seal     *seal.Track // by sample; nil: it is not
+	initKeys [][16]byte  // IDs of the keys that inits name, with seal
+	opaque   int         // slices of earlier tracks that could not be read
+
 	rate timeline.Rate // of the first track
 	seg  pack.Segment
 	buf  []byte
@@ -39,9 +44,11 @@ type segment struct {
 	file       string
 	start, end int64 // first and last presentation, output ticks; end of the last one only counts at a gap
 	size       int64
-	init       int  // index into inits
-	period     int  // counts the new timelines and configurations
-	discont    bool // the first of a period that is not the first
+	init       int      // index into inits
+	period     int      // counts the new timelines and configurations
+	discont    bool     // the first of a period that is not the first
+	key        int      // index into sealing.keys
+	iv         [16]byte // of a segment encrypted as a whole
 	keys       []pack.KeyRange
 }
 
@@ -77,6 +84,11 @@ func (r *run) setTracks(c *chunk.Chunk) error {
 			return err
 		}
 		rend.delay = delay(c, i)
+		if r.seal.scheme().Samples() {
+			if header, err = r.sealTrack(rend, i); err != nil {
+				return err
+			}
+		}
 		if err := r.writeInit(rend, header); err != nil {
 			return err
 		}
@@ -248,6 +260,11 @@ func (r *run) write(c *chunk.Chunk) error {
 	if !r.placed {
 		r.place(c)
 	}
+	if r.seal != nil {
+		if err := r.beginSealed(); err != nil {
+			return err
+		}
+	}
 	changed := len(r.tracks) == 0 || &c.Tracks[0] != &r.tracks[0]
 	if changed {
 		if err := r.setTracks(c); err != nil {
@@ -274,6 +291,9 @@ func (r *run) write(c *chunk.Chunk) error {
 			return err
 		}
 		s.period = r.period
+		if r.seal != nil {
+			s.key = len(r.seal.keys) - 1
+		}
 		s.discont = len(rend.segs) > 0 && rend.segs[len(rend.segs)-1].period != s.period
 		rend.watch(c)
 		rend.segs = append(rend.segs, s)
@@ -313,9 +333,13 @@ func (rd *rendition) watch(c *chunk.Chunk) {
 func (r *run) writeCMAF(rend *rendition, c *chunk.Chunk) (segment, error) {
 	packets := c.Runs[rend.tracks[0]]
 	s := segment{file: fmt.Sprintf("%s/%05d.m4s", rend.name, len(rend.segs)+1), init: len(rend.inits) - 1}
-	rend.sequence = rend.seg.Render(packets, pack.Style{
+	style := pack.Style{
 		TrackID: uint32(rend.tracks[0] + 1), Timebase: rend.current[0].Timebase, Offset: r.offset, Delay: rend.delay, Video: rend.video(),
-	}, rend.sequence)
+	}
+	if rend.seal != nil {
+		style.Seal, style.Period = rend.seal, r.seal.period
+	}
+	rend.sequence = rend.seg.Render(packets, style, rend.sequence)
 	s.size = rend.seg.Size
 	if rend.video() {
 		s.keys = append([]pack.KeyRange(nil), rend.seg.Keys...)
@@ -326,5 +350,6 @@ func (r *run) writeCMAF(rend *rendition, c *chunk.Chunk) (segment, error) {
 	for i := range s.keys {
 		s.keys[i].PTS = s.keys[i].PTS*rend.factor + off
 	}
-	return s, r.out.write(s.file, rend.seg.Bufs)
+	err := r.writeSegment(&s, rend.seg.Bufs)
+	return s, err
 }

@@ -24,14 +24,15 @@ type Report struct {
 	Longest     time.Duration  `json:"-"`
 	LongestAt   time.Duration  `json:"-"` // where in the source
 	Independent int            `json:"independent"`
-	Reasons     map[string]int `json:"dependent"`          // why chunks that are not independent began where they did
-	Cuts        map[string]int `json:"ended_by"`           // why chunks ended
-	Dropped     int            `json:"dropped"`            // packets before the first key frame, or behind every open chunk
-	LeftOut     []string       `json:"left_out,omitempty"` // tracks the container cannot carry
-	Warnings    []string       `json:"warnings,omitempty"` // what the demuxer repaired or skipped
-	LongestGOP  time.Duration  `json:"-"`                  // between two key frames of the lead
-	Advice      string         `json:"advice,omitempty"`   // why the target was not met, in plain words; or ""
-	Broken      error          `json:"-"`                  // why the input ended before its end; or nil
+	Reasons     map[string]int `json:"dependent"`            // why chunks that are not independent began where they did
+	Cuts        map[string]int `json:"ended_by"`             // why chunks ended
+	Dropped     int            `json:"dropped"`              // packets before the first key frame, or behind every open chunk
+	LeftOut     []string       `json:"left_out,omitempty"`   // tracks the container cannot carry
+	Warnings    []string       `json:"warnings,omitempty"`   // what the demuxer repaired or skipped
+	Encryption  string         `json:"encryption,omitempty"` // scheme and number of keys; or ""
+	LongestGOP  time.Duration  `json:"-"`                    // between two key frames of the lead
+	Advice      string         `json:"advice,omitempty"`     // why the target was not met, in plain words; or ""
+	Broken      error          `json:"-"`                    // why the input ended before its end; or nil
 	Elapsed     time.Duration  `json:"-"`
 }
 
@@ -107,6 +108,9 @@ func (rp *Report) Print(w io.Writer) {
 	line("ended by", "%s", counts(rp.Cuts))
 	line("duration", "%s in all, shortest %s, longest %s at %s", short(rp.Duration), short(rp.Shortest), short(rp.Longest), short(rp.LongestAt))
 	line("size", "%s in %d packets", bytesText(rp.Bytes), rp.Packets)
+	if rp.Encryption != "" {
+		line("encryption", "%s", rp.Encryption)
+	}
 	if s := rp.Elapsed.Seconds(); s > 0 {
 		line("time", "%s, %.0f times real time, %s/s", short(rp.Elapsed), rp.Duration.Seconds()/s, bytesText(int64(float64(rp.Bytes)/s)))
 	}

@@ -2,8 +2,7 @@ package cut
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
+	"io"
 
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/chunk"
@@ -16,7 +15,7 @@ const tsFlush = 256 << 10
 // writeTS multiplexes the rendition's tracks of c in the order of decode times.
 func (r *run) writeTS(rend *rendition, c *chunk.Chunk) (segment, error) {
 	s := segment{file: fmt.Sprintf("%s/%05d.ts", rend.name, len(rend.segs)+1)}
-	f, err := os.OpenFile(filepath.Join(r.out.partial, s.file), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	f, err := r.create(s.file)
 	if err != nil {
 		return s, err
 	}
@@ -46,20 +45,21 @@ func (r *run) writeTS(rend *rendition, c *chunk.Chunk) (segment, error) {
 		}
 		if len(rend.buf) >= tsFlush {
 			if err := flush(f, &s, &rend.buf); err != nil {
-				f.Close()
+				_ = f.close(r, &s)
 				return s, err
 			}
 		}
 	}
 	if err := flush(f, &s, &rend.buf); err != nil {
-		f.Close()
+		_ = f.close(r, &s)
 		return s, err
 	}
 	r.spanTS(rend, c, &s)
-	return s, f.Close()
+	err = f.close(r, &s)
+	return s, err
 }
 
-func flush(f *os.File, s *segment, buf *[]byte) error {
+func flush(f io.Writer, s *segment, buf *[]byte) error {
 	n, err := f.Write(*buf)
 	s.size += int64(n)
 	*buf = (*buf)[:0]

@@ -1,6 +1,8 @@
 package hls
 
 import (
+	"encoding/hex"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -33,13 +35,18 @@ func (m *Media) Append(dst []byte) []byte {
 	if now.URI != "" {
 		dst = now.append(dst)
 	}
+	keys := m.Keys
+	dst = appendKeys(dst, keys)
 	for i := range m.Segments {
 		s := &m.Segments[i]
 		changed := s.Map.URI != "" && s.Map != now
 		if changed {
 			now = s.Map
 		}
-		dst = s.append(dst, changed)
+		dst = s.append(dst, changed, keys)
+		if len(s.Keys) > 0 {
+			keys = s.Keys
+		}
 	}
 	for i := range m.Hints {
 		dst = m.Hints[i].append(dst)
@@ -65,13 +72,26 @@ func appendHead(dst []byte, version int, independent bool) []byte {
 }
 
 // append writes the segment's tags, then its parts, then itself: what applies
-// to a segment also applies to its parts, so it stands before them.
-func (s *Segment) append(dst []byte, mapChanged bool) []byte {
+// to a segment also applies to its parts, so it stands before them. keys are
+// those of the segment before.
+func (s *Segment) append(dst []byte, mapChanged bool, keys []Key) []byte {
 	if s.Discontinuity {
 		dst = append(dst, "#EXT-X-DISCONTINUITY\n"...)
 	}
+	next := s.Keys
+	if len(next) == 0 {
+		next = keys
+	}
 	if mapChanged {
+		// A key of whole segments would apply to the initialization section, too.
+		if off := wholeSegments(keys); off {
+			dst = append(dst, "#EXT-X-KEY:METHOD=NONE\n"...)
+			keys = nil
+		}
 		dst = s.Map.append(dst)
+	}
+	if !slices.Equal(keys, next) {
+		dst = appendKeys(dst, next)
 	}
 	if !s.ProgramDateTime.IsZero() {
 		dst = append(dst, "#EXT-X-PROGRAM-DATE-TIME:"...)
@@ -94,6 +114,42 @@ func (s *Segment) append(dst []byte, mapChanged bool) []byte {
 		dst = append(dst, '\n')
 	}
 	return append(appendText(dst, s.URI), '\n')
+}
+
+// wholeSegments reports whether keys decrypt whole segments.
+func wholeSegments(keys []Key) bool {
+	for i := range keys {
+		if keys[i].Method == MethodAES128 {
+			return true
+		}
+	}
+	return false
+}
+
+func appendKeys(dst []byte, keys []Key) []byte {
+	for i := range keys {
+		dst = append(keys[i].append(append(dst, "#EXT-X-KEY:"...)), '\n')
+	}
+	return dst
+}
+
+// append writes the attributes. METHOD=NONE has no other (4.4.4.4).
+func (k *Key) append(dst []byte) []byte {
+	dst = appendEnum(append(dst, "METHOD="...), k.Method)
+	if k.Method == MethodNone {
+		return dst
+	}
+	dst = appendQuoted(dst, ",URI=", k.URI)
+	if k.HasIV {
+		dst = hex.AppendEncode(append(dst, ",IV=0x"...), k.IV[:])
+	}
+	if k.KeyFormat != "" {
+		dst = appendQuoted(dst, ",KEYFORMAT=", k.KeyFormat)
+	}
+	if k.KeyFormatVersions != "" {
+		dst = appendQuoted(dst, ",KEYFORMATVERSIONS=", k.KeyFormatVersions)
+	}
+	return dst
 }
 
 func (p *Part) append(dst []byte) []byte {
@@ -171,6 +227,9 @@ func (r ByteRange) append(dst []byte) []byte {
 // Append writes the playlist behind dst and returns the result.
 func (m *Multivariant) Append(dst []byte) []byte {
 	dst = appendHead(dst, m.Need(), m.IndependentSegments)
+	for i := range m.SessionKeys {
+		dst = append(m.SessionKeys[i].append(append(dst, "#EXT-X-SESSION-KEY:"...)), '\n')
+	}
 	for i := range m.Media {
 		dst = m.Media[i].append(dst)
 	}

@@ -12,6 +12,13 @@ import (
 // wraps av.ErrUnsupported if CMAF has no sample entry for the codec.
 // ISO 23000-19 7.3.1, 7.5.13
 func AppendInit(dst []byte, t *av.Track, trackID uint32, delay int64) ([]byte, error) {
+	return AppendSealedInit(dst, t, trackID, delay, nil)
+}
+
+// AppendSealedInit is AppendInit for a track whose samples are encrypted as p
+// says, where a fragment says nothing else. Its pssh names the key for the
+// common system of the W3C.
+func AppendSealedInit(dst []byte, t *av.Track, trackID uint32, delay int64, p *Protection) ([]byte, error) {
 	info, err := codec.Describe(t)
 	if err != nil {
 		return nil, err
@@ -19,6 +26,9 @@ func AppendInit(dst []byte, t *av.Track, trackID uint32, delay int64) ([]byte, e
 	entry, err := sampleEntry(t, info)
 	if err != nil {
 		return nil, err
+	}
+	if p != nil {
+		entry = protectEntry(entry, t.Kind, p)
 	}
 	w := writer{b: dst}
 	w.begin("ftyp")
@@ -46,6 +56,9 @@ func AppendInit(dst []byte, t *av.Track, trackID uint32, delay int64) ([]byte, e
 	w.words(trackID, 1, 0, 0, 0)
 	w.end()
 	w.end()
+	if p != nil {
+		w.b = AppendPSSH(w.b, [][16]byte{p.KID})
+	}
 	w.end()
 	return w.b, nil
 }

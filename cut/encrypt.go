@@ -178,11 +178,11 @@ func (f *segmentFile) close(r *run, s *segment) error {
 }
 
 // writeSegment writes the file of a CMAF segment.
-func (r *run) writeSegment(s *segment, bufs [][]byte) error {
+func (r *run) writeSegment(name string, s *segment, bufs [][]byte) error {
 	if r.seal.scheme() != seal.AES128 {
-		return r.out.write(s.file, bufs)
+		return r.out.write(name, bufs)
 	}
-	f, err := r.create(s.file)
+	f, err := r.create(name)
 	if err != nil {
 		return err
 	}
@@ -192,7 +192,7 @@ func (r *run) writeSegment(s *segment, bufs [][]byte) error {
 		}
 	}
 	if err := f.close(r, s); err != nil {
-		return fmt.Errorf("cut: %s: %w", s.file, err)
+		return fmt.Errorf("cut: %s: %w", name, err)
 	}
 	return nil
 }

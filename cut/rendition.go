@@ -29,6 +29,7 @@ type rendition struct {
 	sequence uint32   // of the next moof
 	muxer    *ts.Muxer
 	segs     []segment
+	keys     []pack.KeyRange // of all segments
 
 	seal     *seal.Track // by sample; nil: it is not
 	initKeys [][16]byte  // IDs of the keys that inits name, with seal
@@ -41,15 +42,32 @@ type rendition struct {
 
 // segment is one file of a rendition, for playlists and manifest.
 type segment struct {
-	file       string
 	start, end int64 // first and last presentation, output ticks; end of the last one only counts at a gap
 	size       int64
-	init       int      // index into inits
-	period     int      // counts the new timelines and configurations
+	init       int32    // index into inits
+	period     int32    // counts the new timelines and configurations
+	key        int32    // index into sealing.keys
+	keys       int32    // how many of rendition.keys are its and earlier segments'
 	discont    bool     // the first of a period that is not the first
-	key        int      // index into sealing.keys
 	iv         [16]byte // of a segment encrypted as a whole
-	keys       []pack.KeyRange
+}
+
+// file is the name of segment i.
+func (r *rendition) file(i int) string {
+	kind := "m4s"
+	if r.muxer != nil {
+		kind = "ts"
+	}
+	return fmt.Sprintf("%s/%05d.%s", r.name, i+1, kind)
+}
+
+// keysOf are the key frames of segment i.
+func (r *rendition) keysOf(i int) []pack.KeyRange {
+	from := int32(0)
+	if i > 0 {
+		from = r.segs[i-1].keys
+	}
+	return r.keys[from:r.segs[i].keys]
 }
 
 func (r *rendition) video() bool { return r.current[0].Kind == av.Video }
@@ -290,14 +308,14 @@ func (r *run) write(c *chunk.Chunk) error {
 		if err != nil {
 			return err
 		}
-		s.period = r.period
+		s.period, s.keys = int32(r.period), int32(len(rend.keys))
 		if r.seal != nil {
-			s.key = len(r.seal.keys) - 1
+			s.key = int32(len(r.seal.keys) - 1)
 		}
 		s.discont = len(rend.segs) > 0 && rend.segs[len(rend.segs)-1].period != s.period
 		rend.watch(c)
+		files = append(files, rend.file(len(rend.segs)))
 		rend.segs = append(rend.segs, s)
-		files = append(files, s.file)
 		r.report.Bytes += s.size
 	}
 	if err := r.note(c, files); err != nil {
@@ -332,7 +350,7 @@ func (rd *rendition) watch(c *chunk.Chunk) {
 
 func (r *run) writeCMAF(rend *rendition, c *chunk.Chunk) (segment, error) {
 	packets := c.Runs[rend.tracks[0]]
-	s := segment{file: fmt.Sprintf("%s/%05d.m4s", rend.name, len(rend.segs)+1), init: len(rend.inits) - 1}
+	s := segment{init: int32(len(rend.inits) - 1)}
 	style := pack.Style{
 		TrackID: uint32(rend.tracks[0] + 1), Timebase: rend.current[0].Timebase, Offset: r.offset, Delay: rend.delay, Video: rend.video(),
 	}
@@ -341,15 +359,15 @@ func (r *run) writeCMAF(rend *rendition, c *chunk.Chunk) (segment, error) {
 	}
 	rend.sequence = rend.seg.Render(packets, style, rend.sequence)
 	s.size = rend.seg.Size
-	if rend.video() {
-		s.keys = append([]pack.KeyRange(nil), rend.seg.Keys...)
-	}
 	s.start, s.end = pack.Presented(packets)
 	off := r.offset * int64(rend.scale)
 	s.start, s.end = s.start*rend.factor+off, s.end*rend.factor+off
-	for i := range s.keys {
-		s.keys[i].PTS = s.keys[i].PTS*rend.factor + off
+	if rend.video() {
+		for _, k := range rend.seg.Keys {
+			k.PTS = k.PTS*rend.factor + off
+			rend.keys = append(rend.keys, k)
+		}
 	}
-	err := r.writeSegment(&s, rend.seg.Bufs)
+	err := r.writeSegment(rend.file(len(rend.segs)), &s, rend.seg.Bufs)
 	return s, err
 }

@@ -9,7 +9,17 @@ import (
 
 // Append writes the playlist behind dst and returns the result.
 func (m *Media) Append(dst []byte) []byte {
-	dst = appendHead(dst, m.Need(), m.IndependentSegments)
+	dst = m.appendHeader(dst, m.Need())
+	state := appendState{m.Map, m.Keys}
+	for i := range m.Segments {
+		dst = state.append(dst, &m.Segments[i])
+	}
+	return m.appendEnd(dst)
+}
+
+// appendHeader writes what stands before the first segment.
+func (m *Media) appendHeader(dst []byte, version int) []byte {
+	dst = appendHead(dst, version, m.IndependentSegments)
 	dst = appendInt(dst, "#EXT-X-TARGETDURATION:", m.TargetDuration)
 	if m.Type != Live {
 		dst = append(append(append(dst, "#EXT-X-PLAYLIST-TYPE:"...), m.Type...), '\n')
@@ -31,23 +41,32 @@ func (m *Media) Append(dst []byte) []byte {
 	if m.Skipped > 0 {
 		dst = appendInt(dst, "#EXT-X-SKIP:SKIPPED-SEGMENTS=", m.Skipped)
 	}
-	now := m.Map
-	if now.URI != "" {
-		dst = now.append(dst)
+	if m.Map.URI != "" {
+		dst = m.Map.append(dst)
 	}
-	keys := m.Keys
-	dst = appendKeys(dst, keys)
-	for i := range m.Segments {
-		s := &m.Segments[i]
-		changed := s.Map.URI != "" && s.Map != now
-		if changed {
-			now = s.Map
-		}
-		dst = s.append(dst, changed, keys)
-		if len(s.Keys) > 0 {
-			keys = s.Keys
-		}
+	return appendKeys(dst, m.Keys)
+}
+
+// appendState is what applies to the next segment unless it says otherwise.
+type appendState struct {
+	now  Map
+	keys []Key
+}
+
+func (a *appendState) append(dst []byte, s *Segment) []byte {
+	changed := s.Map.URI != "" && s.Map != a.now
+	if changed {
+		a.now = s.Map
 	}
+	dst = s.append(dst, changed, a.keys)
+	if len(s.Keys) > 0 {
+		a.keys = s.Keys
+	}
+	return dst
+}
+
+// appendEnd writes what stands behind the last segment.
+func (m *Media) appendEnd(dst []byte) []byte {
 	for i := range m.Hints {
 		dst = m.Hints[i].append(dst)
 	}

@@ -7,8 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/cleave-video/cleave/ingest/file"
 )
 
 func TestMadeFile(t *testing.T) {
@@ -21,7 +19,7 @@ func TestMadeFile(t *testing.T) {
 	if out, err := exec.Command("ffmpeg", args...).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	r, err := Run(t.Context(), name, file.Options{})
+	r, err := Run(t.Context(), name, Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +62,7 @@ func TestKeysOfRealFiles(t *testing.T) {
 		{"mp4/h264_camera_720p30_gop12.mp4", "closed"},
 		{"mp4/h264_open_gop_recovery_point.mp4", "open"},
 	} {
-		r, err := Run(t.Context(), filepath.Join(media, c.file), file.Options{})
+		r, err := Run(t.Context(), filepath.Join(media, c.file), Config{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -83,7 +81,7 @@ func TestNotMedia(t *testing.T) {
 	if err := os.WriteFile(name, []byte("this is no media at all"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := Run(t.Context(), name, file.Options{})
+	_, err := Run(t.Context(), name, Config{})
 	if err == nil || !strings.Contains(err.Error(), name) {
 		t.Errorf("%v", err)
 	}

@@ -120,7 +120,7 @@ func (d *drawing) head() {
 	for i := range d.r.Tracks {
 		if i == maxTrackLines {
 			d.y += 18
-			d.text(margin, d.y, "fact", fmt.Sprintf("and %s more", plural(len(d.r.Tracks)-i, "track")))
+			d.text(margin, d.y, "fact", fmt.Sprintf("and %d more", len(d.r.Tracks)-i))
 			break
 		}
 		x := &d.r.Tracks[i]

@@ -3,8 +3,6 @@ package probe
 import (
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -98,14 +96,14 @@ func (x *Track) counts() []string {
 
 // frames is the verdict on a video track's rate, and its frames by type.
 func (x *Track) frames() string {
-	var types []string
-	for _, t := range slices.Sorted(maps.Keys(x.FrameTypes)) {
-		types = append(types, fmt.Sprintf("%d %s", x.FrameTypes[t], t))
+	out := []string{x.FrameRate.String(), plural(x.Keyframes, "key frame")}
+	if types := counted(x.FrameTypes, []string{"I", "P", "B", "?"}); types != "" {
+		out = append(out, types)
 	}
 	if x.Disposable > 0 {
-		types = append(types, fmt.Sprintf("%d disposable", x.Disposable))
+		out = append(out, fmt.Sprintf("%d disposable", x.Disposable))
 	}
-	return fmt.Sprintf("%s; %s; %s", x.FrameRate, plural(x.Keyframes, "key frame"), strings.Join(types, ", "))
+	return strings.Join(out, "; ")
 }
 
 // String says the rate and whether it is constant.

@@ -73,7 +73,7 @@ func WriteFile(name string, r *Report) error {
 	}
 	f, err := os.CreateTemp(filepath.Dir(name), ".svg-*")
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", name, err)
 	}
 	defer os.Remove(f.Name())
 	if err := errors.Join(r.SVG(f), f.Chmod(0o644), f.Close()); err != nil {

@@ -137,7 +137,7 @@ func (c *cutter) take(events []chunk.Event) {
 
 func (c *cutter) note(k *chunk.Chunk) {
 	s := span{
-		tb: k.Span.Timebase, start: k.Span.Start, dur: k.Span.MaxPTS - k.Span.Start,
+		tb: k.Span.Timebase, start: k.Begins(), dur: k.Span.MaxPTS - k.Begins(),
 		bytes: k.Span.Bytes, independent: k.Independent, why: k.Why,
 	}
 	for _, run := range k.Runs {

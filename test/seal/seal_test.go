@@ -4,6 +4,7 @@ package seal
 
 import (
 	"bytes"
+	"iter"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -69,21 +70,35 @@ func cutTo(t *testing.T, input, dir string, e cut.Encryption, c cut.Container) *
 
 // frames is ffmpeg's framemd5 of what it decodes, without times. It complains
 // about nothing.
-func frames(t *testing.T, stdin []byte, args ...string) string {
+func frames(t *testing.T, stdin []byte, args ...string) []string {
 	t.Helper()
+	sums, complaints, err := decoded(stdin, args...)
+	if err != nil || complaints != "" {
+		t.Fatalf("ffmpeg %v: %v %s", args, err, complaints)
+	}
+	return sums
+}
+
+func decoded(stdin []byte, args ...string) (sums []string, complaints string, err error) {
 	cmd := exec.Command("ffmpeg", append(append([]string{"-v", "error"}, args...), "-fps_mode", "passthrough", "-f", "framemd5", "-")...)
 	cmd.Stdin = bytes.NewReader(stdin)
-	var complaints bytes.Buffer
-	cmd.Stderr = &complaints
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
 	out, err := cmd.Output()
-	if err != nil || complaints.Len() > 0 {
-		t.Fatalf("ffmpeg %v: %v %s", args, err, &complaints)
-	}
-	var sums []string
 	for line := range strings.Lines(string(out)) {
 		if !strings.HasPrefix(line, "#") {
 			sums = append(sums, strings.TrimSpace(line[strings.LastIndex(line, ",")+1:]))
 		}
 	}
-	return strings.Join(sums, "\n")
+	return sums, errs.String(), err
+}
+
+func lines(text string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for line := range strings.Lines(text) {
+			if !yield(strings.TrimSpace(line)) {
+				return
+			}
+		}
+	}
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -205,5 +207,24 @@ func checkGroup(t *testing.T, name string, f *mp4ff.Fragment, want *mp4.Sealed) 
 	e := sgpd.SampleGroupEntries[0].(*mp4ff.SeigSampleGroupEntry)
 	if !bytes.Equal(e.KID, want.Group.KID[:]) || !bytes.Equal(e.ConstantIV, want.Group.ConstantIV[:]) || e.CryptByteBlock != 1 || e.SkipByteBlock != 9 || e.IsProtected != 1 {
 		t.Errorf("%s: %+v", name, e)
+	}
+}
+
+// TestEncryptedIsRefused, also where other tracks are in the clear.
+func TestEncryptedIsRefused(t *testing.T) {
+	media := os.Getenv("CLEAVE_MEDIA")
+	if media == "" {
+		t.Skip("CLEAVE_MEDIA is not set: files encrypted by others are not read")
+	}
+	for _, name := range []string{"cbcs.mp4", "cenc_av.mp4", "cenc_clearkey_fragmented.mp4"} {
+		b, err := os.ReadFile(filepath.Join(media, "enc", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = mp4.New(bytes.NewReader(b), int64(len(b))).ReadPacket(av.Heap{})
+		var fault *av.Error
+		if !errors.Is(err, av.ErrEncrypted) || !errors.As(err, &fault) || fault.Offset < 0 || !strings.HasPrefix(fault.Field, "enc") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

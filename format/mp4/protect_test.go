@@ -40,11 +40,11 @@ func tracks(t *testing.T) []av.Track {
 func TestSealedInit(t *testing.T) {
 	for name, p := range protections {
 		for i, tr := range tracks(t) {
-			clear, err := mp4.AppendInit(nil, &tr, 1)
+			clear, err := mp4.AppendInit(nil, &tr, 1, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
-			b, err := mp4.AppendSealedInit([]byte("before"), &tr, 1, &p)
+			b, err := mp4.AppendSealedInit([]byte("before"), &tr, 1, 0, &p)
 			if err != nil || !strings.HasPrefix(string(b), "before") {
 				t.Fatal(err)
 			}

@@ -278,8 +278,8 @@ func (rd *rendition) media(i int) hls.Rendition {
 	out := hls.Rendition{
 		Type: "AUDIO", GroupID: "audio", Name: rd.name, Default: i == 0, Autoselect: true, URI: rd.name + "/" + multivariantName,
 	}
-	if t.Language != "" && t.Language != "und" {
-		out.Language = t.Language
+	if out.Language = t.Language; t.Language == "" {
+		out.Language = "und" // Apple's rule 8.10: each rendition has a LANGUAGE
 	}
 	if n := rd.info.Channels; n > 0 {
 		out.Channels = fmt.Sprint(n)

@@ -46,7 +46,7 @@ func (r *Reader) MediaLines(lines []Line) (*Media, error) {
 		p.m.Segments = append(p.m.Segments, p.seg)
 	}
 	if p.m.TargetDuration < 1 {
-		return p.m, r.fault(1, "EXT-X-TARGETDURATION", "%w: missing", av.ErrInvalid)
+		return p.m, r.fault(1, "EXT-X-TARGETDURATION", "%w: missing or 0", av.ErrInvalid)
 	}
 	return p.m, nil
 }

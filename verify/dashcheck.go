@@ -22,7 +22,7 @@ func (x *manifest) at(line int) Place { return Place{File: x.name, Line: line, g
 
 // readMPD reads a manifest and checks what its text alone says.
 func (c *checker) readMPD(name string, text []byte) *manifest {
-	c.report.Playlists++
+	c.count(1, 0, 0)
 	c.saw("S2")
 	x := &manifest{name: name, reader: dash.Reader{MaxBytes: 64 << 20, MaxEntries: 500000}}
 	m, err := x.reader.MPD(text)
@@ -358,8 +358,7 @@ func (c *checker) checkTrack(x *manifest, period *dash.Stretch, set *dash.Adapta
 			}
 			return p, nil
 		}
-		c.report.Segments++
-		c.report.Bytes += int64(len(a.body))
+		c.count(0, 1, len(a.body))
 		if h == nil || formOf(a.body) != "mp4" {
 			c.note("%s: Representation %s is not fragmented MP4 with an initialization section; its segments are not looked into", x.name, t.ID)
 			continue
@@ -540,8 +539,7 @@ func (c *checker) checkOneFile(x *manifest, t *dash.Track, base string) error {
 		c.find("D13", x.at(t.Line), "%s cannot be loaded: %v", base, err)
 		return c.ctx.Err()
 	}
-	c.report.Segments++
-	c.report.Bytes += int64(len(f.body))
+	c.count(0, 1, len(f.body))
 	at := Place{File: base, group: x.name + "#" + t.ID}
 	if formOf(f.body) != "mp4" {
 		c.note("%s: %s is not MP4 and is not looked into", x.name, base)

@@ -186,7 +186,9 @@ func readTrak(n, moov *mp4.Node, known []av.Track) *headerTrack {
 		if known[i].ID == t.id && t.scheme == "" {
 			t.track = known[i]
 			t.info, _ = codec.Describe(&t.track)
-			t.insp, _ = codec.NewInspector(&t.track)
+			if t.track.Codec != av.Private { // of that nothing is known
+				t.insp, _ = codec.NewInspector(&t.track)
+			}
 		}
 	}
 	return t

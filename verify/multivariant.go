@@ -16,7 +16,7 @@ type multi struct {
 }
 
 func (c *checker) readMulti(name string, text []byte) *multi {
-	c.report.Playlists++
+	c.count(1, 0, 0)
 	r := reader(func(e *hls.LineError) { c.find(faultRule(e), Place{File: name, Line: e.Line}, "%s", faultText(e)) })
 	r.Query = c.query
 	c.saw("S1", "H6", "H8")

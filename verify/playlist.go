@@ -49,7 +49,7 @@ func reader(fault func(*hls.LineError)) *hls.Reader {
 // readMedia reads a media playlist and checks what its text alone says.
 func (c *checker) readMedia(name, role string, text []byte, vars map[string]string) *playlist {
 	p := &playlist{name: name, role: role}
-	c.report.Playlists++
+	c.count(1, 0, 0)
 	r := reader(func(e *hls.LineError) {
 		c.find(faultRule(e), Place{File: name, Line: e.Line, group: name}, "%s", faultText(e))
 	})

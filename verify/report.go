@@ -59,7 +59,7 @@ type Report struct {
 	Segments  int           `json:"segments"`
 	Bytes     int64         `json:"bytes"`
 	Watched   time.Duration `json:"watched_ns,omitempty"`
-	Timeline  *Timeline     `json:"timeline,omitempty"`
+	Timeline  *Timeline     `json:"timeline,omitempty"` // of a live check
 }
 
 // Count returns how many findings have a severity, those not listed included.
@@ -106,6 +106,15 @@ func (r *recorder) saw(ids ...string) {
 		}
 		r.report.Checked[id]++
 	}
+}
+
+// count adds to what was read.
+func (r *recorder) count(playlists, segments, bytes int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.report.Playlists += playlists
+	r.report.Segments += segments
+	r.report.Bytes += int64(bytes)
 }
 
 // find notes that a rule is broken.

@@ -135,8 +135,7 @@ func (c *checker) load(p *playlist, i int) (string, []byte) {
 		}
 		return "", nil
 	}
-	c.report.Segments++
-	c.report.Bytes += int64(len(a.body))
+	c.count(0, 1, len(a.body))
 	if int64(len(a.body)) < s.Range.Length {
 		c.find("H28", p.at(s.Line), "%s has %d of the %d bytes of the range", s.URI, len(a.body), s.Range.Length)
 	}
@@ -321,7 +320,14 @@ func (c *checker) checkStart(p *playlist, i int, t *trackState, s *mediaSpan) {
 
 // checkContinuity checks that each segment goes on where the one before ended.
 func (c *checker) checkContinuity(p *playlist, t *trackState) {
-	if t.kind == av.Data {
+	for k := 1; k < len(t.spans); k++ {
+		c.checkJoin(p, t, k)
+	}
+}
+
+// checkJoin checks that the segment of span k goes on where the one before ended.
+func (c *checker) checkJoin(p *playlist, t *trackState, k int) {
+	if t.kind == av.Data || k < 1 {
 		return
 	}
 	rule, tolerance := "A7", int64(1)
@@ -330,21 +336,19 @@ func (c *checker) checkContinuity(p *playlist, t *trackState) {
 		// and a variable frame rate has no length for its last frame.
 		rule, tolerance = "A6", max(t.frame, 90)
 	}
-	for k := 1; k < len(t.spans); k++ {
-		a, b := &t.spans[k-1], &t.spans[k]
-		if b.discont || b.index != a.index+1 {
-			continue
-		}
-		c.saw("A5", rule)
-		off := b.dts - a.endDTS
-		switch {
-		case off > t.scale || -off > t.scale:
-			c.find("H11", p.at(p.m.Segments[b.index].Line), "times jump by %.3f s without EXT-X-DISCONTINUITY", t.seconds(off))
-		case off > tolerance+t.frame || -off > tolerance+t.frame:
-			c.find("A5", b.place, "%s: %.3f s of %s are missing or double: the segment begins at %d, the one before ended at %d", rule, t.seconds(off), t.kind, b.dts, a.endDTS)
-		case off > tolerance || -off > tolerance:
-			c.find(rule, b.place, "the segment begins at %d, the one before ended at %d of %d ticks a second", b.dts, a.endDTS, t.scale)
-		}
+	a, b := &t.spans[k-1], &t.spans[k]
+	if b.discont || b.index != a.index+1 {
+		return
+	}
+	c.saw("A5", rule)
+	off := b.dts - a.endDTS
+	switch {
+	case off > t.scale || -off > t.scale:
+		c.find("H11", p.at(p.m.Segments[b.index].Line), "times jump by %.3f s without EXT-X-DISCONTINUITY", t.seconds(off))
+	case off > tolerance+t.frame || -off > tolerance+t.frame:
+		c.find("A5", b.place, "%s: %.3f s of %s are missing or double: the segment begins at %d, the one before ended at %d", rule, t.seconds(off), t.kind, b.dts, a.endDTS)
+	case off > tolerance || -off > tolerance:
+		c.find(rule, b.place, "the segment begins at %d, the one before ended at %d of %d ticks a second", b.dts, a.endDTS, t.scale)
 	}
 }
 

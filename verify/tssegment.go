@@ -321,7 +321,9 @@ func tsLooks(at Place, tracks []av.Track) ([]*look, []*codec.Inspector) {
 			id: t.ID, kind: t.Kind, codec: info.String, scale: 90000, place: at, wraps: true, description: *t,
 			width: info.Width, height: info.Height,
 		}
-		insp[i], _ = codec.NewInspector(t)
+		if t.Codec != av.Private {
+			insp[i], _ = codec.NewInspector(t)
+		}
 	}
 	return looks, insp
 }

@@ -120,6 +120,9 @@ func (rd *rendition) local(name string) string { return strings.TrimPrefix(name,
 
 func (r *run) writePlaylists(rend *rendition) error {
 	m := r.media(rend)
+	for _, other := range r.rends { // all say the same (RFC 8216bis 6.2.4)
+		m.TargetDuration = max(m.TargetDuration, target(r.media(other)))
+	}
 	if err := m.Check(); err != nil {
 		return err
 	}
@@ -151,7 +154,6 @@ func (r *run) media(rend *rendition) *hls.Media {
 		}
 		m.Segments = append(m.Segments, seg)
 	}
-	m.TargetDuration = target(m)
 	return m
 }
 
@@ -199,7 +201,25 @@ func (rd *rendition) iframes() *hls.Media {
 	return m
 }
 
-func (r *run) independent() bool { return r.report.Independent == r.report.Chunks }
+// independent reports whether every segment of every rendition decodes alone: the
+// cuts are at key frames of the lead, and other videos have theirs elsewhere.
+func (r *run) independent() bool {
+	for _, rend := range r.rends {
+		if rend.dependent() {
+			return false
+		}
+	}
+	return r.report.Independent == r.report.Chunks
+}
+
+func (rd *rendition) dependent() bool {
+	for i := range rd.segs {
+		if rd.segs[i].dependent {
+			return true
+		}
+	}
+	return false
+}
 
 // rates returns the peak and the average bit rate of the segments' bytes.
 func (rd *rendition) rates() (peak, average int64) {

@@ -20,6 +20,7 @@ type rendition struct {
 	current []av.Track
 	info    codec.Info // of the first track
 	infos   []codec.Info
+	headed  []codec.Info // of the first track, for each of inits
 	scale   uint32 // ticks a second of its segments' times
 	factor  int64
 
@@ -41,6 +42,7 @@ type segment struct {
 	init       int  // index into inits
 	period     int  // counts the new timelines and configurations
 	discont    bool // the first of a period that is not the first
+	dependent  bool // video that does not begin with a key frame
 	keys       []pack.KeyRange
 }
 
@@ -201,7 +203,7 @@ func (r *run) writeInit(rend *rendition, header []byte) error {
 	if n := len(rend.inits); n > 0 {
 		name = fmt.Sprintf("%s/init-%d.mp4", rend.name, n+1)
 	}
-	rend.inits = append(rend.inits, name)
+	rend.inits, rend.headed = append(rend.inits, name), append(rend.headed, rend.info)
 	return r.out.write(name, [][]byte{header})
 }
 
@@ -299,6 +301,7 @@ func (r *run) writeCMAF(rend *rendition, c *chunk.Chunk) (segment, error) {
 	s.size = rend.seg.Size
 	if rend.video() {
 		s.keys = append([]pack.KeyRange(nil), rend.seg.Keys...)
+		s.dependent = packets[0].Flags&av.Key == 0
 	}
 	s.start, s.end = pack.Presented(packets)
 	off := r.offset * int64(rend.scale)

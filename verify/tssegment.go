@@ -24,6 +24,7 @@ type tsSegment struct {
 	cc      map[uint16]counter
 	media   bool // a PES packet has begun
 	video   map[uint16]bool
+	begin   map[uint16]ts.PESInfo // the first of each video stream
 	pcr     int64
 	lastPCR int64 // packet of it
 	pts     map[uint16]int64
@@ -45,7 +46,7 @@ func (c *checker) lookTS(at Place, data []byte, p *playlist, i int) []*look {
 	}
 	s := &tsSegment{
 		c: c, at: at, cc: c.counters, pcr: -1, pts: map[uint16]int64{}, dts: map[uint16]int64{}, discont: map[uint16]bool{}, sets: map[uint16]bool{},
-		first: i == 0, broke: p.m.Segments[i].Discontinuity, sample: p.keyOf(i) == "SAMPLE-AES", video: map[uint16]bool{},
+		first: i == 0, broke: p.m.Segments[i].Discontinuity, sample: p.keyOf(i) == "SAMPLE-AES", video: map[uint16]bool{}, begin: map[uint16]ts.PESInfo{},
 	}
 	if len(data)%ts.PacketSize != 0 {
 		c.find("T2", at, "%d bytes are not a multiple of 188", len(data))
@@ -63,20 +64,28 @@ func (c *checker) lookTS(at Place, data []byte, p *playlist, i int) []*look {
 	}
 	s.checkStreams()
 	for _, e := range s.in.Streams {
-		if s.video[e.PID] && !hasLook(looks, e.PID) {
+		if !s.video[e.PID] {
+			continue
+		}
+		l := lookOf(looks, e.PID)
+		switch {
+		case l == nil:
 			c.find("T7", at, "PID 0x%x has pictures, but no parameter sets from which a decoder can start", e.PID)
+		case ts.Since(l.dts, s.begin[e.PID].DTS) > 0:
+			c.find("T7", at, "PID 0x%x has pictures for %d ms before the first parameter sets", e.PID, ts.Since(l.dts, s.begin[e.PID].DTS)/90)
+			l.dts, l.pts, l.sap = s.begin[e.PID].DTS, s.begin[e.PID].PTS, sapNone
 		}
 	}
 	return looks
 }
 
-func hasLook(looks []*look, pid uint16) bool {
+func lookOf(looks []*look, pid uint16) *look {
 	for _, l := range looks {
 		if l.id == uint32(pid) && l.kind == av.Video {
-			return true
+			return l
 		}
 	}
-	return false
+	return nil
 }
 
 func (s *tsSegment) packet(n int64) Place {
@@ -208,6 +217,7 @@ func (s *tsSegment) pes(n int64, p *ts.PacketInfo) {
 	s.pts[p.PID], s.dts[p.PID] = dts, dts
 	if (e.Type == 0x1B || e.Type == 0x24) && !s.video[p.PID] {
 		s.video[p.PID] = true
+		s.begin[p.PID] = ts.PESInfo{PTS: pts, DTS: dts}
 		s.firstPicture(n, p, e.Type)
 	}
 	if isAudio(e.Type) && p.PES.Length == 0 {
@@ -290,42 +300,53 @@ func (s *tsSegment) checkStreams() {
 func (c *checker) demuxTS(at Place, data []byte) []*look {
 	d := ts.NewDemuxer(bytes.NewReader(data))
 	defer d.Close()
-	var looks []*look
-	var insp []*codec.Inspector
+	t := &tsTracks{at: at}
 	for {
 		p, err := d.ReadPacket(av.Heap{})
 		switch {
 		case errors.Is(err, av.ErrTracks):
-			if looks == nil {
-				looks, insp = tsLooks(at, d.Tracks())
-			}
-			continue
+			t.set(d.Tracks())
 		case errors.Is(err, io.EOF):
-			return present(looks)
+			return present(t.all)
+		case err != nil && t.all == nil:
+			return nil // T1 and T7 say why there is nothing to read
 		case err != nil:
 			c.find("S3", at, "%v", err)
-			return present(looks)
-		}
-		if p.Track < len(looks) {
-			looks[p.Track].add(p, insp[p.Track])
+			return present(t.all)
+		case p.Track < len(t.now):
+			t.now[p.Track].add(p, t.insp[p.Track])
 		}
 	}
 }
 
-func tsLooks(at Place, tracks []av.Track) ([]*look, []*codec.Inspector) {
-	looks, insp := make([]*look, len(tracks)), make([]*codec.Inspector, len(tracks))
+// tsTracks are the tracks of a segment: those that begin late are announced late.
+type tsTracks struct {
+	at   Place
+	all  []*look
+	now  []*look // by the demuxer's number
+	insp []*codec.Inspector
+}
+
+func (x *tsTracks) set(tracks []av.Track) {
+	x.now, x.insp = make([]*look, len(tracks)), make([]*codec.Inspector, len(tracks))
 	for i := range tracks {
 		t := &tracks[i]
-		info, _ := codec.Describe(t)
-		looks[i] = &look{
-			id: t.ID, kind: t.Kind, codec: info.String, scale: 90000, place: at, wraps: true, description: *t,
-			width: info.Width, height: info.Height,
+		for _, l := range x.all {
+			if l.id == t.ID && l.kind == t.Kind {
+				x.now[i] = l
+			}
+		}
+		if x.now[i] == nil {
+			info, _ := codec.Describe(t)
+			x.now[i] = &look{
+				id: t.ID, kind: t.Kind, codec: info.String, scale: 90000, place: x.at, wraps: true, description: *t, width: info.Width, height: info.Height,
+			}
+			x.all = append(x.all, x.now[i])
 		}
 		if t.Codec != av.Private {
-			insp[i], _ = codec.NewInspector(t)
+			x.insp[i], _ = codec.NewInspector(t)
 		}
 	}
-	return looks, insp
 }
 
 // add takes one packet of a transport stream. The demuxer leaves parameter sets

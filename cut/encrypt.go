@@ -237,7 +237,11 @@ func (s *sealing) hlsKeys(x, before *segment) []hls.Key {
 	if before != nil && !whole && before.key == x.key {
 		return nil
 	}
-	return []hls.Key{{Method: s.method(), URI: s.keyURL(&s.keys[x.key], 1), IV: x.iv, HasIV: whole}}
+	k := hls.Key{Method: s.method(), URI: s.keyURL(&s.keys[x.key], 1)}
+	if whole {
+		k.IV = x.iv[:]
+	}
+	return []hls.Key{k}
 }
 
 // maxSessionKeys bounds the keys that are announced; the others are found in time.

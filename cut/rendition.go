@@ -21,7 +21,8 @@ type rendition struct {
 	current []av.Track
 	info    codec.Info // of the first track
 	infos   []codec.Info
-	scale   uint32 // ticks a second of its segments' times
+	headed  []codec.Info // of the first track, for each of inits
+	scale   uint32       // ticks a second of its segments' times
 	factor  int64
 	delay   int64 // of decode before presentation, taken off by the newest header
 
@@ -49,6 +50,7 @@ type segment struct {
 	key        int32    // index into sealing.keys
 	keys       int32    // how many of rendition.keys are its and earlier segments'
 	discont    bool     // the first of a period that is not the first
+	dependent  bool     // video that does not begin with a key frame
 	iv         [16]byte // of a segment encrypted as a whole
 }
 
@@ -234,7 +236,7 @@ func (r *run) writeInit(rend *rendition, header []byte) error {
 	if n := len(rend.inits); n > 0 {
 		name = fmt.Sprintf("%s/init-%d.mp4", rend.name, n+1)
 	}
-	rend.inits = append(rend.inits, name)
+	rend.inits, rend.headed = append(rend.inits, name), append(rend.headed, rend.info)
 	return r.out.write(name, [][]byte{header})
 }
 
@@ -350,7 +352,7 @@ func (rd *rendition) watch(c *chunk.Chunk) {
 
 func (r *run) writeCMAF(rend *rendition, c *chunk.Chunk) (segment, error) {
 	packets := c.Runs[rend.tracks[0]]
-	s := segment{init: int32(len(rend.inits) - 1)}
+	s := segment{init: int32(len(rend.inits) - 1), dependent: rend.video() && packets[0].Flags&av.Key == 0}
 	style := pack.Style{
 		TrackID: uint32(rend.tracks[0] + 1), Timebase: rend.current[0].Timebase, Offset: r.offset, Delay: rend.delay, Video: rend.video(),
 	}

@@ -24,7 +24,7 @@ var ranks = []struct {
 	{"pack", 4}, {"store", 4},
 	{"live", 5},
 	{"proto", 6}, {"ingest", 6}, {"deliver", 6},
-	{"cut", 7}, {"probe", 7}, {"web", 7},
+	{"cut", 7}, {"probe", 7}, {"verify", 7}, {"web", 7},
 	{"server", 8},
 	{"cmd", 9}, {"bench", 9}, {"examples", 9}, {"test", 9},
 }

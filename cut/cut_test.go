@@ -188,3 +188,27 @@ func TestCancelLeavesNothing(t *testing.T) {
 		}
 	}
 }
+
+// chunks.json counts what is in the files, not what the container cannot carry.
+func TestLeftOutIsNotCounted(t *testing.T) {
+	dir := t.TempDir()
+	text, input := filepath.Join(dir, "a.srt"), filepath.Join(dir, "a.mp4")
+	if err := os.WriteFile(text, []byte("1\n00:00:00,500 --> 00:00:01,500\nHello\n\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"-v", "error", "-nostdin", "-i", made(t), "-i", text, "-map", "0", "-map", "1", "-c", "copy", "-c:s", "mov_text", input}
+	if out, err := exec.Command("ffmpeg", args...).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	whole, err := Run(t.Context(), config(made(t), filepath.Join(dir, "whole")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Run(t.Context(), config(input, filepath.Join(dir, "out")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.LeftOut) != 1 || r.Packets != whole.Packets {
+		t.Errorf("%d packets, %d without the track that is left out: %v", r.Packets, whole.Packets, r.LeftOut)
+	}
+}

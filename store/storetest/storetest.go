@@ -48,10 +48,14 @@ func get(t *testing.T, s store.Store, key string) ([]byte, error) {
 	}
 	defer o.Close()
 	b := make([]byte, o.Size())
-	if n, err := o.ReadAt(b, 0); n != len(b) {
-		t.Fatalf("%d bytes of %d: %v", n, len(b), err)
+	n, err := o.ReadAt(b, 0)
+	if n == len(b) {
+		return b, nil
 	}
-	return b, nil
+	if err == nil {
+		t.Fatalf("%d bytes of %d without an error", n, len(b))
+	}
+	return nil, err
 }
 
 func putOpenDelete(t *testing.T, s store.Store) {
@@ -147,6 +151,9 @@ func replace(t *testing.T, s store.Store) {
 	})
 	for range 50 {
 		b, err := get(t, s, "k")
+		if errors.Is(err, store.ErrNotExist) {
+			continue // replaced between Open and ReadAt, in a store that keeps no versions
+		}
 		if err != nil {
 			t.Error(err)
 			break

@@ -179,6 +179,11 @@ func TestPlayers(t *testing.T) {
 		}
 		run(string(s), one, cut.CMAF)
 		run(string(s)+"-rotated", many, cut.CMAF)
+		if s != seal.AES128 {
+			one.KeyFormat, many.KeyFormat = cut.ClearKey, cut.ClearKey
+			run(string(s)+"-clearkey", one, cut.CMAF)
+			run(string(s)+"-clearkey-rotated", many, cut.CMAF)
+		}
 	}
 	run("aes-128-ts", cut.Encryption{Scheme: seal.AES128, Rotation: 1}, cut.TS)
 	reference := map[string]played{}
@@ -196,6 +201,7 @@ func TestPlayers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	license := func(name string) url.Values { return url.Values{"license": {"/media/" + name + "/keys/clearkey.json"}} }
 	for _, test := range []struct {
 		player, src string
 		query       url.Values
@@ -204,6 +210,10 @@ func TestPlayers(t *testing.T) {
 		{"hls", "aes-128/index.m3u8", url.Values{}, false},
 		{"hls", "aes-128-rotated/index.m3u8", url.Values{}, false},
 		{"hls", "aes-128-ts/index.m3u8", url.Values{}, false},
+		{"hls", "cbcs-clearkey/index.m3u8", license("cbcs-clearkey"), true},
+		{"hls", "cenc-clearkey/index.m3u8", license("cenc-clearkey"), true},
+		{"hls", "cbcs-clearkey-rotated/index.m3u8", license("cbcs-clearkey-rotated"), true},
+		{"hls", "cenc-clearkey-rotated/index.m3u8", license("cenc-clearkey-rotated"), true},
 		{"shaka", "aes-128/index.m3u8", url.Values{}, false},
 		{"shaka", "aes-128-rotated/index.m3u8", url.Values{}, false},
 		{"shaka", "cbcs/index.m3u8", url.Values{}, true},

@@ -339,7 +339,7 @@ func (r *run) noteSealed() {
 			n += rend.seal.Opaque()
 		}
 		if n > 0 {
-			rp.Warnings = append(rp.Warnings, fmt.Sprintf("%s: %d slices whose header could not be read are encrypted with it", rend.name, n))
+			rp.Warnings = append(rp.Warnings, fmt.Sprintf("%s: %d slices or frames whose header could not be read are encrypted with it", rend.name, n))
 		}
 	}
 }

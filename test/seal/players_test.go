@@ -185,11 +185,16 @@ func TestPlayers(t *testing.T) {
 			run(string(s)+"-clearkey-rotated", many, cut.CMAF)
 		}
 	}
+	vp9 := made(t, vp9Args)
+	for _, s := range []seal.Scheme{seal.None, seal.CBCS, seal.CENC} {
+		cutTo(t, vp9, filepath.Join(dir, "vp9-"+string(s)), cut.Encryption{Scheme: s}, cut.CMAF)
+	}
 	run("aes-128-ts", cut.Encryption{Scheme: seal.AES128, Rotation: 1}, cut.TS)
 	reference := map[string]played{}
 	for _, r := range [][2]string{{"hls", "index.m3u8"}, {"shaka", "index.m3u8"}, {"shaka", "manifest.mpd"}} {
 		reference[r[0]+r[1]] = b.play(t, r[0], "clear/"+r[1], url.Values{})
 	}
+	reference["vp9"] = b.play(t, "shaka", "vp9-none/index.m3u8", url.Values{})
 	if different(reference["shakaindex.m3u8"].pictures[0], reference["shakaindex.m3u8"].pictures[1]) == 0 {
 		t.Fatal("nothing moves: pictures cannot be told apart")
 	}
@@ -220,6 +225,8 @@ func TestPlayers(t *testing.T) {
 		{"shaka", "cenc/index.m3u8", url.Values{}, true},
 		{"shaka", "cbcs/manifest.mpd", url.Values{}, true},
 		{"shaka", "cenc/manifest.mpd", url.Values{}, true},
+		{"shaka", "vp9-cbcs/index.m3u8", url.Values{}, true},
+		{"shaka", "vp9-cenc/index.m3u8", url.Values{}, true},
 		{"shaka", "cbcs-rotated/manifest.mpd", url.Values{}, true},
 		{"shaka", "cenc-rotated/manifest.mpd", url.Values{}, true},
 		{"shaka", "cbcs-rotated/index.m3u8", url.Values{"keys": {string(given)}}, true},
@@ -230,7 +237,11 @@ func TestPlayers(t *testing.T) {
 			if r.Keys != test.eme {
 				t.Errorf("a module for decryption: %v, want %v", r.Keys, test.eme)
 			}
-			same(t, reference[test.player+path.Base(test.src)], r)
+			name := test.player + path.Base(test.src)
+			if strings.HasPrefix(test.src, "vp9") {
+				name = "vp9"
+			}
+			same(t, reference[name], r)
 		})
 	}
 }

@@ -130,6 +130,18 @@ func TestStreamErrors(t *testing.T) {
 	if _, err := s.Period(1); !errors.Is(err, av.ErrInvalid) {
 		t.Errorf("the same key twice: %v", err)
 	}
+	keys[1].Key[0] = 2
+	if s, err = NewStream(Config{Scheme: CBCS, Keys: keys, Rotation: 1}); err != nil {
+		t.Fatal(err)
+	}
+	period(t, s, 0)
+	if _, err := s.Period(1); !errors.Is(err, av.ErrInvalid) {
+		t.Errorf("the same vector twice: %v", err)
+	}
+	if s, err = NewStream(Config{Scheme: CENC, Keys: keys, Rotation: 1}); err != nil {
+		t.Fatal(err)
+	}
+	period(t, s, 0)
 	if _, err := s.Period(2); !errors.Is(err, ErrNoKey) {
 		t.Errorf("no key: %v", err)
 	}

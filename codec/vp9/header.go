@@ -190,11 +190,15 @@ func (f *header) sizeOf(refs [3]uint64) {
 func (f *header) loopFilter() {
 	r := &f.r
 	r.Skip(6 + 3)
-	if r.Flag() && r.Flag() {
-		for range 4 + 2 {
-			if r.Flag() {
-				r.Skip(7)
-			}
+	if !r.Flag() { // loop_filter_delta_enabled
+		return
+	}
+	if !r.Flag() { // loop_filter_delta_update
+		return
+	}
+	for range 4 + 2 {
+		if r.Flag() {
+			r.Skip(7)
 		}
 	}
 }

@@ -179,6 +179,15 @@ func TestPlayers(t *testing.T) {
 		}
 		run(string(s), one, cut.CMAF)
 		run(string(s)+"-rotated", many, cut.CMAF)
+		if s != seal.AES128 {
+			one.KeyFormat, many.KeyFormat = cut.ClearKey, cut.ClearKey
+			run(string(s)+"-clearkey", one, cut.CMAF)
+			run(string(s)+"-clearkey-rotated", many, cut.CMAF)
+		}
+	}
+	vp9 := made(t, vp9Args)
+	for _, s := range []seal.Scheme{seal.None, seal.CBCS, seal.CENC} {
+		cutTo(t, vp9, filepath.Join(dir, "vp9-"+string(s)), cut.Encryption{Scheme: s}, cut.CMAF)
 	}
 	run("clear-ts", cut.Encryption{}, cut.TS)
 	run("aes-128-ts", cut.Encryption{Scheme: seal.AES128, Rotation: 1}, cut.TS)
@@ -188,6 +197,7 @@ func TestPlayers(t *testing.T) {
 	}
 	// In TS hls.js counts from the first decode time: pictures are shown a little later.
 	reference["hls aes-128-ts"] = b.play(t, "hls", "clear-ts/index.m3u8", url.Values{})
+	reference["vp9"] = b.play(t, "shaka", "vp9-none/index.m3u8", url.Values{})
 	if different(reference["shakaindex.m3u8"].pictures[0], reference["shakaindex.m3u8"].pictures[1]) == 0 {
 		t.Fatal("nothing moves: pictures cannot be told apart")
 	}
@@ -199,6 +209,7 @@ func TestPlayers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	license := func(name string) url.Values { return url.Values{"license": {"/media/" + name + "/keys/clearkey.json"}} }
 	for _, test := range []struct {
 		player, src string
 		query       url.Values
@@ -207,12 +218,18 @@ func TestPlayers(t *testing.T) {
 		{"hls", "aes-128/index.m3u8", url.Values{}, false},
 		{"hls", "aes-128-rotated/index.m3u8", url.Values{}, false},
 		{"hls", "aes-128-ts/index.m3u8", url.Values{}, false},
+		{"hls", "cbcs-clearkey/index.m3u8", license("cbcs-clearkey"), true},
+		{"hls", "cenc-clearkey/index.m3u8", license("cenc-clearkey"), true},
+		{"hls", "cbcs-clearkey-rotated/index.m3u8", license("cbcs-clearkey-rotated"), true},
+		{"hls", "cenc-clearkey-rotated/index.m3u8", license("cenc-clearkey-rotated"), true},
 		{"shaka", "aes-128/index.m3u8", url.Values{}, false},
 		{"shaka", "aes-128-rotated/index.m3u8", url.Values{}, false},
 		{"shaka", "cbcs/index.m3u8", url.Values{}, true},
 		{"shaka", "cenc/index.m3u8", url.Values{}, true},
 		{"shaka", "cbcs/manifest.mpd", url.Values{}, true},
 		{"shaka", "cenc/manifest.mpd", url.Values{}, true},
+		{"shaka", "vp9-cbcs/index.m3u8", url.Values{}, true},
+		{"shaka", "vp9-cenc/index.m3u8", url.Values{}, true},
 		{"shaka", "cbcs-rotated/manifest.mpd", url.Values{}, true},
 		{"shaka", "cenc-rotated/manifest.mpd", url.Values{}, true},
 		{"shaka", "cbcs-rotated/index.m3u8", url.Values{"keys": {string(given)}}, true},
@@ -224,7 +241,10 @@ func TestPlayers(t *testing.T) {
 				t.Errorf("a module for decryption: %v, want %v", r.Keys, test.eme)
 			}
 			want, own := reference[test.player+" "+path.Dir(test.src)]
-			if !own {
+			switch {
+			case strings.HasPrefix(test.src, "vp9"):
+				want = reference["vp9"]
+			case !own:
 				want = reference[test.player+path.Base(test.src)]
 			}
 			same(t, want, r)

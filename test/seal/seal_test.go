@@ -31,6 +31,7 @@ const mediaLength = 8
 const (
 	h264Args = "-c:v libx264 -preset ultrafast -bf 2 -g 25 -sc_threshold 0 -pix_fmt yuv420p"
 	h265Args = "-c:v libx265 -preset ultrafast -x265-params log-level=none:keyint=25:bframes=2 -pix_fmt yuv420p"
+	vp9Args  = "-c:v libvpx-vp9 -deadline realtime -cpu-used 5 -auto-alt-ref 1 -lag-in-frames 16 -g 25 -b:v 400k -pix_fmt yuv420p"
 )
 
 // made is a file by ffmpeg.

@@ -46,6 +46,7 @@ var thirdParty = map[string][]string{
 	"ingest/file":      {"golang.org/x/sys"},
 	"cut":              {"golang.org/x/sys"},
 	"server":           {"golang.org/x/sync"},
+	"test/browser":     {"github.com/chromedp/chromedp"},
 	"cmd/cleave":       {"github.com/alecthomas/kong", "github.com/schollz/progressbar/v3", "golang.org/x/term", "golang.org/x/sync"},
 }
 

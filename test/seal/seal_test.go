@@ -14,16 +14,8 @@ import (
 	"github.com/cleave-video/cleave/chunk"
 	"github.com/cleave-video/cleave/cut"
 	"github.com/cleave-video/cleave/seal"
+	"github.com/cleave-video/cleave/test/browser"
 )
-
-func need(t *testing.T, program string) string {
-	t.Helper()
-	path, err := exec.LookPath(program)
-	if err != nil {
-		t.Skipf("%s is not installed: what it would show is left out", program)
-	}
-	return path
-}
 
 // mediaLength is how long made media are, in seconds.
 const mediaLength = 8
@@ -37,7 +29,7 @@ const (
 // made is a file by ffmpeg.
 func made(t *testing.T, video string) string {
 	t.Helper()
-	need(t, "ffmpeg")
+	browser.Need(t, "ffmpeg")
 	name := filepath.Join(t.TempDir(), "made.mp4")
 	args := strings.Fields("-v error -nostdin -f lavfi -i testsrc2=size=320x180:rate=25 -f lavfi -i sine=sample_rate=48000 -t 8 " +
 		video + " -c:a aac " + name)

@@ -138,7 +138,7 @@ func (r *run) writePlaylists(rend *rendition) error {
 
 // media is the playlist of all segments.
 func (r *run) media(rend *rendition) *hls.Media {
-	m := &hls.Media{Type: hls.VOD, EndList: true, Sequence: 1, IndependentSegments: r.independent()}
+	m := &hls.Media{Type: hls.VOD, EndList: true, Sequence: 1, IndependentSegments: !rend.dependent}
 	m.Segments = make([]hls.Segment, 0, len(rend.segs))
 	for i := range rend.segs {
 		s := &rend.segs[i]
@@ -199,7 +199,15 @@ func (rd *rendition) iframes() *hls.Media {
 	return m
 }
 
-func (r *run) independent() bool { return r.report.Independent == r.report.Chunks }
+// independent reports whether every segment of every rendition decodes alone.
+func (r *run) independent() bool {
+	for _, rend := range r.rends {
+		if rend.dependent {
+			return false
+		}
+	}
+	return true
+}
 
 // rates returns the peak and the average bit rate of the segments' bytes.
 func (rd *rendition) rates() (peak, average int64) {

@@ -23,6 +23,8 @@ type rendition struct {
 	scale   uint32 // ticks a second of its segments' times
 	factor  int64
 
+	dependent bool // a segment does not decode alone
+
 	inits    []string // names of the headers so far
 	sequence uint32   // of the next moof
 	muxer    *ts.Muxer
@@ -256,6 +258,7 @@ func (r *run) write(c *chunk.Chunk) error {
 		s.period = r.period
 		s.discont = len(rend.segs) > 0 && rend.segs[len(rend.segs)-1].period != s.period
 		rend.watch(c)
+		rend.dependent = rend.dependent || rend.dependsIn(c)
 		rend.segs = append(rend.segs, s)
 		files = append(files, s.file)
 		r.report.Bytes += s.size
@@ -277,6 +280,16 @@ func (rd *rendition) has(c *chunk.Chunk) bool {
 		}
 	}
 	return false
+}
+
+// dependsIn reports whether the rendition's segment of c does not decode alone. Cuts
+// are at key frames of the lead; a second video track has its own.
+func (rd *rendition) dependsIn(c *chunk.Chunk) bool {
+	i := rd.tracks[0]
+	if i == c.Lead || !rd.video() {
+		return i == c.Lead && !c.Independent
+	}
+	return c.Runs[i][0].Flags&(av.Key|av.Open|av.Gradual) != av.Key
 }
 
 // watch follows the frame rate.

@@ -136,7 +136,7 @@ func (rd *rendition) timebase() av.Timebase { return av.Timebase{Num: 1, Den: rd
 func (rd *rendition) local(name string) string { return strings.TrimPrefix(name, rd.name+"/") }
 
 func (r *run) writePlaylists(rend *rendition) error {
-	m := &hls.Media{Type: hls.VOD, EndList: true, Sequence: 1, IndependentSegments: r.independent()}
+	m := &hls.Media{Type: hls.VOD, EndList: true, Sequence: 1, IndependentSegments: !rend.dependent}
 	for _, other := range r.rends { // all say the same (RFC 8216bis 6.2.4)
 		m.TargetDuration = max(m.TargetDuration, target(r.segments(other)))
 	}
@@ -232,24 +232,14 @@ func (rd *rendition) keyFrames(i int) iter.Seq2[pack.KeyRange, int64] {
 	}
 }
 
-// independent reports whether every segment of every rendition decodes alone: the
-// cuts are at key frames of the lead, and other videos have theirs elsewhere.
+// independent reports whether every segment of every rendition decodes alone.
 func (r *run) independent() bool {
 	for _, rend := range r.rends {
-		if rend.dependent() {
+		if rend.dependent {
 			return false
 		}
 	}
-	return r.report.Independent == r.report.Chunks
-}
-
-func (rd *rendition) dependent() bool {
-	for i := range rd.segs {
-		if rd.segs[i].dependent {
-			return true
-		}
-	}
-	return false
+	return true
 }
 
 // rates returns the peak and the average bit rate of the segments' bytes.

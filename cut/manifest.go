@@ -85,7 +85,7 @@ func (r *run) dashSet(s stretch, offset int64) dash.Set {
 	if rend.video() {
 		rep.Width, rep.Height, rep.SAR, rep.FrameRate = info.Width, info.Height, info.SAR, rend.frameRate()
 	}
-	if !rend.video() || r.independent() {
+	if !rend.dependent {
 		set.StartsWithSAP = 1
 	}
 	for i := s.from; i < s.to; i++ {

@@ -26,6 +26,8 @@ type rendition struct {
 	factor  int64
 	delay   int64 // of decode before presentation, taken off by the newest header
 
+	dependent bool // a segment does not decode alone
+
 	inits    []string // names of the headers so far
 	sequence uint32   // of the next moof
 	muxer    *ts.Muxer
@@ -50,7 +52,6 @@ type segment struct {
 	key        int32    // index into sealing.keys
 	keys       int32    // how many of rendition.keys are its and earlier segments'
 	discont    bool     // the first of a period that is not the first
-	dependent  bool     // video that does not begin with a key frame
 	iv         [16]byte // of a segment encrypted as a whole
 }
 
@@ -317,6 +318,7 @@ func (r *run) write(c *chunk.Chunk) error {
 		s.discont = len(rend.segs) > 0 && rend.segs[len(rend.segs)-1].period != s.period
 		rend.watch(c)
 		files = append(files, rend.file(len(rend.segs)))
+		rend.dependent = rend.dependent || rend.dependsIn(c)
 		rend.segs = append(rend.segs, s)
 		r.report.Bytes += s.size
 	}
@@ -339,6 +341,16 @@ func (rd *rendition) has(c *chunk.Chunk) bool {
 	return false
 }
 
+// dependsIn reports whether the rendition's segment of c does not decode alone. Cuts
+// are at key frames of the lead; a second video track has its own.
+func (rd *rendition) dependsIn(c *chunk.Chunk) bool {
+	i := rd.tracks[0]
+	if i == c.Lead || !rd.video() {
+		return i == c.Lead && !c.Independent
+	}
+	return c.Runs[i][0].Flags&(av.Key|av.Open|av.Gradual) != av.Key
+}
+
 // watch follows the frame rate.
 func (rd *rendition) watch(c *chunk.Chunk) {
 	if !rd.video() {
@@ -352,7 +364,7 @@ func (rd *rendition) watch(c *chunk.Chunk) {
 
 func (r *run) writeCMAF(rend *rendition, c *chunk.Chunk) (segment, error) {
 	packets := c.Runs[rend.tracks[0]]
-	s := segment{init: int32(len(rend.inits) - 1), dependent: rend.video() && packets[0].Flags&av.Key == 0}
+	s := segment{init: int32(len(rend.inits) - 1)}
 	style := pack.Style{
 		TrackID: uint32(rend.tracks[0] + 1), Timebase: rend.current[0].Timebase, Offset: r.offset, Delay: rend.delay, Video: rend.video(),
 	}

@@ -124,7 +124,8 @@ func work(all []*file, scratch string, jobs int) {
 			for f := range queue {
 				start := time.Now()
 				f.compare(dir)
-				fmt.Fprintf(os.Stderr, "%s %v\n", f.name, time.Since(start).Round(time.Second/10))
+				f.print(os.Stderr)
+				fmt.Fprintf(os.Stderr, "%v\n", time.Since(start).Round(time.Second/10))
 			}
 		})
 	}
@@ -195,12 +196,18 @@ func (r *row) note(s string) {
 	}
 }
 
+func (f *file) print(w io.Writer) {
+	for _, r := range f.rows {
+		fmt.Fprintf(w, "| %s | %s | %s | %s |\n", f.name, r.container, strings.Join(r.cells, " | "), strings.Join(r.notes, "; "))
+	}
+}
+
 func print(w io.Writer, all []*file) error {
 	fmt.Fprint(w, head)
 	faults, cuts, left := 0, 0, 0
 	for _, f := range all {
+		f.print(w)
 		for _, r := range f.rows {
-			fmt.Fprintf(w, "| %s | %s | %s | %s |\n", f.name, r.container, strings.Join(r.cells, " | "), strings.Join(r.notes, "; "))
 			faults += r.faults
 			for _, c := range r.cells {
 				if strings.HasPrefix(c, "equal") {

@@ -23,7 +23,9 @@ const (
 	DefaultWindow   = time.Minute
 	DefaultGrace    = 30 * time.Second
 	DefaultStreams  = 64
-	DefaultMemory   = 256 << 20
+	DefaultMemory   = 512 << 20
+	DefaultStream   = 64 << 20
+	DefaultViewer   = 4 << 20
 	DefaultDrain    = 10 * time.Second
 )
 
@@ -37,8 +39,11 @@ type Config struct {
 	Grace    time.Duration // how long a stream waits for its publisher to return
 	Streams  int           // at most so many at a time
 	Memory   int64         // bytes of payload of all streams
-	Drain    time.Duration // for what is not committed when a publisher ends
-	Log      *slog.Logger  // nil: none
+	// StreamMemory is the bytes of payload of one stream: packets and parts. Viewer
+	// is how many of them a viewer may be behind before it jumps.
+	StreamMemory, Viewer int64
+	Drain                time.Duration // for what is not committed when a publisher ends
+	Log                  *slog.Logger  // nil: none
 }
 
 func (c *Config) defaults() {
@@ -55,9 +60,14 @@ func (c *Config) defaults() {
 	if c.Streams <= 0 {
 		c.Streams = DefaultStreams
 	}
-	if c.Memory <= 0 {
-		c.Memory = DefaultMemory
+	bytes := func(n *int64, v int64) {
+		if *n <= 0 {
+			*n = v
+		}
 	}
+	bytes(&c.Memory, DefaultMemory)
+	bytes(&c.StreamMemory, min(DefaultStream, c.Memory))
+	bytes(&c.Viewer, min(DefaultViewer, c.StreamMemory/8))
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -88,13 +98,19 @@ func NewHub(cfg Config) (*Hub, error) {
 	return &Hub{cfg: cfg, pool: mem.NewPool(cfg.Memory), streams: make(map[string]*Stream)}, nil
 }
 
-// Close gives the memory back. Every Publish must have returned.
+// Close gives the memory back. Every Publish must have returned; cursors that are
+// not closed yet keep what their batch pins, and get io.EOF.
 func (h *Hub) Close() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, s := range h.streams {
+		s.ring.clear(true)
+	}
 	h.pool.Close()
 	return nil
 }
 
-// InUse returns the bytes of payload held; 0 when nobody publishes.
+// InUse returns the bytes of payload held.
 func (h *Hub) InUse() int64 { return h.pool.InUse() }
 
 // Lookup returns the stream of that name, or nil.
@@ -172,6 +188,7 @@ func (h *Hub) sweep(ctx context.Context, now time.Time) {
 			delete(h.streams, name)
 			s.expireAll()
 		}
+		s.ring.sweep(now)
 		all = append(all, s)
 	}
 	h.mu.Unlock()

@@ -24,6 +24,7 @@ type Stream struct {
 	name    string
 	claimed atomic.Bool
 	edge    atomic.Pointer[Edge]
+	ring    *ring
 
 	mu      sync.Mutex // guards what follows
 	left    time.Time  // when the publisher left; zero while one is there
@@ -43,7 +44,7 @@ type expiry struct {
 }
 
 func newStream(h *Hub, name string) *Stream {
-	s := &Stream{hub: h, name: name, left: time.Now()}
+	s := &Stream{hub: h, name: name, left: time.Now(), ring: newRing(h.cfg.Viewer, h.cfg.StreamMemory/4)}
 	s.edge.Store(&Edge{changed: make(chan struct{})})
 	return s
 }
@@ -93,6 +94,7 @@ func (s *Stream) over(now time.Time) bool {
 	}
 	if !s.edge.Load().Ended {
 		s.change(func(e *Edge) { e.Ended = true })
+		s.ring.clear(true)
 		s.hub.cfg.Log.Info("stream ended", "stream", s.name, "waited", s.hub.cfg.Grace)
 	}
 	return gone >= s.hub.cfg.Grace+s.hub.cfg.Window
@@ -109,9 +111,13 @@ type publisher struct {
 	packager *pack.Packager // nil until the first chunk opens
 	tracks   []av.Track     // that packager has
 	open     []gathered     // chunks that are not closed, oldest first
+	set      *trackSet      // as the ring has it; nil before its first key packet
+	lead     int            // of the tracks being read
+	silent   bool           // the lead has nothing; the others are shown without it
 	coord    *coordinator
 	earliest time.Duration // the least decode time read so far
 	offset   int64         // whole seconds added to every time
+	placed   bool          // offset is known
 	first    bool          // no chunk was cut yet
 	began    time.Time
 	base     time.Duration // output time of the first chunk, which was at began
@@ -136,6 +142,7 @@ func (s *Stream) publish(ctx context.Context, d av.Demuxer) error {
 	defer p.arena.Close()
 	defer p.blocks.Close()
 	defer p.drop()
+	s.ring.attach(p.arena)
 	var err error
 	p.chunker, err = chunk.New(chunk.Config{
 		Stream: s.name, Epoch: s.epoch, Seq: uint64(s.seq), Arena: p.arena,
@@ -191,11 +198,11 @@ func (p *publisher) loop() error {
 		var events []chunk.Event
 		switch {
 		case err == nil:
-			if p.packager == nil {
-				p.earliest = min(p.earliest, p.in.Tracks()[pkt.Track].Timebase.Duration(pkt.DTS))
-			}
+			p.remember(pkt)
 			events, err = p.chunker.Write(pkt)
+			p.missLead(pkt, events)
 		case errors.Is(err, av.ErrTracks):
+			p.set, p.silent, p.lead = nil, false, chunk.LeadOf(p.in.Tracks())
 			events, err = p.chunker.SetTracks(p.in.Tracks())
 		default:
 			why := chunk.End
@@ -216,6 +223,43 @@ func (p *publisher) loop() error {
 		if err != nil {
 			return errors.Join(fmt.Errorf("live: %s: %w", p.s.name, err), p.take(p.chunker.Close(chunk.End)))
 		}
+	}
+}
+
+// remember puts a packet into the ring.
+func (p *publisher) remember(pkt av.Packet) {
+	tracks := p.in.Tracks()
+	if !p.placed {
+		p.earliest = min(p.earliest, tracks[pkt.Track].Timebase.Duration(pkt.DTS))
+	}
+	opens := pkt.Flags&av.Key != 0 && (pkt.Track == p.lead || p.silent && tracks[pkt.Track].Kind != av.Data)
+	if p.set == nil {
+		if !opens {
+			return
+		}
+		p.place()
+		p.set = &trackSet{tracks: tracks, lead: p.lead, offset: p.offset}
+	}
+	p.silent = p.silent && pkt.Track != p.lead
+	p.s.ring.write(pkt, p.set, opens)
+}
+
+// missLead notes that the chunker has gone on without the lead track.
+func (p *publisher) missLead(pkt av.Packet, events []chunk.Event) {
+	for _, e := range events {
+		p.silent = p.silent || e.Op == chunk.Open && pkt.Track != p.lead
+	}
+}
+
+// place puts the publisher's timeline behind that of the one before it: by the
+// fewest whole seconds that every decode time then is behind p.s.end.
+func (p *publisher) place() {
+	if p.placed {
+		return
+	}
+	p.placed = true
+	if p.s.end > 0 || p.earliest < 0 {
+		p.offset = int64((p.s.end - p.earliest + time.Second - 1).Truncate(time.Second) / time.Second)
 	}
 }
 
@@ -285,12 +329,8 @@ func (p *publisher) commit(c *chunk.Chunk, err error) {
 // publisher's timeline behind the one before it.
 func (p *publisher) begin(c *chunk.Chunk) error {
 	p.open = append(p.open, gathered{id: c.ID})
+	p.place()
 	if p.packager == nil {
-		// The fewest whole seconds that put every decode time behind p.s.end.
-		p.offset = int64((p.s.end - p.earliest + time.Second - 1).Truncate(time.Second) / time.Second)
-		if p.s.end == 0 && p.earliest >= 0 {
-			p.offset = 0
-		}
 		p.base = c.Tracks[c.Lead].Timebase.Duration(c.ID.Start) + time.Duration(p.offset)*time.Second
 		p.began = time.Now()
 		p.packager = pack.NewPackager(pack.PackagerConfig{Blocks: p.blocks, Offset: p.offset})

@@ -31,7 +31,8 @@ type Config struct {
 	Policy    chunk.Policy
 	Target    time.Duration // what the policy aims at, for the report; 0 if it has none
 	Container Container     // "" is CMAF
-	Force     bool          // replace Dir, if cleave wrote it
+	Encrypt   Encryption
+	Force     bool // replace Dir, if cleave wrote it
 	Options   file.Options
 	MaxMemory int64                   // bytes of payload held at once; 0 is 192 MiB
 	Progress  func(done, total int64) // called after each chunk, if not nil
@@ -58,7 +59,7 @@ func (c *Config) Validate() error {
 	case c.Container != "" && c.Container != CMAF && c.Container != TS:
 		return fmt.Errorf("cut: container %q is neither cmaf nor ts", c.Container)
 	}
-	return nil
+	return c.Encrypt.Validate(c.Container)
 }
 
 // Run cuts c.Input into c.Dir and reports what it did. The work is done in
@@ -71,6 +72,10 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	}
 	if c.Container == "" {
 		c.Container = CMAF
+	}
+	sealing, err := newSealing(c.Encrypt)
+	if err != nil {
+		return nil, err
 	}
 	start := time.Now()
 	in, err := file.Open(ctx, c.Input, c.Options)
@@ -85,6 +90,7 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	defer out.abandon()
 
 	r := newRun(c, in, out)
+	r.seal = sealing
 	defer r.free()
 	if err := r.loop(ctx); err != nil {
 		return nil, err
@@ -108,6 +114,7 @@ type run struct {
 	tracks  []av.Track // of the chunks being written
 	rends   []*rendition
 	index   *indexWriter
+	seal    *sealing
 	offset  int64 // whole seconds added to every time of the output
 	placed  bool  // offset is set
 	discont bool  // the chunk being written begins a timeline or configuration

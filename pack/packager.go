@@ -20,10 +20,13 @@ const DefaultPart = 200 * time.Millisecond
 type Part struct {
 	Chunk       chunk.ID
 	Track       int
-	Index       int        // counts the parts of the track in the chunk
-	DTS, Dur    int64      // ticks of the track, without Offset: first decode time, sum of the samples
-	Independent bool       // it has a frame from which decoding can begin
-	Block       *mem.Block // whoever gets the part has one reference to release
+	Index       int   // counts the parts of the track in the chunk
+	DTS, Dur    int64 // ticks of the track, without Offset: first decode time, sum of the samples
+	Independent bool  // it has a frame from which decoding can begin
+	// Key is where in the block the moof and the first sample lie, if that is a key
+	// frame of video; Size 0: it is not.
+	Key   KeyRange
+	Block *mem.Block // whoever gets the part has one reference to release
 }
 
 // PackagerConfig is what a Packager is made of.
@@ -45,6 +48,7 @@ type Packager struct {
 	parts  []Part
 	head   []byte
 	early  int
+	most   time.Duration // longest part, once promised
 }
 
 // trackParts is the part of a track that is being gathered.
@@ -56,6 +60,7 @@ type trackParts struct {
 	factor   int64
 	video    bool
 	most     int64 // longest part, ticks; 0 until a frame's duration is known
+	frames   frames
 	in       *chunk.Chunk
 	index    int
 	sequence uint32
@@ -97,6 +102,7 @@ func (k *Packager) SetTracks(tracks []av.Track) error {
 		carried++
 		t.init, t.tb, t.video, t.sequence = init, tracks[i].Timebase, tracks[i].Kind == av.Video, 1
 		t.scale, t.factor = t.tb.Timescale()
+		t.bound(k.most)
 	}
 	if carried == 0 {
 		return av.ErrUnsupported
@@ -135,6 +141,7 @@ func (k *Packager) Write(p av.Packet, to *chunk.Chunk) ([]Part, error) {
 		k.early++
 		return nil, nil
 	}
+	t.frames.add(&p)
 	if err := k.settle(t, &p, to); err != nil {
 		return k.parts, err
 	}
@@ -234,6 +241,7 @@ func (k *Packager) end(t *trackParts, track, n int) error {
 	}
 	k.head = f.Append(k.head)
 	size := len(k.head)
+	key := t.keyRange(len(k.head))
 	for i := range packets {
 		size += len(packets[i].Data)
 	}
@@ -254,7 +262,7 @@ func (k *Packager) end(t *trackParts, track, n int) error {
 		independent = independent || packets[i].Flags&(av.Key|av.Gradual) == av.Key
 	}
 	k.parts = append(k.parts, Part{
-		Chunk: t.in.ID, Track: track, Index: t.index, DTS: packets[0].DTS, Dur: length(packets), Independent: independent, Block: block,
+		Chunk: t.in.ID, Track: track, Index: t.index, DTS: packets[0].DTS, Dur: length(packets), Independent: independent, Key: key, Block: block,
 	})
 	t.index++
 	t.sequence++
@@ -262,4 +270,18 @@ func (k *Packager) end(t *trackParts, track, n int) error {
 	clear(t.pending[left:])
 	t.pending = t.pending[:left]
 	return nil
+}
+
+// keyRange is where the first sample of the pending part will lie, behind a header
+// of head bytes.
+func (t *trackParts) keyRange(head int) KeyRange {
+	first := &t.pending[0]
+	if !t.video || first.Flags&av.Key == 0 {
+		return KeyRange{}
+	}
+	off := 0
+	if t.index == 0 {
+		off = len(mp4.AppendSegmentType(nil))
+	}
+	return KeyRange{PTS: first.PTS, Offset: int64(off), Size: int64(head - off + len(first.Data))}
 }

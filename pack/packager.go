@@ -49,6 +49,7 @@ type Packager struct {
 	head   []byte
 	early  int
 	most   time.Duration // longest part, once promised
+	whole  time.Duration // longest segment, once promised
 }
 
 // trackParts is the part of a track that is being gathered.
@@ -61,6 +62,9 @@ type trackParts struct {
 	video    bool
 	most     int64 // longest part, ticks; 0 until a frame's duration is known
 	frames   frames
+	usual    int64 // distance of the newest two packets, unless some were missing
+	begin    int64 // first decode time of the segment
+	longest  int64 // segment, ticks; 0: any
 	in       *chunk.Chunk
 	index    int
 	sequence uint32
@@ -102,7 +106,7 @@ func (k *Packager) SetTracks(tracks []av.Track) error {
 		carried++
 		t.init, t.tb, t.video, t.sequence = init, tracks[i].Timebase, tracks[i].Kind == av.Video, 1
 		t.scale, t.factor = t.tb.Timescale()
-		t.bound(k.most)
+		t.bound(k.most, k.whole)
 	}
 	if carried == 0 {
 		return av.ErrUnsupported
@@ -146,7 +150,7 @@ func (k *Packager) Write(p av.Packet, to *chunk.Chunk) ([]Part, error) {
 		return k.parts, err
 	}
 	if t.in != to {
-		t.in, t.index = to, 0
+		t.in, t.index, t.begin = to, 0, p.DTS
 	}
 	t.pending = append(t.pending, p)
 	return k.parts, nil
@@ -160,10 +164,11 @@ func (k *Packager) settle(t *trackParts, p *av.Packet, to *chunk.Chunk) error {
 		return nil
 	}
 	last := &t.pending[n-1]
-	if d := p.DTS - last.DTS; d > 0 && p.Flags&av.Discont == 0 {
-		last.Dur = d
+	if d := p.DTS - last.DTS; d > 0 && p.Flags&av.Discont == 0 && !t.missing(d) {
+		last.Dur, t.usual = d, d
 	}
 	if t.in != to {
+		k.limit(t, last)
 		return k.end(t, p.Track, n)
 	}
 	if t.most == 0 {
@@ -181,6 +186,17 @@ func (k *Packager) settle(t *trackParts, p *av.Packet, to *chunk.Chunk) error {
 		return k.end(t, p.Track, n)
 	}
 	return nil
+}
+
+// missing reports whether audio packets are missing where the distance of two is d:
+// a frame of audio lasts no longer for what is lost behind it. A picture does.
+func (t *trackParts) missing(d int64) bool { return !t.video && t.usual > 0 && d > 3*t.usual }
+
+// limit shortens the last packet of a segment that would be longer than was promised.
+func (k *Packager) limit(t *trackParts, last *av.Packet) {
+	if t.longest > 0 {
+		last.Dur = max(1, min(last.Dur, t.begin+t.longest-last.DTS))
+	}
 }
 
 // leastPercent of the target is what a part must last that is not the last of its
@@ -213,8 +229,11 @@ func (k *Packager) Close(c *chunk.Chunk) ([]Part, error) {
 			continue
 		}
 		if run := c.Runs[i]; len(run) > 0 {
-			t.pending[n-1].Dur = run[len(run)-1].Dur
+			if d := run[len(run)-1].Dur; !t.missing(d) {
+				t.pending[n-1].Dur = d
+			}
 		}
+		k.limit(t, &t.pending[n-1])
 		if err := k.end(t, i, n); err != nil {
 			return k.parts, err
 		}

@@ -51,21 +51,31 @@ func (k *Packager) Promise() time.Duration {
 		}
 	}
 	d := (best + time.Millisecond - 1).Truncate(time.Millisecond)
-	k.Bound(d)
+	k.Bound(d, 0)
 	return d
 }
 
-// Bound makes d, promised before, the most that parts last.
-func (k *Packager) Bound(d time.Duration) {
-	k.most = d
+// Bound makes part and segment, promised before, the most that each lasts; 0 leaves
+// what was. Where packets are missing, a segment ends before what is missing rather
+// than be longer.
+func (k *Packager) Bound(part, segment time.Duration) {
+	if part > 0 {
+		k.most = part
+	}
+	if segment > 0 {
+		k.whole = segment
+	}
 	for i := range k.tracks {
-		k.tracks[i].bound(d)
+		k.tracks[i].bound(k.most, k.whole)
 	}
 }
 
-func (t *trackParts) bound(d time.Duration) {
-	if d > 0 && t.init != nil {
-		t.most = max(1, av.Nanosecond.RescaleFloor(int64(d), t.tb))
+func (t *trackParts) bound(part, segment time.Duration) {
+	if part > 0 && t.init != nil {
+		t.most = max(1, av.Nanosecond.RescaleFloor(int64(part), t.tb))
+	}
+	if segment > 0 && t.init != nil {
+		t.longest = max(1, av.Nanosecond.RescaleFloor(int64(segment), t.tb))
 	}
 }
 

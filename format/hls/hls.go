@@ -212,7 +212,8 @@ func (m *Media) Need() int {
 			need = max(need, mapVersion(m.IFramesOnly))
 		}
 	}
-	if m.Skipped > 0 {
+	// AVPlayer wants 9 of a playlist that offers what only 9 has: delta updates.
+	if m.Skipped > 0 || m.Control != (ServerControl{}) {
 		need = max(need, 9)
 	}
 	return need

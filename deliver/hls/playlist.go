@@ -93,20 +93,23 @@ func listParts(s *live.Segment) []text.Part {
 	return out
 }
 
-// partsFrom returns the first segment whose parts are listed: those of the last three
-// target durations (RFC 8216bis 6.2.2).
+// partsFrom returns the first segment whose parts are listed: all of them are within
+// three target durations of the end (RFC 8216bis 6.2.2), and, since there are clients
+// that count segments instead, and the one hinted at, it is one of the last two.
 func partsFrom(e *live.Edge, r *live.Rendition) int {
 	if e.PartTarget == 0 || e.Ended {
 		return len(r.Segments)
 	}
-	left := 3 * time.Duration(e.TargetDuration) * time.Second
+	left, most := 3*time.Duration(e.TargetDuration)*time.Second, 2
 	if o := r.Open; o != nil {
 		left -= o.Duration()
 	}
 	i := len(r.Segments)
-	for i > 0 && left > 0 {
+	for ; i > 0 && most > 0; most-- {
+		if left -= r.Segments[i-1].Duration(); left < 0 {
+			break
+		}
 		i--
-		left -= r.Segments[i].Duration()
 	}
 	return i
 }

@@ -84,45 +84,6 @@ type memObject struct{ *bytes.Reader }
 
 func (*memObject) Close() error { return nil }
 
-// paced gives a demuxer's packets out when they are due.
-type paced struct {
-	av.Demuxer
-	start  time.Time
-	first  time.Duration
-	begun  bool
-	stop   chan struct{}
-	closed sync.Once
-	change func(*av.Packet) bool // false drops the packet
-}
-
-func pace(d av.Demuxer) *paced { return &paced{Demuxer: d, stop: make(chan struct{})} }
-
-func (p *paced) ReadPacket(a av.Allocator) (av.Packet, error) {
-	for {
-		pkt, err := p.Demuxer.ReadPacket(a)
-		if err != nil {
-			return pkt, err
-		}
-		at := p.Tracks()[pkt.Track].Timebase.Duration(pkt.DTS)
-		if !p.begun {
-			p.begun, p.start, p.first = true, time.Now(), at
-		}
-		select {
-		case <-time.After(time.Until(p.start.Add(at - p.first))):
-		case <-p.stop:
-			return pkt, io.ErrClosedPipe
-		}
-		if p.change == nil || p.change(&pkt) {
-			return pkt, nil
-		}
-	}
-}
-
-func (p *paced) Close() error {
-	p.closed.Do(func() { close(p.stop) })
-	return nil
-}
-
 func spec(seconds int) avtest.Spec {
 	return avtest.Spec{
 		Video: avtest.Video{Frames: 25 * seconds, GOPs: []int{25}, Timebase: av.Timebase{Num: 1, Den: 90000}, FrameDur: 3600, Size: 2000},
@@ -276,7 +237,7 @@ func TestEdgesKeepThePromise(t *testing.T) {
 				wg.Go(func() {
 					watch(h, "cam", func(e *Edge) { c.see(e); collect(t, e, got, st) })
 				})
-				if err := h.Publish(t.Context(), "cam", pace(avtest.NewSynthetic(sp))); err != nil {
+				if err := h.Publish(t.Context(), "cam", avtest.Pace(avtest.NewSynthetic(sp))); err != nil {
 					t.Error(err)
 				}
 				wg.Wait()
@@ -371,7 +332,7 @@ func TestStoreFailureIsNoLiveError(t *testing.T) {
 						collect(t, e, got, st)
 					})
 				})
-				if err := h.Publish(t.Context(), "cam", pace(avtest.NewSynthetic(spec(20)))); err != nil {
+				if err := h.Publish(t.Context(), "cam", avtest.Pace(avtest.NewSynthetic(spec(20)))); err != nil {
 					t.Error(err)
 				}
 				wg.Wait()

@@ -63,7 +63,7 @@ func (c *clock) observe(media time.Duration, now time.Time) time.Time {
 	// a hundredth for each second: an encoder that is 5 % off stays 5 s away.
 	most := passed / 1000
 	if far := max(late, -late); far > time.Second {
-		most = passed * min(far, 10*time.Second) / (100 * time.Second)
+		most = passed * min(far/time.Millisecond, 10_000) / 100_000
 	}
 	c.zero = c.zero.Add(min(max(late/8, -most), most))
 	c.media = max(c.media, media)

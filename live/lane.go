@@ -211,8 +211,9 @@ func (p *publisher) finish(l *lane) {
 	s.Gap = len(s.Parts) == 0
 	s.Independent = o.c.Independent || l.r.Track.Kind != av.Video
 	s.Dur = max(s.Dur, 1)
-	if most := l.output().Ticks(p.longest()); l.holed && most > 0 {
-		s.Dur = min(s.Dur, most)
+	if most := l.output().Ticks(p.longest()); l.holed && most > 0 && s.Dur > most {
+		s.DTS, s.Dur = s.End()-most, most
+		l.date(o)
 	}
 	l.heirs += int64(len(s.Keys))
 	p.s.memory.keep(s, l.output().Duration(s.End()))
@@ -233,7 +234,7 @@ func (p *publisher) tile(l *lane) {
 	if n == 0 || s.Discontinuity || l.r.Segments[n-1].Epoch != s.Epoch {
 		return
 	}
-	if missing := s.DTS - l.r.Segments[n-1].End(); missing > int64(l.scale)/10 {
+	if missing := s.DTS - l.r.Segments[n-1].End(); missing > 0 {
 		s.DTS -= min(missing, p.s.edge.Load().TargetDuration*int64(l.scale))
 		l.plain, l.holed = true, true
 	}

@@ -190,9 +190,17 @@ func (s *Stream) resume(ctx context.Context) error {
 		s.epoch, s.seq = max(s.epoch, uint32(epoch)), max(s.seq, seq+1)
 		s.expire(info.Key, now.Add(s.hub.cfg.Window))
 	}
+	if s.seq > 0 {
+		// The last ones may have been listed and not stored: their numbers are in answers
+		// that caches keep.
+		s.seq += maxUnstored
+	}
 	s.started = true
 	return nil
 }
+
+// maxUnstored is how many numbers may have been used beyond what the store has.
+const maxUnstored = 16
 
 // chunkSuffix ends the keys of chunk objects.
 const chunkSuffix = ".chunk"

@@ -23,7 +23,6 @@ type opened struct {
 	zero   time.Time      // time of day of media time 0
 	parts  bool           // its parts keep what is promised
 	blocks [][]*mem.Block // of each lane, with references for the coordinator
-	frames int            // lead packets
 }
 
 // lane is a rendition of one publisher as it grows. Each advances by itself: its

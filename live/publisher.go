@@ -242,7 +242,6 @@ func (p *publisher) start(c *chunk.Chunk) error {
 		zero: p.s.clock.observe(begins, now), parts: p.partTarget > 0,
 	}
 	p.open = append(p.open, o)
-	p.s.seq = int64(c.Seq) + 1
 	if len(p.tracks) == 0 || &p.tracks[0] != &c.Tracks[0] {
 		p.tracks = c.Tracks
 		if err := p.packager.SetTracks(c.Tracks); err != nil {
@@ -254,6 +253,7 @@ func (p *publisher) start(c *chunk.Chunk) error {
 		}
 	}
 	o.blocks = make([][]*mem.Block, len(p.lanes))
+	p.s.seq = int64(c.Seq) + 1 // it will be listed
 	return nil
 }
 

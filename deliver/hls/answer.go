@@ -112,9 +112,8 @@ func (h *Handler) text(w http.ResponseWriter, r *http.Request, e *live.Edge, nam
 	if r.Method == http.MethodHead {
 		return
 	}
-	expire(w, int64(len(b)))
+	defer expire(w, int64(len(b)))()
 	_, _ = w.Write(b) // a client that is gone needs no answer
-	http.NewResponseController(w).SetWriteDeadline(time.Time{})
 }
 
 // A client must take what it asked for at slowest bytes a second, after patience:
@@ -124,9 +123,17 @@ const (
 	patience = 5 * time.Second
 )
 
-// expire bounds how long an answer of size bytes may take.
-func expire(w http.ResponseWriter, size int64) {
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(patience + time.Duration(size)*time.Second/slowest))
+// expire bounds how long an answer of size bytes may take, up to the call of done,
+// which sends the rest of it: the connection may be kept for requests that wait.
+func expire(w http.ResponseWriter, size int64) (done func()) {
+	c := http.NewResponseController(w)
+	// What cannot have a deadline is a connection of a test.
+	_ = c.SetWriteDeadline(time.Now().Add(patience + time.Duration(size)*time.Second/slowest))
+	return func() {
+		if c.Flush() == nil {
+			_ = c.SetWriteDeadline(time.Time{})
+		}
+	}
 }
 
 // acceptsGzip reads Accept-Encoding (RFC 9110 12.5.3).

@@ -118,7 +118,7 @@ func (h *Handler) init(w http.ResponseWriter, r *http.Request, s *live.Stream, r
 	}
 	if b := s.Init(name); b != nil {
 		describe(w, x.Track.Kind, name)
-		expire(w, int64(len(b)))
+		defer expire(w, int64(len(b)))()
 		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(string(b)))
 		return
 	}
@@ -157,8 +157,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, kind av.Kind, se
 		}
 	}()
 	describe(w, kind, name)
-	defer expire(w, 0)
-	expire(w, size)
+	defer expire(w, size)()
 	if plain(r) {
 		w.Header().Set("Accept-Ranges", "bytes")
 		w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
@@ -201,8 +200,7 @@ func (h *Handler) stored(w http.ResponseWriter, r *http.Request, kind av.Kind, n
 		size = o.Size()
 	}
 	describe(w, kind, name)
-	defer expire(w, 0)
-	expire(w, size)
+	defer expire(w, size)()
 	http.ServeContent(w, r, "", time.Time{}, io.NewSectionReader(o, off, size))
 }
 

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -70,8 +71,9 @@ func TestSlowReader(t *testing.T) {
 		defer client.Close()
 		l.ch <- server
 		in = bufio.NewReader(client)
-		for range 3 {
-			if _, err := io.WriteString(client, "GET "+video+"index.m3u8 HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		list := strings.TrimPrefix(video, "/")
+		for _, path := range []string{list + "index.m3u8", list + "1-3.m4s", list + "iframes.m3u8", list + "init-0.mp4", "cam/index.m3u8"} {
+			if _, err := io.WriteString(client, "GET /"+path+" HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
 				t.Fatal(err)
 			}
 			res, err := http.ReadResponse(in, nil)

@@ -15,20 +15,36 @@ import (
 )
 
 type serveCommand struct {
-	HTTP     string        `name:"http" default:":8080" placeholder:"ADDRESS" help:"Where to serve HTTP."`
-	RTMP     string        `name:"rtmp" default:":1935" placeholder:"ADDRESS" help:"Where to take RTMP publishers."`
-	Data     string        `default:"data" env:"CLEAVE_DATA" placeholder:"DIR" help:"Folder of the chunks."`
-	Target   time.Duration `default:"2s" help:"Chunk length aimed at; key frames decide."`
-	MaxChunk time.Duration `default:"10s" help:"Longest chunk, whatever the key frames do."`
-	Window   time.Duration `default:"1m" help:"Length of the live playlists."`
-	Grace    time.Duration `default:"30s" help:"How long a stream waits for its publisher to return before it ends."`
-	Demo     bool          `help:"Publish a test picture to this server as live/demo."`
+	HTTP         string        `name:"http" default:":8080" placeholder:"ADDRESS" help:"Where to serve HTTP."`
+	RTMP         string        `name:"rtmp" default:":1935" placeholder:"ADDRESS" help:"Where to take RTMP publishers."`
+	Data         string        `default:"data" env:"CLEAVE_DATA" placeholder:"DIR" help:"Folder of the chunks."`
+	Target       time.Duration `default:"2s" help:"Chunk length aimed at; key frames decide."`
+	Part         time.Duration `default:"200ms" help:"Length of the parts of low latency aimed at; whole frames decide."`
+	LowLatency   bool          `default:"true" negatable:"" help:"List parts in playlists (LL-HLS)."`
+	MaxChunk     time.Duration `default:"10s" help:"Longest chunk, whatever the key frames do."`
+	Window       time.Duration `default:"1m" help:"Length of the live playlists."`
+	Grace        time.Duration `default:"30s" help:"How long a stream waits for its publisher to return before it ends."`
+	Takeover     bool          `help:"Let a second publisher of a name end the first, instead of refusing it."`
+	Memory       int64         `default:"512" placeholder:"MIB" help:"Payload in memory, of all streams, in MiB."`
+	StreamMemory int64         `default:"128" placeholder:"MIB" help:"Payload in memory of one stream, in MiB."`
+	Viewer       int64         `default:"4" placeholder:"MIB" help:"How far a viewer of packets may be behind before it jumps, in MiB."`
+	Demo         bool          `help:"Publish a test picture to this server as live/demo."`
 }
 
 // Run serves until it is interrupted.
 func (c *serveCommand) Run(ctx context.Context) error {
 	if c.Target < 100*time.Millisecond || c.MaxChunk < c.Target || c.Window < c.Target || c.Grace < 0 {
 		return &usageError{fmt.Errorf("--target %v, --max-chunk %v, --window %v: 100ms <= target <= max-chunk, target <= window", c.Target, c.MaxChunk, c.Window)}
+	}
+	part := c.Part
+	switch {
+	case !c.LowLatency:
+		part = -1
+	case part < 100*time.Millisecond || part > c.Target/2:
+		return &usageError{fmt.Errorf("--part %v: it must be 100ms to half of --target %v", part, c.Target)}
+	}
+	if c.Memory < 16 || c.StreamMemory < 8 || c.StreamMemory > c.Memory || c.Viewer < 1 || c.Viewer > c.StreamMemory/4 {
+		return &usageError{fmt.Errorf("--memory %d, --stream-memory %d, --viewer %d: 16 <= memory, 8 <= stream-memory <= memory, 1 <= viewer <= stream-memory/4", c.Memory, c.StreamMemory, c.Viewer)}
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	group, ctx := errgroup.WithContext(ctx)
@@ -49,7 +65,10 @@ func (c *serveCommand) Run(ctx context.Context) error {
 	group.Go(func() error {
 		return server.Run(ctx, server.Config{
 			HTTP: c.HTTP, RTMP: c.RTMP, Data: c.Data, Log: log, Ready: ready,
-			Live: live.Config{Target: c.Target, MaxChunk: c.MaxChunk, Window: c.Window, Grace: c.Grace},
+			Live: live.Config{
+				Target: c.Target, Part: part, MaxChunk: c.MaxChunk, Window: c.Window, Grace: c.Grace, Takeover: c.Takeover,
+				Memory: c.Memory << 20, StreamMemory: c.StreamMemory << 20, Viewer: c.Viewer << 20,
+			},
 		})
 	})
 	return group.Wait()

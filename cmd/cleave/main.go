@@ -28,6 +28,7 @@ type commands struct {
 	Cut     cutCommand     `cmd:"" help:"Cut a media file, standard input or URL into GOP-exact chunks with HLS and DASH."`
 	Probe   probeCommand   `cmd:"" help:"Show tracks, frame rates, GOPs and key frames of an input."`
 	Serve   serveCommand   `cmd:"" help:"Take RTMP streams in and serve them over HTTP as HLS."`
+	Index   indexCommand   `cmd:"" help:"Look after the index of what is stored."`
 	Version versionCommand `cmd:"" help:"Show the version."`
 }
 

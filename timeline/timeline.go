@@ -273,7 +273,7 @@ func (l *line) release(t *track) {
 // emit gives out p on t's timeline, with rising decode times.
 func (l *line) emit(t *track, p av.Packet) {
 	if d := p.DTS - t.raw; t.last != 0 && d > 0 && d < t.forward {
-		t.dist = min(d, t.back/2) // what follows a gap is not expected to be as far away
+		t.dist = d
 	} else if t.dist == 0 {
 		t.dist = p.Dur
 	}

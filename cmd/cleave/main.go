@@ -29,6 +29,7 @@ type commands struct {
 	Probe   probeCommand   `cmd:"" help:"Show tracks, frame rates, GOPs and key frames of an input."`
 	Serve   serveCommand   `cmd:"" help:"Take RTMP streams in and serve them over HTTP as HLS."`
 	Verify  verifyCommand  `cmd:"" help:"Check packaged media or a live stream against the rules of HLS, DASH, CMAF and MPEG-TS."`
+	Index   indexCommand   `cmd:"" help:"Look after the index of what is stored."`
 	Version versionCommand `cmd:"" help:"Show the version."`
 }
 

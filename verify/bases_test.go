@@ -224,3 +224,31 @@ func sampleAES(t testing.TB, truly bool) files {
 	f["index.m3u8"] = bytes.Replace(f["index.m3u8"], []byte("#EXTINF"), []byte("#EXT-X-KEY:METHOD=SAMPLE-AES,URI=\"skd://k\",KEYFORMAT=\"com.apple.streamingkeydelivery\"\n#EXTINF"), 1)
 	return f
 }
+
+// listBase is a track in one file whose segments a SegmentList names by ranges.
+func listBase(t testing.TB) files {
+	f := singleBase(t)
+	nodes, err := mp4.Tree(f["v.mp4"], 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list strings.Builder
+	init := mp4.First(nodes, "sidx").Offset
+	for i := range nodes {
+		if nodes[i].Type == "styp" {
+			end := int64(len(f["v.mp4"]))
+			for k := i + 1; k < len(nodes); k++ {
+				if nodes[k].Type == "styp" {
+					end = nodes[k].Offset
+					break
+				}
+			}
+			fmt.Fprintf(&list, "<SegmentURL mediaRange=\"%d-%d\"/>\n", nodes[i].Offset, end-1)
+		}
+	}
+	f["manifest.mpd"] = fmt.Appendf(nil, `<MPD type="static" profiles="p" minBufferTime="PT1S" mediaPresentationDuration="PT6S"><Period>
+<AdaptationSet mimeType="video/mp4"><Representation id="v" bandwidth="100000" codecs="avc1.640028" width="320" height="192"><BaseURL>v.mp4</BaseURL>
+<SegmentList timescale="25" duration="50"><Initialization range="0-%d"/>
+%s</SegmentList></Representation></AdaptationSet></Period></MPD>`, init-1, &list)
+	return f
+}

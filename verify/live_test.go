@@ -229,6 +229,23 @@ type liveMPD struct {
 	late    time.Duration
 	publish func(time.Duration) time.Duration
 	moved   bool // availabilityStartTime changes
+	// timeline: segments are listed and named by their time; the numbers begin anew
+	// as the window slides.
+	timeline bool
+	wrong    bool // S@d is half a second more
+}
+
+// template is the SegmentTemplate at a time.
+func (d *liveMPD) template(at time.Duration) string {
+	if !d.timeline {
+		return `<SegmentTemplate timescale="25" duration="50" startNumber="0" media="v/$Number$.m4s" initialization="v/init.mp4"/>`
+	}
+	whole := int64(at / segmentDur)
+	dur, run := 50, `r="5"`
+	if d.wrong {
+		dur, run = 62, `r="4"`
+	}
+	return fmt.Sprintf(`<SegmentTemplate timescale="25" media="v/t$Time$.m4s" initialization="v/init.mp4"><SegmentTimeline><S t="%d" d="%d" %s/></SegmentTimeline></SegmentTemplate>`, (whole-6)*50, dur, run)
 }
 
 func (d *liveMPD) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -243,16 +260,22 @@ func (d *liveMPD) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if d.publish != nil {
 			publish = d.publish(publish)
 		}
+		if d.timeline {
+			publish = (at - lead).Truncate(segmentDur)
+		}
 		w.Header().Set("Content-Type", "application/dash+xml")
 		fmt.Fprintf(w, `<MPD type="dynamic" profiles="p" availabilityStartTime="%s" publishTime="%s" minimumUpdatePeriod="PT4S" minBufferTime="PT2S" timeShiftBufferDepth="PT20S">
 <Period id="0" start="PT0S"><AdaptationSet mimeType="video/mp4" segmentAlignment="true" startWithSAP="1">
-<SegmentTemplate timescale="25" duration="50" startNumber="0" media="v/$Number$.m4s" initialization="v/init.mp4"/>
+%s
 <Representation id="v" bandwidth="100000" codecs="avc1.640028" width="320" height="192"/></AdaptationSet></Period>
 <UTCTiming schemeIdUri="urn:mpeg:dash:utc:direct:2014" value="%s"/></MPD>`,
-			start.Format(time.RFC3339Nano), d.s.start.Add(publish).UTC().Format(time.RFC3339Nano), time.Now().UTC().Format(time.RFC3339))
+			start.Format(time.RFC3339Nano), d.s.start.Add(publish).UTC().Format(time.RFC3339Nano), d.template(at), time.Now().UTC().Format(time.RFC3339))
 	case strings.HasSuffix(r.URL.Path, "init.mp4"):
 		w.Header().Set("Content-Type", "video/mp4")
 		_, _ = w.Write(d.s.init)
+	case strings.HasPrefix(r.URL.Path, "/v/t"):
+		n, _ := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, "/v/t"), ".m4s"))
+		d.s.serveMedia(w, fmt.Sprintf("%d.m4s", n/50), at-d.late)
 	default:
 		d.s.serveMedia(w, strings.TrimPrefix(r.URL.Path, "/v/"), at-d.late)
 	}
@@ -265,6 +288,8 @@ func TestLiveDASH(t *testing.T) {
 		rule string // empty: nothing is broken
 	}{
 		{name: "right"},
+		{name: "timeline", d: liveMPD{timeline: true}},
+		{name: "timeline is wrong", d: liveMPD{timeline: true, wrong: true}, rule: "D7"},
 		{name: "late", d: liveMPD{late: 1500 * time.Millisecond}, rule: "D13"},
 		{name: "missing", d: liveMPD{late: 20 * time.Second}, rule: "D13"},
 		{name: "start moves", d: liveMPD{moved: true}, rule: "D13"},

@@ -20,7 +20,7 @@ func bases(t testing.TB) map[string]files {
 	return map[string]files{
 		"vod": vod(t, plan{}, plan{}), "ts": tsvod(t, tsShape{}), "low": low(t), "text": textBase(t), "keys": keysBase(t), "packed": packedBase(),
 		"dynamic": {"manifest.mpd": []byte(dynamicMPD)}, "number": numberBase(t), "single": singleBase(t), "events": eventsBase(t), "cbcs": cbcsBase(t, 0x19), "sdr": colrBase(t, 1),
-		"multi": multiBase(t), "lowmulti": lowMulti(t), "long": longBase(t), "encryptedts": sampleAES(t, true),
+		"multi": multiBase(t), "lowmulti": lowMulti(t), "long": longBase(t), "encryptedts": sampleAES(t, true), "list": listBase(t),
 	}
 }
 
@@ -38,6 +38,9 @@ func TestRulesPass(t *testing.T) {
 	kept := map[string]bool{}
 	for name, f := range bases(t) {
 		r := f.check(t, "")
+		if name != "dynamic" && r.Segments == 0 {
+			t.Errorf("%s: no segment was looked into", name)
+		}
 		for _, x := range r.Findings {
 			if x.Severity == Must || name == "vod" {
 				t.Errorf("%s: %s %s %s: %s", name, x.Severity, x.Rule, x.Place, x.Text)

@@ -15,9 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/cleave-video/cleave/deliver/hls"
 	"github.com/cleave-video/cleave/live"
-	"github.com/cleave-video/cleave/proto/rtmp"
 	"github.com/cleave-video/cleave/store/disk"
 	"github.com/cleave-video/cleave/web"
 )
@@ -26,20 +24,32 @@ import (
 const (
 	DefaultHTTP = ":8080"
 	DefaultRTMP = ":1935"
+	DefaultSRT  = ":8890"
 	DefaultData = "data"
 )
 
+// Off as an address leaves a protocol out.
+const Off = "off"
+
 // Config is what a server is made of. The zero value of each field is the default
-// named in its constant.
+// named in its constant. An address may be Off.
 type Config struct {
-	HTTP string // address of delivery; DefaultHTTP
+	HTTP string // address of delivery and of HTTP publishers; DefaultHTTP
 	RTMP string // address of RTMP; DefaultRTMP
+	SRT  string // address of SRT; DefaultSRT
 	Data string // folder of the chunks; DefaultData
+
+	SRTPassphrase string        // of every SRT caller; empty: none may encrypt
+	SRTLatency    time.Duration // 0: srt.DefaultLatency
+
 	Live live.Config
 	Log  *slog.Logger
-	// Ready is called once both addresses are listened to.
-	Ready func(http, rtmp net.Addr)
+	// Ready is called once all addresses are listened to.
+	Ready func(Addrs)
 }
+
+// Addrs are the addresses that are listened to; nil where a protocol is left out.
+type Addrs struct{ HTTP, RTMP, SRT net.Addr }
 
 // httpDrain is how long answers under way may take after the end was asked for.
 const httpDrain = 5 * time.Second
@@ -48,7 +58,7 @@ func (c *Config) defaults() {
 	for _, f := range []struct {
 		s *string
 		v string
-	}{{&c.HTTP, DefaultHTTP}, {&c.RTMP, DefaultRTMP}, {&c.Data, DefaultData}} {
+	}{{&c.HTTP, DefaultHTTP}, {&c.RTMP, DefaultRTMP}, {&c.SRT, DefaultSRT}, {&c.Data, DefaultData}} {
 		if *f.s == "" {
 			*f.s = f.v
 		}
@@ -73,37 +83,19 @@ func Run(ctx context.Context, c Config) error {
 		return err
 	}
 	defer hub.Close()
-	web, err := net.Listen("tcp", c.HTTP)
-	if err != nil {
-		return fmt.Errorf("server: HTTP: %w", err)
-	}
-	pub, err := net.Listen("tcp", c.RTMP)
-	if err != nil {
-		web.Close()
-		return fmt.Errorf("server: RTMP: %w", err)
+	p := &ports{config: &c, hub: hub, store: st}
+	if err := p.listen(); err != nil {
+		return err
 	}
 	if c.Ready != nil {
-		c.Ready(web.Addr(), pub.Addr())
+		c.Ready(p.addrs)
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return hub.Run(ctx) })
-	group.Go(func() error { return (&rtmp.Server{Config: publishing(hub, c.Log)}).Serve(ctx, pub) })
-	group.Go(func() error { return serveHTTP(ctx, web, handler(hub, hls.New(hls.Config{Hub: hub, Store: st}))) })
+	for _, o := range p.open {
+		group.Go(func() error { return o.serve(ctx) })
+	}
 	return group.Wait()
-}
-
-// publishing gives RTMP's publishers to the hub.
-func publishing(hub *live.Hub, log *slog.Logger) rtmp.Config {
-	return rtmp.Config{Log: log, Publish: func(ctx context.Context, p *rtmp.Publisher) error {
-		err := hub.Publish(ctx, p.Name(), p)
-		switch {
-		case errors.Is(err, live.ErrTaken), errors.Is(err, live.ErrName):
-			return &rtmp.Refused{Code: rtmp.BadName, Description: err.Error()}
-		case errors.Is(err, live.ErrCrowded):
-			return &rtmp.Refused{Code: rtmp.Denied, Description: err.Error()}
-		}
-		return err
-	}}
 }
 
 // serveHTTP serves on l until ctx is done.

@@ -41,6 +41,7 @@ var thirdParty = map[string][]string{
 	"mem":              {"golang.org/x/sys"},
 	"store/disk":       {"golang.org/x/sys"},
 	"ingest/file":      {"golang.org/x/sys"},
+	"proto/srt":        {"github.com/datarhei/gosrt"},
 	"cut":              {"golang.org/x/sys"},
 	"server":           {"golang.org/x/sync"},
 	"cmd/cleave":       {"github.com/alecthomas/kong", "github.com/schollz/progressbar/v3", "golang.org/x/term", "golang.org/x/sync"},

@@ -1,0 +1,111 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/cleave-video/cleave/deliver/hls"
+	"github.com/cleave-video/cleave/live"
+	"github.com/cleave-video/cleave/proto/rtmp"
+	"github.com/cleave-video/cleave/proto/srt"
+	"github.com/cleave-video/cleave/store"
+)
+
+// ports are what a server listens to.
+type ports struct {
+	config *Config
+	hub    *live.Hub
+	store  store.Store
+	open   []port
+	addrs  Addrs
+}
+
+// port is an address that is listened to, and what serves it until its context is
+// done.
+type port struct {
+	addr  net.Addr
+	serve func(ctx context.Context) error
+	close func() error
+}
+
+// listen opens every port, or none. The error names the flag.
+func (p *ports) listen() error {
+	c := p.config
+	for _, l := range []struct {
+		flag, address string
+		listen        func(address string) (port, error)
+		addr          *net.Addr
+	}{
+		{"http", c.HTTP, p.listenHTTP, &p.addrs.HTTP},
+		{"rtmp", c.RTMP, p.listenRTMP, &p.addrs.RTMP},
+		{"srt", c.SRT, p.listenSRT, &p.addrs.SRT},
+	} {
+		if l.address == Off {
+			continue
+		}
+		o, err := l.listen(l.address)
+		if err != nil {
+			for _, o := range p.open {
+				o.close()
+			}
+			return fmt.Errorf("server: --%s %s: %w", l.flag, l.address, err)
+		}
+		*l.addr = o.addr
+		p.open = append(p.open, o)
+	}
+	return nil
+}
+
+func (p *ports) listenHTTP(address string) (port, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return port{}, err
+	}
+	h := handler(p.hub, hls.New(hls.Config{Hub: p.hub, Store: p.store}))
+	return port{l.Addr(), func(ctx context.Context) error { return serveHTTP(ctx, l, h) }, l.Close}, nil
+}
+
+func (p *ports) listenRTMP(address string) (port, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return port{}, err
+	}
+	s := &rtmp.Server{Config: rtmp.Config{Log: p.config.Log, Publish: p.publishRTMP}}
+	return port{l.Addr(), func(ctx context.Context) error { return s.Serve(ctx, l) }, l.Close}, nil
+}
+
+func (p *ports) publishRTMP(ctx context.Context, pub *rtmp.Publisher) error {
+	err := p.hub.Publish(ctx, pub.Name(), pub)
+	switch {
+	case errors.Is(err, live.ErrTaken), errors.Is(err, live.ErrName):
+		return &rtmp.Refused{Code: rtmp.BadName, Description: err.Error()}
+	case errors.Is(err, live.ErrCrowded):
+		return &rtmp.Refused{Code: rtmp.Denied, Description: err.Error()}
+	}
+	return err
+}
+
+func (p *ports) listenSRT(address string) (port, error) {
+	s, err := srt.Listen(address, srt.Config{
+		Log: p.config.Log, Publish: p.publishSRT, Passphrase: p.config.SRTPassphrase, Latency: p.config.SRTLatency,
+	})
+	if err != nil {
+		return port{}, err
+	}
+	return port{s.Addr(), s.Serve, s.Close}, nil
+}
+
+func (p *ports) publishSRT(ctx context.Context, pub *srt.Publisher) error {
+	err := p.hub.Publish(ctx, pub.Name(), pub)
+	for _, r := range []struct {
+		err    error
+		reason srt.Reason
+	}{{live.ErrTaken, srt.Conflict}, {live.ErrName, srt.BadRequest}, {live.ErrCrowded, srt.Overload}} {
+		if errors.Is(err, r.err) {
+			return &srt.Refused{Reason: r.reason, Description: err.Error()}
+		}
+	}
+	return err
+}

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -121,5 +123,54 @@ func TestPortTaken(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), flag+" 127.0.0.1:") {
 			t.Errorf("%s: %v", flag, err)
 		}
+	}
+}
+
+// What is put over HTTP is played; a second body under the name is refused before
+// it is read.
+func TestHTTPPublishes(t *testing.T) {
+	ffmpeg := need(t, "ffmpeg")
+	for suffix, format := range map[string][]string{
+		".ts":  {"-f", "mpegts", "-method", "PUT"},
+		".flv": {"-f", "flv"},
+		".mp4": {"-f", "mp4", "-movflags", "empty_moov+frag_keyframe+default_base_moof", "-method", "PUT"},
+	} {
+		t.Run(suffix, func(t *testing.T) {
+			s := start(t, live.Config{Target: time.Second})
+			stop := publishBy(t, ffmpeg, append(append(strings.Fields(testPicture), format...), s.http+"/live/cam"+suffix)...)
+			defer stop()
+			arrives(t, s, "live/cam", h264AndAAC...)
+			for path, want := range map[string]int{"/live/cam.ts": http.StatusConflict, "/live/frames.ts": http.StatusBadRequest, "/live/%2e%2e/x.flv": http.StatusBadRequest, "/a%00b.ts": http.StatusBadRequest} {
+				res, err := http.Post(s.http+path, "video/mp2t", strings.NewReader("x"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				res.Body.Close()
+				if res.StatusCode != want {
+					t.Errorf("%s: %d, want %d", path, res.StatusCode, want)
+				}
+			}
+		})
+	}
+}
+
+// A file that is put ends with its whole length in the playlist, however fast it
+// was sent.
+func TestHTTPFile(t *testing.T) {
+	ffmpeg := need(t, "ffmpeg")
+	curl := need(t, "curl")
+	file := filepath.Join(t.TempDir(), "a.ts")
+	args := append([]string{"-t", "20"}, strings.Fields(strings.Replace(testPicture, "-re", "", 1))...)
+	if out, err := exec.CommandContext(t.Context(), ffmpeg, append(args, "-t", "20", file)...).CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	s := start(t, live.Config{Target: time.Second, Grace: time.Second, Memory: 16 << 20})
+	out, err := exec.CommandContext(t.Context(), curl, "-sS", "-f", "-T", file, s.http+"/live/cam.ts").CombinedOutput()
+	if err != nil {
+		t.Fatalf("curl: %v %s", err, out)
+	}
+	list := until(t, s.http+"/live/cam/video0/index.m3u8", "#EXT-X-ENDLIST")
+	if n := strings.Count(list, "#EXTINF:1.0"); n < 19 {
+		t.Errorf("%d segments:\n%s", n, list)
 	}
 }

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 
 	"github.com/cleave-video/cleave/deliver/hls"
+	ingest "github.com/cleave-video/cleave/ingest/http"
 	"github.com/cleave-video/cleave/live"
 	"github.com/cleave-video/cleave/proto/rtmp"
 	"github.com/cleave-video/cleave/proto/srt"
@@ -63,8 +65,22 @@ func (p *ports) listenHTTP(address string) (port, error) {
 	if err != nil {
 		return port{}, err
 	}
-	h := handler(p.hub, hls.New(hls.Config{Hub: p.hub, Store: p.store}))
+	push := ingest.New(ingest.Config{Log: p.config.Log, Publish: p.publishHTTP})
+	h := handler(p.hub, hls.New(hls.Config{Hub: p.hub, Store: p.store}), push)
 	return port{l.Addr(), func(ctx context.Context) error { return serveHTTP(ctx, l, h) }, l.Close}, nil
+}
+
+func (p *ports) publishHTTP(ctx context.Context, pub *ingest.Publisher) error {
+	err := p.hub.Publish(ctx, pub.Name(), pub)
+	for _, r := range []struct {
+		err    error
+		status int
+	}{{live.ErrTaken, http.StatusConflict}, {live.ErrName, http.StatusBadRequest}, {live.ErrCrowded, http.StatusServiceUnavailable}} {
+		if errors.Is(err, r.err) {
+			return &ingest.Refused{Status: r.status, Description: err.Error()}
+		}
+	}
+	return err
 }
 
 func (p *ports) listenRTMP(address string) (port, error) {

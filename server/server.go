@@ -121,8 +121,8 @@ func serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
 	return <-done
 }
 
-// handler routes: pages, and what is below a stream's name.
-func handler(hub *live.Hub, streams http.Handler) http.Handler {
+// handler routes: pages, what is below a stream's name, and bodies to publish.
+func handler(hub *live.Hub, streams, push http.Handler) http.Handler {
 	pages := web.New()
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
@@ -131,6 +131,8 @@ func handler(hub *live.Hub, streams http.Handler) http.Handler {
 		pages.Home(w, names)
 	})
 	mux.HandleFunc("GET /hls.min.js", pages.Script)
+	mux.Handle("PUT /", push)
+	mux.Handle("POST /", push)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		name, isPage := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/"), "/")
 		switch {

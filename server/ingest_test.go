@@ -114,9 +114,10 @@ func TestPortTaken(t *testing.T) {
 	defer u.Close()
 	free := "127.0.0.1:0"
 	for flag, c := range map[string]Config{
-		"--http": {HTTP: l.Addr().String(), RTMP: free, SRT: free},
-		"--rtmp": {HTTP: free, RTMP: l.Addr().String(), SRT: Off},
-		"--srt":  {HTTP: free, RTMP: Off, SRT: u.LocalAddr().String()},
+		"--http": {HTTP: l.Addr().String(), RTMP: free, SRT: free, RTSP: Off},
+		"--rtmp": {HTTP: free, RTMP: l.Addr().String(), SRT: Off, RTSP: Off},
+		"--srt":  {HTTP: free, RTMP: Off, SRT: u.LocalAddr().String(), RTSP: Off},
+		"--rtsp": {HTTP: free, RTMP: Off, SRT: Off, RTSP: l.Addr().String(), RTP: Off},
 	} {
 		c.Data = t.TempDir()
 		err := Run(t.Context(), c)
@@ -172,5 +173,22 @@ func TestHTTPFile(t *testing.T) {
 	list := until(t, s.http+"/live/cam/video0/index.m3u8", "#EXT-X-ENDLIST")
 	if n := strings.Count(list, "#EXTINF:1.0"); n < 19 {
 		t.Errorf("%d segments:\n%s", n, list)
+	}
+}
+
+func TestRTSPPublishes(t *testing.T) {
+	ffmpeg := need(t, "ffmpeg")
+	s := start(t, live.Config{Target: time.Second})
+	args := func(name string) []string {
+		return append(strings.Fields(testPicture), "-f", "rtsp", "-rtsp_transport", "tcp", s.rtsp+"/"+name)
+	}
+	defer publishBy(t, ffmpeg, args("live/cam")...)()
+	arrives(t, s, "live/cam", h264AndAAC...)
+	for _, name := range []string{"live/cam", "live/index.m3u8"} {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		if out, err := exec.CommandContext(ctx, ffmpeg, append([]string{"-t", "5"}, args(name)...)...).CombinedOutput(); err == nil || ctx.Err() != nil {
+			t.Errorf("a publisher of %q was let in: %s", name, out)
+		}
+		cancel()
 	}
 }

@@ -21,8 +21,8 @@ import (
 
 // running is a server under test.
 type running struct {
-	http, rtmp, srt string
-	stop            func()
+	http, rtmp, srt, rtsp string
+	stop                  func()
 }
 
 func start(t *testing.T, cfg live.Config) *running {
@@ -36,6 +36,7 @@ func startWith(t *testing.T, cfg Config) *running {
 	ctx, cancel := context.WithCancel(context.Background())
 	addrs := make(chan Addrs, 1)
 	cfg.HTTP, cfg.RTMP, cfg.SRT, cfg.Data = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", t.TempDir()
+	cfg.RTSP, cfg.RTP = "127.0.0.1:0", Off
 	cfg.Ready = func(a Addrs) { addrs <- a }
 	ended := make(chan error, 1)
 	go func() {
@@ -45,6 +46,7 @@ func startWith(t *testing.T, cfg Config) *running {
 	select {
 	case a := <-addrs:
 		r.http, r.rtmp, r.srt = "http://"+a.HTTP.String(), "rtmp://"+a.RTMP.String(), "srt://"+a.SRT.String()
+		r.rtsp = "rtsp://" + a.RTSP.String()
 	case err := <-ended:
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	ingest "github.com/cleave-video/cleave/ingest/http"
 	"github.com/cleave-video/cleave/live"
 	"github.com/cleave-video/cleave/proto/rtmp"
+	"github.com/cleave-video/cleave/proto/rtsp"
 	"github.com/cleave-video/cleave/proto/srt"
 	"github.com/cleave-video/cleave/store"
 )
@@ -43,6 +44,7 @@ func (p *ports) listen() error {
 		{"http", c.HTTP, p.listenHTTP, &p.addrs.HTTP},
 		{"rtmp", c.RTMP, p.listenRTMP, &p.addrs.RTMP},
 		{"srt", c.SRT, p.listenSRT, &p.addrs.SRT},
+		{"rtsp", c.RTSP, p.listenRTSP, &p.addrs.RTSP},
 	} {
 		if l.address == Off {
 			continue
@@ -121,6 +123,31 @@ func (p *ports) publishSRT(ctx context.Context, pub *srt.Publisher) error {
 	}{{live.ErrTaken, srt.Conflict}, {live.ErrName, srt.BadRequest}, {live.ErrCrowded, srt.Overload}} {
 		if errors.Is(err, r.err) {
 			return &srt.Refused{Reason: r.reason, Description: err.Error()}
+		}
+	}
+	return err
+}
+
+func (p *ports) listenRTSP(address string) (port, error) {
+	c := rtsp.Config{Log: p.config.Log, Publish: p.publishRTSP, UDP: p.config.RTP}
+	if c.UDP == Off {
+		c.UDP = ""
+	}
+	s, err := rtsp.Listen(address, c)
+	if err != nil {
+		return port{}, err
+	}
+	return port{s.Addr(), s.Serve, s.Close}, nil
+}
+
+func (p *ports) publishRTSP(ctx context.Context, pub *rtsp.Publisher) error {
+	err := p.hub.Publish(ctx, pub.Name(), pub)
+	for _, r := range []struct {
+		err    error
+		status int
+	}{{live.ErrTaken, http.StatusForbidden}, {live.ErrName, http.StatusBadRequest}, {live.ErrCrowded, http.StatusServiceUnavailable}} {
+		if errors.Is(err, r.err) {
+			return &rtsp.Refused{Status: r.status, Description: err.Error()}
 		}
 	}
 	return err

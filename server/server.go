@@ -25,6 +25,8 @@ const (
 	DefaultHTTP = ":8080"
 	DefaultRTMP = ":1935"
 	DefaultSRT  = ":8890"
+	DefaultRTSP = ":8554"
+	DefaultRTP  = ":8000"
 	DefaultData = "data"
 )
 
@@ -37,6 +39,10 @@ type Config struct {
 	HTTP string // address of delivery and of HTTP publishers; DefaultHTTP
 	RTMP string // address of RTMP; DefaultRTMP
 	SRT  string // address of SRT; DefaultSRT
+	RTSP string // address of RTSP; DefaultRTSP
+	// RTP is the address of RTSP's media by UDP, whose port is even; the next one is
+	// taken too. DefaultRTP; Off leaves TCP.
+	RTP  string
 	Data string // folder of the chunks; DefaultData
 
 	SRTPassphrase string        // of every SRT caller; empty: none may encrypt
@@ -49,7 +55,7 @@ type Config struct {
 }
 
 // Addrs are the addresses that are listened to; nil where a protocol is left out.
-type Addrs struct{ HTTP, RTMP, SRT net.Addr }
+type Addrs struct{ HTTP, RTMP, SRT, RTSP net.Addr }
 
 // httpDrain is how long answers under way may take after the end was asked for.
 const httpDrain = 5 * time.Second
@@ -58,7 +64,7 @@ func (c *Config) defaults() {
 	for _, f := range []struct {
 		s *string
 		v string
-	}{{&c.HTTP, DefaultHTTP}, {&c.RTMP, DefaultRTMP}, {&c.SRT, DefaultSRT}, {&c.Data, DefaultData}} {
+	}{{&c.HTTP, DefaultHTTP}, {&c.RTMP, DefaultRTMP}, {&c.SRT, DefaultSRT}, {&c.RTSP, DefaultRTSP}, {&c.RTP, DefaultRTP}, {&c.Data, DefaultData}} {
 		if *f.s == "" {
 			*f.s = f.v
 		}

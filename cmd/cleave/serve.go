@@ -18,6 +18,8 @@ type serveCommand struct {
 	HTTP     string        `name:"http" default:":8080" placeholder:"ADDRESS" help:"Where to serve HTTP."`
 	RTMP     string        `name:"rtmp" default:":1935" placeholder:"ADDRESS" help:"Where to take RTMP publishers, or off."`
 	SRT      string        `name:"srt" default:":8890" placeholder:"ADDRESS" help:"Where to take SRT publishers (UDP), or off."`
+	RTSP     string        `name:"rtsp" default:":8554" placeholder:"ADDRESS" help:"Where to take RTSP publishers, or off."`
+	RTP      string        `name:"rtsp-udp" default:":8000" placeholder:"ADDRESS" help:"Where to take the media of RTSP by UDP: an even port and the next, or off."`
 	Data     string        `default:"data" env:"CLEAVE_DATA" placeholder:"DIR" help:"Folder of the chunks."`
 	Target   time.Duration `default:"2s" help:"Chunk length aimed at; key frames decide."`
 	MaxChunk time.Duration `default:"10s" help:"Longest chunk, whatever the key frames do."`
@@ -53,7 +55,7 @@ func (c *serveCommand) Run(ctx context.Context) error {
 	}
 	group.Go(func() error {
 		return server.Run(ctx, server.Config{
-			HTTP: c.HTTP, RTMP: c.RTMP, SRT: c.SRT, Data: c.Data, Log: log, Ready: ready,
+			HTTP: c.HTTP, RTMP: c.RTMP, SRT: c.SRT, RTSP: c.RTSP, RTP: c.RTP, Data: c.Data, Log: log, Ready: ready,
 			SRTPassphrase: c.SRTPassphrase, SRTLatency: c.SRTLatency,
 			Live: live.Config{Target: c.Target, MaxChunk: c.MaxChunk, Window: c.Window, Grace: c.Grace},
 		})
@@ -69,6 +71,7 @@ func announce(at server.Addrs) {
 		form string
 	}{
 		{at.RTMP, "rtmp://%s/live/NAME"},
+		{at.RTSP, "rtsp://%s/live/NAME"},
 		{at.SRT, "srt://%s?streamid=publish:live/NAME"},
 	} {
 		if l.addr != nil {

@@ -119,7 +119,7 @@ func TestPortTaken(t *testing.T) {
 		"--srt":  {HTTP: free, RTMP: Off, SRT: u.LocalAddr().String(), RTSP: Off},
 		"--rtsp": {HTTP: free, RTMP: Off, SRT: Off, RTSP: l.Addr().String(), RTP: Off},
 	} {
-		c.Data = t.TempDir()
+		c.Data, c.Admin = t.TempDir(), Off
 		err := Run(t.Context(), c)
 		if err == nil || !strings.Contains(err.Error(), flag+" 127.0.0.1:") {
 			t.Errorf("%s: %v", flag, err)

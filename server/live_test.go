@@ -22,6 +22,7 @@ import (
 // running is a server under test.
 type running struct {
 	http, rtmp, srt, rtsp string
+	addrs                 Addrs
 	stop                  func()
 }
 
@@ -36,7 +37,8 @@ func startWith(t *testing.T, cfg Config) *running {
 	ctx, cancel := context.WithCancel(context.Background())
 	addrs := make(chan Addrs, 1)
 	cfg.HTTP, cfg.RTMP, cfg.SRT, cfg.Data = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", t.TempDir()
-	cfg.RTSP, cfg.RTP = "127.0.0.1:0", Off
+	cfg.RTSP, cfg.RTP, cfg.Admin = "127.0.0.1:0", Off, "127.0.0.1:0"
+	cfg.HTTPS, cfg.RTMPS, cfg.RTSPS = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 	cfg.Ready = func(a Addrs) { addrs <- a }
 	ended := make(chan error, 1)
 	go func() {
@@ -46,6 +48,7 @@ func startWith(t *testing.T, cfg Config) *running {
 	select {
 	case a := <-addrs:
 		r.http, r.rtmp, r.srt = "http://"+a.HTTP.String(), "rtmp://"+a.RTMP.String(), "srt://"+a.SRT.String()
+		r.addrs = a
 		r.rtsp = "rtsp://" + a.RTSP.String()
 	case err := <-ended:
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/cleave-video/cleave/deliver/hls"
 	ingest "github.com/cleave-video/cleave/ingest/http"
+	"github.com/cleave-video/cleave/ingest/pull"
 	"github.com/cleave-video/cleave/live"
 	"github.com/cleave-video/cleave/proto/rtmp"
 	"github.com/cleave-video/cleave/proto/rtsp"
@@ -18,11 +20,13 @@ import (
 
 // ports are what a server listens to.
 type ports struct {
-	config *Config
-	hub    *live.Hub
-	store  store.Store
-	open   []port
-	addrs  Addrs
+	config  *Config
+	hub     *live.Hub
+	store   store.Store
+	sources *pull.Set
+	ready   func() bool
+	open    []port
+	addrs   Addrs
 }
 
 // port is an address that is listened to, and what serves it until its context is
@@ -36,20 +40,34 @@ type port struct {
 // listen opens every port, or none. The error names the flag.
 func (p *ports) listen() error {
 	c := p.config
-	for _, l := range []struct {
+	cert, err := c.certificate()
+	if err != nil {
+		return err
+	}
+	type protocol struct {
 		flag, address string
-		listen        func(address string) (port, error)
+		tls           *tls.Config
+		listen        func(address string, c *tls.Config) (port, error)
 		addr          *net.Addr
-	}{
-		{"http", c.HTTP, p.listenHTTP, &p.addrs.HTTP},
-		{"rtmp", c.RTMP, p.listenRTMP, &p.addrs.RTMP},
-		{"srt", c.SRT, p.listenSRT, &p.addrs.SRT},
-		{"rtsp", c.RTSP, p.listenRTSP, &p.addrs.RTSP},
-	} {
+	}
+	all := []protocol{
+		{"http", c.HTTP, nil, p.listenHTTP, &p.addrs.HTTP},
+		{"rtmp", c.RTMP, nil, p.listenRTMP, &p.addrs.RTMP},
+		{"srt", c.SRT, nil, p.listenSRT, &p.addrs.SRT},
+		{"rtsp", c.RTSP, nil, p.listenRTSP, &p.addrs.RTSP},
+		{"admin", c.Admin, nil, p.listenAdmin, &p.addrs.Admin},
+	}
+	if cert != nil {
+		all = append(all,
+			protocol{"https", c.HTTPS, cert.config("h2", "http/1.1"), p.listenHTTP, &p.addrs.HTTPS},
+			protocol{"rtmps", c.RTMPS, cert.config(), p.listenRTMP, &p.addrs.RTMPS},
+			protocol{"rtsps", c.RTSPS, cert.config(), p.listenRTSP, &p.addrs.RTSPS})
+	}
+	for _, l := range all {
 		if l.address == Off {
 			continue
 		}
-		o, err := l.listen(l.address)
+		o, err := l.listen(l.address, l.tls)
 		if err != nil {
 			for _, o := range p.open {
 				o.close()
@@ -62,14 +80,23 @@ func (p *ports) listen() error {
 	return nil
 }
 
-func (p *ports) listenHTTP(address string) (port, error) {
+func (p *ports) listenHTTP(address string, c *tls.Config) (port, error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return port{}, err
 	}
 	push := ingest.New(ingest.Config{Log: p.config.Log, Publish: p.publishHTTP})
 	h := handler(p.hub, hls.New(hls.Config{Hub: p.hub, Store: p.store}), push)
-	return port{l.Addr(), func(ctx context.Context) error { return serveHTTP(ctx, l, h) }, l.Close}, nil
+	return port{l.Addr(), func(ctx context.Context) error { return serveHTTP(ctx, l, h, c) }, l.Close}, nil
+}
+
+func (p *ports) listenAdmin(address string, _ *tls.Config) (port, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return port{}, err
+	}
+	h := (&admin{hub: p.hub, sources: p.sources, ready: p.ready}).handler()
+	return port{l.Addr(), func(ctx context.Context) error { return serveHTTP(ctx, l, h, nil) }, l.Close}, nil
 }
 
 func (p *ports) publishHTTP(ctx context.Context, pub *ingest.Publisher) error {
@@ -85,10 +112,13 @@ func (p *ports) publishHTTP(ctx context.Context, pub *ingest.Publisher) error {
 	return err
 }
 
-func (p *ports) listenRTMP(address string) (port, error) {
+func (p *ports) listenRTMP(address string, c *tls.Config) (port, error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return port{}, err
+	}
+	if c != nil {
+		l = tls.NewListener(l, c)
 	}
 	s := &rtmp.Server{Config: rtmp.Config{Log: p.config.Log, Publish: p.publishRTMP}}
 	return port{l.Addr(), func(ctx context.Context) error { return s.Serve(ctx, l) }, l.Close}, nil
@@ -105,7 +135,7 @@ func (p *ports) publishRTMP(ctx context.Context, pub *rtmp.Publisher) error {
 	return err
 }
 
-func (p *ports) listenSRT(address string) (port, error) {
+func (p *ports) listenSRT(address string, _ *tls.Config) (port, error) {
 	s, err := srt.Listen(address, srt.Config{
 		Log: p.config.Log, Publish: p.publishSRT, Passphrase: p.config.SRTPassphrase, Latency: p.config.SRTLatency,
 	})
@@ -128,12 +158,12 @@ func (p *ports) publishSRT(ctx context.Context, pub *srt.Publisher) error {
 	return err
 }
 
-func (p *ports) listenRTSP(address string) (port, error) {
-	c := rtsp.Config{Log: p.config.Log, Publish: p.publishRTSP, UDP: p.config.RTP}
-	if c.UDP == Off {
-		c.UDP = ""
+func (p *ports) listenRTSP(address string, c *tls.Config) (port, error) {
+	rc := rtsp.Config{Log: p.config.Log, Publish: p.publishRTSP, TLS: c}
+	if c == nil && p.config.RTP != Off { // with TLS, media come that way too
+		rc.UDP = p.config.RTP
 	}
-	s, err := rtsp.Listen(address, c)
+	s, err := rtsp.Listen(address, rc)
 	if err != nil {
 		return port{}, err
 	}

@@ -4,6 +4,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,6 +16,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/cleave-video/cleave/ingest/pull"
 	"github.com/cleave-video/cleave/live"
 	"github.com/cleave-video/cleave/store/disk"
 	"github.com/cleave-video/cleave/web"
@@ -28,6 +30,11 @@ const (
 	DefaultRTSP = ":8554"
 	DefaultRTP  = ":8000"
 	DefaultData = "data"
+	// Of a server that has a certificate.
+	DefaultHTTPS = ":8443"
+	DefaultRTMPS = ":1936"
+	DefaultRTSPS = ":8322"
+	DefaultAdmin = "127.0.0.1:9080"
 )
 
 // Off as an address leaves a protocol out.
@@ -45,6 +52,18 @@ type Config struct {
 	RTP  string
 	Data string // folder of the chunks; DefaultData
 
+	// TLSCert and TLSKey are files in PEM, which are read again when they change; then
+	// there are HTTPS, RTMPS and RTSPS, too.
+	TLSCert, TLSKey string
+	HTTPS           string // DefaultHTTPS
+	RTMPS           string // DefaultRTMPS
+	RTSPS           string // DefaultRTSPS
+
+	Admin string // address of the administration; DefaultAdmin
+
+	Sources      []pull.Source // declared sources
+	AllowPrivate bool          // sources may be on loopback and private addresses
+
 	SRTPassphrase string        // of every SRT caller; empty: none may encrypt
 	SRTLatency    time.Duration // 0: srt.DefaultLatency
 
@@ -55,7 +74,7 @@ type Config struct {
 }
 
 // Addrs are the addresses that are listened to; nil where a protocol is left out.
-type Addrs struct{ HTTP, RTMP, SRT, RTSP net.Addr }
+type Addrs struct{ HTTP, RTMP, SRT, RTSP, HTTPS, RTMPS, RTSPS, Admin net.Addr }
 
 // httpDrain is how long answers under way may take after the end was asked for.
 const httpDrain = 5 * time.Second
@@ -64,7 +83,7 @@ func (c *Config) defaults() {
 	for _, f := range []struct {
 		s *string
 		v string
-	}{{&c.HTTP, DefaultHTTP}, {&c.RTMP, DefaultRTMP}, {&c.SRT, DefaultSRT}, {&c.RTSP, DefaultRTSP}, {&c.RTP, DefaultRTP}, {&c.Data, DefaultData}} {
+	}{{&c.HTTP, DefaultHTTP}, {&c.RTMP, DefaultRTMP}, {&c.SRT, DefaultSRT}, {&c.RTSP, DefaultRTSP}, {&c.RTP, DefaultRTP}, {&c.HTTPS, DefaultHTTPS}, {&c.RTMPS, DefaultRTMPS}, {&c.RTSPS, DefaultRTSPS}, {&c.Admin, DefaultAdmin}, {&c.Data, DefaultData}} {
 		if *f.s == "" {
 			*f.s = f.v
 		}
@@ -89,25 +108,30 @@ func Run(ctx context.Context, c Config) error {
 		return err
 	}
 	defer hub.Close()
-	p := &ports{config: &c, hub: hub, store: st}
+	sources, err := newSources(&c, hub)
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	p := &ports{config: &c, hub: hub, store: st, sources: sources, ready: func() bool { return ctx.Err() == nil }}
 	if err := p.listen(); err != nil {
 		return err
 	}
 	if c.Ready != nil {
 		c.Ready(p.addrs)
 	}
-	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return hub.Run(ctx) })
+	group.Go(func() error { return sources.Run(ctx) })
 	for _, o := range p.open {
 		group.Go(func() error { return o.serve(ctx) })
 	}
 	return group.Wait()
 }
 
-// serveHTTP serves on l until ctx is done.
-func serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
+// serveHTTP serves on l until ctx is done; by TLS if c is not nil.
+func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, c *tls.Config) error {
 	s := &http.Server{
-		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		Handler: h, TLSConfig: c, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		BaseContext: func(net.Listener) context.Context { return ctx },
 	}
 	done := make(chan error, 1)
@@ -120,7 +144,11 @@ func serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
 		}
 		done <- err
 	})
-	err := s.Serve(l)
+	serve := s.Serve
+	if c != nil {
+		serve = func(l net.Listener) error { return s.ServeTLS(l, "", "") }
+	}
+	err := serve(l)
 	if stop() || !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}

@@ -14,37 +14,77 @@ import (
 	"github.com/cleave-video/cleave/server"
 )
 
+// serveCommand: what it leaves open the configuration file says, and else the
+// defaults of server.Config.
 type serveCommand struct {
-	HTTP     string        `name:"http" default:":8080" placeholder:"ADDRESS" help:"Where to serve HTTP."`
-	RTMP     string        `name:"rtmp" default:":1935" placeholder:"ADDRESS" help:"Where to take RTMP publishers, or off."`
-	SRT      string        `name:"srt" default:":8890" placeholder:"ADDRESS" help:"Where to take SRT publishers (UDP), or off."`
-	RTSP     string        `name:"rtsp" default:":8554" placeholder:"ADDRESS" help:"Where to take RTSP publishers, or off."`
-	RTP      string        `name:"rtsp-udp" default:":8000" placeholder:"ADDRESS" help:"Where to take the media of RTSP by UDP: an even port and the next, or off."`
-	Data     string        `default:"data" env:"CLEAVE_DATA" placeholder:"DIR" help:"Folder of the chunks."`
-	Target   time.Duration `default:"2s" help:"Chunk length aimed at; key frames decide."`
-	MaxChunk time.Duration `default:"10s" help:"Longest chunk, whatever the key frames do."`
-	Window   time.Duration `default:"1m" help:"Length of the live playlists."`
-	Grace    time.Duration `default:"30s" help:"How long a stream waits for its publisher to return before it ends."`
+	Config string `env:"CLEAVE_CONFIG" type:"path" placeholder:"FILE" help:"Configuration file, YAML. Flags go before it."`
+
+	HTTP  string `name:"http" placeholder:"ADDRESS" help:"Where to serve HTTP and to take HTTP publishers, or off (:8080)."`
+	RTMP  string `name:"rtmp" placeholder:"ADDRESS" help:"Where to take RTMP publishers, or off (:1935)."`
+	SRT   string `name:"srt" placeholder:"ADDRESS" help:"Where to take SRT publishers, by UDP, or off (:8890)."`
+	RTSP  string `name:"rtsp" placeholder:"ADDRESS" help:"Where to take RTSP publishers, or off (:8554)."`
+	RTP   string `name:"rtsp-udp" placeholder:"ADDRESS" help:"Where to take the media of RTSP by UDP: an even port and the next, or off (:8000)."`
+	Admin string `name:"admin" placeholder:"ADDRESS" help:"Where to serve the administration, or off (127.0.0.1:9080)."`
+
+	TLSCert string `name:"tls-cert" type:"path" placeholder:"FILE" help:"Certificate chain, PEM. With it there are HTTPS, RTMPS and RTSPS, too."`
+	TLSKey  string `name:"tls-key" type:"path" placeholder:"FILE" help:"Its key, PEM."`
+	HTTPS   string `name:"https" placeholder:"ADDRESS" help:"Where to serve HTTPS, or off (:8443)."`
+	RTMPS   string `name:"rtmps" placeholder:"ADDRESS" help:"Where to take RTMPS publishers, or off (:1936)."`
+	RTSPS   string `name:"rtsps" placeholder:"ADDRESS" help:"Where to take RTSPS publishers, or off (:8322)."`
 
 	SRTPassphrase string        `name:"srt-passphrase" env:"CLEAVE_SRT_PASSPHRASE" placeholder:"TEXT" help:"Passphrase of every SRT publisher."`
-	SRTLatency    time.Duration `name:"srt-latency" default:"120ms" help:"How long SRT waits for lost packets."`
+	SRTLatency    time.Duration `name:"srt-latency" help:"How long SRT waits for lost packets (120ms)."`
+	AllowPrivate  bool          `name:"allow-private" help:"Declared sources may be on loopback and private addresses."`
 
-	Demo bool `help:"Publish a test picture to this server as live/demo."`
+	Data     string        `env:"CLEAVE_DATA" type:"path" placeholder:"DIR" help:"Folder of the chunks (./data)."`
+	Target   time.Duration `help:"Chunk length aimed at; key frames decide (2s)."`
+	MaxChunk time.Duration `help:"Longest chunk, whatever the key frames do (10s)."`
+	Window   time.Duration `help:"Length of the live playlists (1m)."`
+	Grace    time.Duration `help:"How long a stream waits for its publisher to return before it ends (30s)."`
+	Demo     bool          `help:"Publish a test picture to this server as live/demo."`
+}
+
+// config puts flags before the file.
+func (c *serveCommand) config() (server.Config, error) {
+	s := server.Config{
+		HTTP: c.HTTP, RTMP: c.RTMP, SRT: c.SRT, RTSP: c.RTSP, RTP: c.RTP, Admin: c.Admin, HTTPS: c.HTTPS, RTMPS: c.RTMPS, RTSPS: c.RTSPS,
+		TLSCert: c.TLSCert, TLSKey: c.TLSKey, SRTPassphrase: c.SRTPassphrase, SRTLatency: c.SRTLatency, AllowPrivate: c.AllowPrivate, Data: c.Data,
+		Live: live.Config{Target: c.Target, MaxChunk: c.MaxChunk, Window: c.Window, Grace: c.Grace},
+	}
+	if c.Config != "" {
+		f, err := server.ReadFile(c.Config)
+		if err != nil {
+			return s, &usageError{err}
+		}
+		f.Apply(&s)
+	}
+	or := func(d, v time.Duration) time.Duration {
+		if d == 0 {
+			return v
+		}
+		return d
+	}
+	target, longest, window := or(s.Live.Target, live.DefaultTarget), or(s.Live.MaxChunk, live.DefaultMaxChunk), or(s.Live.Window, live.DefaultWindow)
+	if target < 100*time.Millisecond || longest < target || window < target || s.Live.Grace < 0 {
+		return s, &usageError{fmt.Errorf("target %v, max chunk %v, window %v: 100ms <= target <= max chunk, target <= window", target, longest, window)}
+	}
+	return s, nil
 }
 
 // Run serves until it is interrupted.
 func (c *serveCommand) Run(ctx context.Context) error {
-	if c.Target < 100*time.Millisecond || c.MaxChunk < c.Target || c.Window < c.Target || c.Grace < 0 {
-		return &usageError{fmt.Errorf("--target %v, --max-chunk %v, --window %v: 100ms <= target <= max-chunk, target <= window", c.Target, c.MaxChunk, c.Window)}
+	cfg, err := c.config()
+	if err != nil {
+		return err
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	group, ctx := errgroup.WithContext(ctx)
 	ready := func(at server.Addrs) {
-		base := "http://" + reachable(at.HTTP)
 		announce(at)
-		if !c.Demo {
+		if !c.Demo || at.RTMP == nil || at.HTTP == nil {
 			return
 		}
+		base := "http://" + reachable(at.HTTP)
 		fmt.Printf("\nThe demonstration plays at  %s/live/demo/\n", base)
 		group.Go(func() error {
 			if err := server.Demo(ctx, "rtmp://"+reachable(at.RTMP)+"/live/demo", log); err != nil {
@@ -53,13 +93,8 @@ func (c *serveCommand) Run(ctx context.Context) error {
 			return nil
 		})
 	}
-	group.Go(func() error {
-		return server.Run(ctx, server.Config{
-			HTTP: c.HTTP, RTMP: c.RTMP, SRT: c.SRT, RTSP: c.RTSP, RTP: c.RTP, Data: c.Data, Log: log, Ready: ready,
-			SRTPassphrase: c.SRTPassphrase, SRTLatency: c.SRTLatency,
-			Live: live.Config{Target: c.Target, MaxChunk: c.MaxChunk, Window: c.Window, Grace: c.Grace},
-		})
-	})
+	cfg.Log, cfg.Ready = log, ready
+	group.Go(func() error { return server.Run(ctx, cfg) })
 	return group.Wait()
 }
 
@@ -72,6 +107,7 @@ func announce(at server.Addrs) {
 	}{
 		{at.RTMP, "rtmp://%s/live/NAME"},
 		{at.RTSP, "rtsp://%s/live/NAME"},
+		{at.HTTP, "http://%s/live/NAME.ts (PUT or POST; .flv, .mp4)"},
 		{at.SRT, "srt://%s?streamid=publish:live/NAME"},
 	} {
 		if l.addr != nil {

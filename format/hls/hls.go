@@ -61,6 +61,14 @@ type Media struct {
 	Skipped int64
 	Hints   []PreloadHint
 	Reports []RenditionReport
+
+	// Removed are the IDs of the date ranges that a delta update says are gone
+	// (4.4.5.2, RECENTLY-REMOVED-DATERANGES).
+	Removed []string
+	// Dates are written before the segments.
+	Dates   []DateRange
+	Defines []Define
+	Start   *Start
 }
 
 // Span is a stretch of media time in ticks of a timebase. Neighbours whose
@@ -82,9 +90,18 @@ type Segment struct {
 	// ProgramDateTime is the wall-clock time of the first sample (4.4.4.6), in
 	// whole milliseconds when written; zero if unknown.
 	ProgramDateTime time.Time
+	// Keys apply from this segment on; none means: as before.
+	Keys []Key
 	// Map applies from this segment on. An empty URI means: as before.
 	Map   Map
 	Parts []Part
+	// Bitrate is EXT-X-BITRATE in kbit/s, from this segment on; 0: as before.
+	Bitrate int64
+	Title   string
+	// Line is where the segment's URI stands in what was parsed, or the last of
+	// its parts if it is open; the tag's line in all that follows. Append does not
+	// look at it.
+	Line int
 }
 
 // Part is one partial segment (4.4.4.9).
@@ -94,6 +111,7 @@ type Part struct {
 	Range       ByteRange
 	Independent bool // it contains an independent frame
 	Gap         bool
+	Line        int
 }
 
 // ByteRange is a part of a resource; Length 0 means all of it.
@@ -112,6 +130,8 @@ type ServerControl struct {
 	CanSkipUntil   time.Duration // at least six target durations, or 0
 	HoldBack       time.Duration // at least three target durations, or 0
 	PartHoldBack   time.Duration // at least twice, better thrice PartTarget
+	// CanSkipDateRanges goes with CanSkipUntil.
+	CanSkipDateRanges bool
 }
 
 // PreloadHint announces a resource that will be asked for soon (4.4.5.3).
@@ -120,6 +140,7 @@ type PreloadHint struct {
 	URI    string
 	Start  int64 // BYTERANGE-START
 	Length int64 // BYTERANGE-LENGTH, 0 if it is not known yet
+	Line   int
 }
 
 // RenditionReport tells how far another rendition is (4.4.5.4).
@@ -127,6 +148,7 @@ type RenditionReport struct {
 	URI      string
 	LastMSN  int64
 	LastPart int64 // -1: the rendition has no parts
+	Line     int
 }
 
 // Multivariant is a multivariant playlist: what there is to choose from.
@@ -139,7 +161,12 @@ type Multivariant struct {
 	Variants            []Variant
 	// IFrames are I-frame playlists; FrameRate and Audio are not written
 	// for them (4.4.6.3).
-	IFrames []Variant
+	IFrames     []Variant
+	SessionData []SessionData
+	SessionKeys []Key
+	Steering    *Steering
+	Defines     []Define
+	Start       *Start
 }
 
 // Variant is EXT-X-STREAM-INF or EXT-X-I-FRAME-STREAM-INF (4.4.6.2, 4.4.6.3).
@@ -153,6 +180,9 @@ type Variant struct {
 	FrameRate     av.Rational // the highest; Den 0 if unknown
 	Audio         string      // GroupID of its audio renditions, or empty
 	VideoRange    string      // "SDR", "HLG", "PQ" or empty
+	// More are the attributes that this package has no word for, as they stood.
+	More Attributes
+	Line int
 }
 
 // Rendition is EXT-X-MEDIA (4.4.6.1).
@@ -165,6 +195,9 @@ type Rendition struct {
 	Autoselect bool
 	Channels   string // "2", "6", ...
 	URI        string // empty if the variant itself carries it
+	// More are the attributes that this package has no word for, as they stood.
+	More Attributes
+	Line int
 }
 
 // Need returns the lowest protocol version that has all m uses (section 8).
@@ -184,9 +217,18 @@ func (m *Media) Need() int {
 		if s.Map.URI != "" {
 			need = max(need, mapVersion(m.IFramesOnly))
 		}
+		for j := range s.Keys {
+			need = max(need, s.Keys[j].need())
+		}
+	}
+	if len(m.Defines) > 0 {
+		need = max(need, 8)
 	}
 	if m.Skipped > 0 {
 		need = max(need, 9)
+	}
+	if len(m.Removed) > 0 {
+		need = max(need, 10)
 	}
 	return need
 }
@@ -201,8 +243,13 @@ func mapVersion(iframesOnly bool) int {
 }
 
 // Need returns the lowest protocol version that has all m uses: 1, since
-// clients skip the attributes that they do not know.
-func (m *Multivariant) Need() int { return 1 }
+// clients skip the attributes that they do not know, unless it uses variables.
+func (m *Multivariant) Need() int {
+	if len(m.Defines) > 0 {
+		return 8
+	}
+	return 1
+}
 
 var microsecond = av.Timebase{Num: 1, Den: 1e6}
 

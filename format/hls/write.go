@@ -8,6 +8,7 @@ import (
 // Append writes the playlist behind dst and returns the result.
 func (m *Media) Append(dst []byte) []byte {
 	dst = appendHead(dst, m.Need(), m.IndependentSegments)
+	dst = appendShared(dst, m.Defines, m.Start)
 	dst = appendInt(dst, "#EXT-X-TARGETDURATION:", m.TargetDuration)
 	if m.Type != Live {
 		dst = append(append(append(dst, "#EXT-X-PLAYLIST-TYPE:"...), m.Type...), '\n')
@@ -27,7 +28,10 @@ func (m *Media) Append(dst []byte) []byte {
 		dst = appendInt(dst, "#EXT-X-DISCONTINUITY-SEQUENCE:", m.DiscontinuitySequence)
 	}
 	if m.Skipped > 0 {
-		dst = appendInt(dst, "#EXT-X-SKIP:SKIPPED-SEGMENTS=", m.Skipped)
+		dst = m.appendSkip(dst)
+	}
+	for i := range m.Dates {
+		dst = m.Dates[i].append(dst)
 	}
 	now := m.Map
 	if now.URI != "" {
@@ -70,6 +74,9 @@ func (s *Segment) append(dst []byte, mapChanged bool) []byte {
 	if s.Discontinuity {
 		dst = append(dst, "#EXT-X-DISCONTINUITY\n"...)
 	}
+	for i := range s.Keys {
+		dst = s.Keys[i].append(append(dst, "#EXT-X-KEY:"...))
+	}
 	if mapChanged {
 		dst = s.Map.append(dst)
 	}
@@ -87,8 +94,11 @@ func (s *Segment) append(dst []byte, mapChanged bool) []byte {
 	if s.Gap {
 		dst = append(dst, "#EXT-X-GAP\n"...)
 	}
+	if s.Bitrate > 0 {
+		dst = appendInt(dst, "#EXT-X-BITRATE:", s.Bitrate)
+	}
 	dst = appendMicros(append(dst, "#EXTINF:"...), s.Span.micros())
-	dst = append(dst, ",\n"...)
+	dst = append(appendText(append(dst, ','), s.Title), '\n')
 	if s.Range.Length > 0 {
 		dst = s.Range.append(append(dst, "#EXT-X-BYTERANGE:"...))
 		dst = append(dst, '\n')
@@ -137,6 +147,9 @@ func (c *ServerControl) append(dst []byte) []byte {
 			dst = append(appendMillis(append(dst, f.name...), f.d), ',')
 		}
 	}
+	if c.CanSkipDateRanges {
+		dst = append(dst, "CAN-SKIP-DATERANGES=YES,"...)
+	}
 	if len(dst) > head {
 		dst = dst[:len(dst)-1]
 	}
@@ -171,6 +184,8 @@ func (r ByteRange) append(dst []byte) []byte {
 // Append writes the playlist behind dst and returns the result.
 func (m *Multivariant) Append(dst []byte) []byte {
 	dst = appendHead(dst, m.Need(), m.IndependentSegments)
+	dst = appendShared(dst, m.Defines, m.Start)
+	dst = m.appendSession(dst)
 	for i := range m.Media {
 		dst = m.Media[i].append(dst)
 	}
@@ -184,11 +199,12 @@ func (m *Multivariant) Append(dst []byte) []byte {
 		if v.Audio != "" {
 			dst = appendQuoted(dst, ",AUDIO=", v.Audio)
 		}
+		dst = v.More.append(dst)
 		dst = append(appendText(append(dst, '\n'), v.URI), '\n')
 	}
 	for i := range m.IFrames {
 		v := &m.IFrames[i]
-		dst = v.append(append(dst, "#EXT-X-I-FRAME-STREAM-INF:"...))
+		dst = v.More.append(v.append(append(dst, "#EXT-X-I-FRAME-STREAM-INF:"...)))
 		dst = append(appendQuoted(dst, ",URI=", v.URI), '\n')
 	}
 	return dst
@@ -232,7 +248,7 @@ func (r *Rendition) append(dst []byte) []byte {
 	if r.URI != "" {
 		dst = appendQuoted(dst, ",URI=", r.URI)
 	}
-	return append(dst, '\n')
+	return append(r.More.append(dst), '\n')
 }
 
 func appendInt(dst []byte, tag string, v int64) []byte {

@@ -138,6 +138,19 @@ func TestSources(t *testing.T) {
 	s.stop()
 }
 
+// A stream of one server is pulled by another as HLS, declared while it runs.
+func TestSourceOfHLS(t *testing.T) {
+	ffmpeg := need(t, "ffmpeg")
+	first := start(t, live.Config{Target: time.Second})
+	defer publishBy(t, ffmpeg, append(strings.Fields(testPicture), "-f", "flv", first.rtmp+"/live/cam")...)()
+	second := startWith(t, Config{Live: live.Config{Target: time.Second}, AllowPrivate: true})
+	until(t, first.http+"/live/cam/video0/index.m3u8", "-2.m4s")
+	if code, text := ask(t, second, "POST", "/v1/streams", fmt.Sprintf(`{"name":"live/copy","url":"%s/live/cam/index.m3u8"}`, first.http)); code != 201 {
+		t.Fatal(code, text)
+	}
+	arrives(t, second, "live/copy", h264AndAAC...)
+}
+
 // HOSTILE: whatever a source's address leads to, only what the policy allows is
 // connected to.
 func TestSourceAddresses(t *testing.T) {

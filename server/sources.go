@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/ingest/file"
+	"github.com/cleave-video/cleave/ingest/hls"
 	ingest "github.com/cleave-video/cleave/ingest/http"
 	"github.com/cleave-video/cleave/ingest/pull"
 	"github.com/cleave-video/cleave/live"
@@ -30,6 +32,9 @@ func newSources(c *Config, hub *live.Hub) (*pull.Set, error) {
 func openers(policy pull.Policy) map[string]pull.Open {
 	client := policy.Client()
 	fromHTTP := func(ctx context.Context, u *url.URL) (av.Demuxer, error) {
+		if strings.HasSuffix(u.Path, ".m3u8") {
+			return notNil(hls.Pull(ctx, client, u))
+		}
 		return notNil(ingest.Pull(ctx, client, u, 0))
 	}
 	fromRTMP := func(ctx context.Context, u *url.URL) (av.Demuxer, error) {

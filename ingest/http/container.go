@@ -29,7 +29,7 @@ func containers() []container {
 			return d
 		}},
 		{".flv", 24, flv.Sniff, func(r io.Reader, _ int) av.Demuxer { return flv.NewDemuxer(r) }},
-		{".mp4", 8, mp4.Sniff, func(r io.Reader, _ int) av.Demuxer { return mp4.New(newWindow(r, windowSize), -1) }},
+		{".mp4", 8, mp4.Sniff, func(r io.Reader, _ int) av.Demuxer { return mp4.NewStream(r) }},
 	}
 }
 

@@ -1,4 +1,4 @@
-package http
+package mp4
 
 import (
 	"bytes"
@@ -10,8 +10,8 @@ import (
 	"github.com/cleave-video/cleave/av"
 )
 
-// stream returns n bytes, each told by its place.
-func stream(n int) []byte {
+// counted returns n bytes, each told by its place.
+func counted(n int) []byte {
 	b := make([]byte, n)
 	for i := range b {
 		b[i] = byte(i ^ i>>8 ^ i>>16)
@@ -21,7 +21,7 @@ func stream(n int) []byte {
 
 func TestWindow(t *testing.T) {
 	const size = 300 << 10
-	all := stream(5 * size)
+	all := counted(5 * size)
 	for name, r := range map[string]io.Reader{
 		"whole": bytes.NewReader(all),
 		"half":  iotest.HalfReader(bytes.NewReader(all)),
@@ -52,7 +52,7 @@ func TestWindow(t *testing.T) {
 
 // What cannot be read front to back is told at once, without reading to it.
 func TestWindowFarAhead(t *testing.T) {
-	w := newWindow(bytes.NewReader(stream(1000)), 300)
+	w := newWindow(bytes.NewReader(counted(1000)), 300)
 	if _, err := w.ReadAt(make([]byte, 8), 1<<40); !errors.Is(err, av.ErrUnsupported) {
 		t.Errorf("%v", err)
 	}
@@ -63,7 +63,7 @@ func TestWindowFarAhead(t *testing.T) {
 
 // Memory grows with what is received, not with what is asked for.
 func TestWindowGrowsWithInput(t *testing.T) {
-	w := newWindow(bytes.NewReader(stream(100)), windowSize)
+	w := newWindow(bytes.NewReader(counted(100)), windowSize)
 	if n, err := w.ReadAt(make([]byte, 10<<20), 0); n != 100 || err != io.EOF {
 		t.Errorf("%d %v", n, err)
 	}

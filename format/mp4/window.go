@@ -1,10 +1,15 @@
-package http
+package mp4
 
 import (
 	"io"
 
 	"github.com/cleave-video/cleave/av"
 )
+
+// NewStream returns a demuxer of what r brings, as long as that can be read front to
+// back: a fragmented file, or one whose moov stands before the media and whose
+// tracks are interleaved. It keeps at most 24 MiB; a fragment may have 12.
+func NewStream(r io.Reader) *Demuxer { return New(newWindow(r, windowSize), -1) }
 
 // windowSize bounds a fragment, and what of a stream is kept in memory.
 const windowSize = 12 << 20
@@ -27,13 +32,13 @@ const readAhead = 64 << 10
 // ReadAt implements io.ReaderAt; it reads on in the stream as far as needed.
 func (w *window) ReadAt(b []byte, off int64) (int, error) {
 	if off-w.end() > int64(w.max) || len(b) > w.max {
-		return 0, av.Errorf("http", off, "body", "%w: only fragmented MP4, or one whose moov stands before the media, can be read while it comes", av.ErrUnsupported)
+		return 0, av.Errorf("mp4", off, "window", "%w: only fragmented MP4, or one whose moov stands before the media, can be read while it comes", av.ErrUnsupported)
 	}
 	for w.end() < off+int64(len(b)) && w.err == nil {
 		w.fill()
 	}
 	if off < w.base {
-		return 0, av.Errorf("http", off, "body", "%w: %d bytes back, at most %d", av.ErrTooLarge, w.end()-off, w.max)
+		return 0, av.Errorf("mp4", off, "window", "%w: %d bytes back, at most %d", av.ErrTooLarge, w.end()-off, w.max)
 	}
 	n := 0
 	if off < w.end() {

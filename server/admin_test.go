@@ -159,9 +159,9 @@ func TestSourceAddresses(t *testing.T) {
 	s := start(t, live.Config{})
 	port := web.URL[strings.LastIndex(web.URL, ":"):]
 	for i, host := range []string{"127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "169.254.169.254", "0.0.0.0", "2130706433", "10.0.0.1"} {
-		for _, scheme := range []string{"http", "rtsp", "rtmp"} {
+		for _, scheme := range []string{"http", "rtsp", "rtmp", "srt"} {
 			name := fmt.Sprintf("live/%s%d", scheme, i)
-			body := fmt.Sprintf(`{"name":%q,"url":"%s://%s%s/live/a"}`, name, scheme, host, port)
+			body := fmt.Sprintf(`{"name":%q,"url":"%s://%s%s/live/a.m3u8"}`, name, scheme, host, port)
 			if code, text := ask(t, s, "POST", "/v1/streams", body); code != 201 {
 				t.Fatal(code, text)
 			}

@@ -15,6 +15,7 @@ import (
 	"github.com/cleave-video/cleave/live"
 	"github.com/cleave-video/cleave/proto/rtmp"
 	"github.com/cleave-video/cleave/proto/rtsp"
+	"github.com/cleave-video/cleave/proto/srt"
 )
 
 // newSources returns the set of declared sources.
@@ -50,8 +51,11 @@ func openers(policy pull.Policy) map[string]pull.Open {
 		}
 		return notNil(rtsp.Pull(ctx, &v, c))
 	}
+	fromSRT := func(ctx context.Context, u *url.URL) (av.Demuxer, error) {
+		return notNil(srt.Pull(ctx, u, srt.PullConfig{Resolve: policy.Resolve}))
+	}
 	return map[string]pull.Open{
-		"http": fromHTTP, "https": fromHTTP, "rtmp": fromRTMP, "rtmps": fromRTMP, "rtsp": fromRTSP, "rtsps": fromRTSP, "file": fromFiles,
+		"http": fromHTTP, "https": fromHTTP, "rtmp": fromRTMP, "rtmps": fromRTMP, "rtsp": fromRTSP, "rtsps": fromRTSP, "srt": fromSRT, "file": fromFiles,
 	}
 }
 

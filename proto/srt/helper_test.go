@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/datarhei/gosrt/packet"
 	"go.uber.org/goleak"
 
 	"github.com/cleave-video/cleave/av/avtest"
@@ -238,3 +239,6 @@ func (c *caller) conclude(version uint32, field uint16, extensions ...[]byte) ui
 	c.peer = binary.BigEndian.Uint32(a[24:])
 	return binary.BigEndian.Uint32(a[20:])
 }
+
+// unmarshal reads a handshake as the library does.
+func unmarshal(b []byte) { _ = new(packet.CIFHandshake).Unmarshal(b) }

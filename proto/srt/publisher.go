@@ -82,7 +82,8 @@ func (p *Publisher) accept() error {
 		return fmt.Errorf("srt: %w", err)
 	}
 	p.conn, p.in.conn = conn, conn
-	p.watch.Go(func() { p.watchOver(conn) })
+	g := guard{p.s.config.IdleTimeout, p.s.config.MaxBuffer}
+	p.watch.Go(func() { g.watch(p.ctx, conn, &p.in, p.quit) })
 	return nil
 }
 
@@ -112,18 +113,24 @@ var (
 
 const watchEvery = 250 * time.Millisecond
 
-// watchOver closes the connection when no data come or too many are held back: the
-// library bounds neither.
-func (p *Publisher) watchOver(conn srt.Conn) {
+// guard bounds what the library does not.
+type guard struct {
+	idle   time.Duration // without data
+	buffer int64         // bytes that wait for their time
+}
+
+// watch closes conn when no data come or too many are held back, or ctx is done;
+// quit ends it.
+func (g guard) watch(ctx context.Context, conn srt.Conn, in *feed, quit <-chan struct{}) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
-	stop := context.AfterFunc(p.ctx, func() { conn.Close() })
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	var st srt.Statistics
 	received, since := uint64(0), time.Now()
 	for {
 		select {
-		case <-p.quit:
+		case <-quit:
 			return
 		case now := <-tick.C:
 			conn.Stats(&st)
@@ -131,10 +138,10 @@ func (p *Publisher) watchOver(conn srt.Conn) {
 				received, since = n, now
 			}
 			switch {
-			case now.Sub(since) > p.s.config.IdleTimeout:
-				p.in.fail(fmt.Errorf("%w for %v", ErrIdle, p.s.config.IdleTimeout))
-			case int64(st.Instantaneous.ByteRecvBuf) > p.s.config.MaxBuffer:
-				p.in.fail(fmt.Errorf("%w: %d", ErrBuffer, st.Instantaneous.ByteRecvBuf))
+			case now.Sub(since) > g.idle:
+				in.fail(fmt.Errorf("%w for %v", ErrIdle, g.idle))
+			case int64(st.Instantaneous.ByteRecvBuf) > g.buffer:
+				in.fail(fmt.Errorf("%w: %d", ErrBuffer, st.Instantaneous.ByteRecvBuf))
 			default:
 				continue
 			}

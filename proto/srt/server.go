@@ -1,5 +1,6 @@
 // Package srt receives live streams by SRT: MPEG-TS in live mode. Server accepts
-// publishers, each of which is an av.Demuxer. Reading is not offered.
+// publishers, each of which is an av.Demuxer; Pull calls other servers. The Server does
+// not offer reading.
 //
 // draft-sharabayko-srt-01 ("SRT"), and SRT's access control guidelines for stream
 // ids.

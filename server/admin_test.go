@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/cleave-video/cleave/ingest/pull"
 	"github.com/cleave-video/cleave/live"
 )
@@ -141,19 +143,24 @@ func TestSources(t *testing.T) {
 // A stream of one server is pulled by another as HLS, declared while it runs.
 func TestSourceOfHLS(t *testing.T) {
 	ffmpeg := need(t, "ffmpeg")
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	first := start(t, live.Config{Target: time.Second})
-	defer publishBy(t, ffmpeg, append(strings.Fields(testPicture), "-f", "flv", first.rtmp+"/live/cam")...)()
+	stop := publishBy(t, ffmpeg, append(strings.Fields(testPicture), "-f", "flv", first.rtmp+"/live/cam")...)
 	second := startWith(t, Config{Live: live.Config{Target: time.Second}, AllowPrivate: true})
 	until(t, first.http+"/live/cam/video0/index.m3u8", "-2.m4s")
 	if code, text := ask(t, second, "POST", "/v1/streams", fmt.Sprintf(`{"name":"live/copy","url":"%s/live/cam/index.m3u8"}`, first.http)); code != 201 {
 		t.Fatal(code, text)
 	}
 	arrives(t, second, "live/copy", h264AndAAC...)
+	second.stop()
+	stop()
+	first.stop()
 }
 
 // HOSTILE: whatever a source's address leads to, only what the policy allows is
 // connected to.
 func TestSourceAddresses(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	web := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("it was connected to") }))
 	defer web.Close()
 	s := start(t, live.Config{})
@@ -170,6 +177,7 @@ func TestSourceAddresses(t *testing.T) {
 			}
 		}
 	}
+	s.stop()
 }
 
 func TestReadFile(t *testing.T) {

@@ -108,7 +108,9 @@ func Run(ctx context.Context, c Config) error {
 		return err
 	}
 	defer hub.Close()
-	sources, err := newSources(&c, hub)
+	client := c.policy().Client()
+	defer client.CloseIdleConnections()
+	sources, err := newSources(&c, hub, client)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 
@@ -19,8 +20,8 @@ import (
 )
 
 // newSources returns the set of declared sources.
-func newSources(c *Config, hub *live.Hub) (*pull.Set, error) {
-	set := pull.New(pull.Config{Open: openers(pull.Policy{AllowPrivate: c.AllowPrivate}), Check: live.CheckName, Publish: hub.Publish, Log: c.Log})
+func newSources(c *Config, hub *live.Hub, client *http.Client) (*pull.Set, error) {
+	set := pull.New(pull.Config{Open: openers(c.policy(), client), Check: live.CheckName, Publish: hub.Publish, Log: c.Log})
 	for _, s := range c.Sources {
 		if err := set.Add(s); err != nil {
 			return nil, fmt.Errorf("server: source %s: %w", s.Name, err)
@@ -29,9 +30,11 @@ func newSources(c *Config, hub *live.Hub) (*pull.Set, error) {
 	return set, nil
 }
 
+// policy says which addresses sources may have.
+func (c *Config) policy() pull.Policy { return pull.Policy{AllowPrivate: c.AllowPrivate} }
+
 // openers are how to open the URLs of each scheme.
-func openers(policy pull.Policy) map[string]pull.Open {
-	client := policy.Client()
+func openers(policy pull.Policy, client *http.Client) map[string]pull.Open {
 	fromHTTP := func(ctx context.Context, u *url.URL) (av.Demuxer, error) {
 		if strings.HasSuffix(u.Path, ".m3u8") {
 			return notNil(hls.Pull(ctx, client, u))

@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -112,12 +113,18 @@ func TestPortTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer u.Close()
-	free := "127.0.0.1:0"
+	even, _, _ := strings.Cut(u.LocalAddr().String(), ":")
+	free, udp := "127.0.0.1:0", u.LocalAddr().(*net.UDPAddr).Port
+	if udp%2 != 0 { // then it is the port of RTCP
+		udp--
+	}
+	rtp := fmt.Sprintf("%s:%d", even, udp)
 	for flag, c := range map[string]Config{
-		"--http": {HTTP: l.Addr().String(), RTMP: free, SRT: free, RTSP: Off},
-		"--rtmp": {HTTP: free, RTMP: l.Addr().String(), SRT: Off, RTSP: Off},
-		"--srt":  {HTTP: free, RTMP: Off, SRT: u.LocalAddr().String(), RTSP: Off},
-		"--rtsp": {HTTP: free, RTMP: Off, SRT: Off, RTSP: l.Addr().String(), RTP: Off},
+		"--http":     {HTTP: l.Addr().String(), RTMP: free, SRT: free, RTSP: Off},
+		"--rtmp":     {HTTP: free, RTMP: l.Addr().String(), SRT: Off, RTSP: Off},
+		"--srt":      {HTTP: free, RTMP: Off, SRT: u.LocalAddr().String(), RTSP: Off},
+		"--rtsp":     {HTTP: free, RTMP: Off, SRT: Off, RTSP: l.Addr().String(), RTP: Off},
+		"--rtsp-udp": {HTTP: free, RTMP: Off, SRT: Off, RTSP: free, RTP: rtp},
 	} {
 		c.Data, c.Admin = t.TempDir(), Off
 		err := Run(t.Context(), c)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 
 	"github.com/cleave-video/cleave/deliver/hls"
 	ingest "github.com/cleave-video/cleave/ingest/http"
@@ -164,6 +165,10 @@ func (p *ports) listenRTSP(address string, c *tls.Config) (port, error) {
 		rc.UDP = p.config.RTP
 	}
 	s, err := rtsp.Listen(address, rc)
+	var op *net.OpError
+	if errors.As(err, &op) && strings.HasPrefix(op.Net, "udp") {
+		err = fmt.Errorf("--rtsp-udp %s: %w", rc.UDP, err)
+	}
 	if err != nil {
 		return port{}, err
 	}

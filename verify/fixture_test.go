@@ -105,7 +105,7 @@ func runs(p []av.Packet, per int) (out [][]av.Packet) {
 
 // cmaf writes one track as a folder of CMAF with its playlist.
 func (f files) cmaf(t testing.TB, dir string, track *av.Track, segments [][]av.Packet, start int64) (*hls.Media, *dash.Representation) {
-	init, err := mp4.AppendInit(nil, track, 1)
+	init, err := mp4.AppendInit(nil, track, 1, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

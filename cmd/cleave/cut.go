@@ -14,6 +14,7 @@ import (
 	"github.com/cleave-video/cleave/chunk"
 	"github.com/cleave-video/cleave/cut"
 	"github.com/cleave-video/cleave/ingest/file"
+	"github.com/cleave-video/cleave/internal/size"
 	"github.com/cleave-video/cleave/seal"
 )
 
@@ -26,7 +27,7 @@ type policyFlags struct {
 // cutParameters are what the strategies take, each what it needs.
 type cutParameters struct {
 	Target   time.Duration `default:"2s" help:"Chunk length that keyframe and fixed aim at."`
-	MaxBytes byteSize      `default:"16MiB" help:"Payload bytes of a chunk, for memory."`
+	MaxBytes size.Bytes    `default:"16MiB" help:"Payload bytes of a chunk, for memory."`
 	MinGOP   int           `name:"min-gop" default:"12" help:"Least frames of a chunk, for adaptive_gop."`
 	MaxGOP   int           `name:"max-gop" default:"48" help:"Most frames of a chunk of several GOPs, for adaptive_gop."`
 }

@@ -1,4 +1,5 @@
-package main
+// Package size reads sizes as people write them.
+package size
 
 import (
 	"fmt"
@@ -7,11 +8,11 @@ import (
 	"strings"
 )
 
-// byteSize is a number of bytes on the command line: "16MiB", "500kB", "4096".
-type byteSize int64
+// Bytes is a number of bytes on the command line or in a configuration file: "16MiB", "500kB", "4096".
+type Bytes int64
 
 // UnmarshalText reads the binary and the decimal units.
-func (s *byteSize) UnmarshalText(text []byte) error {
+func (s *Bytes) UnmarshalText(text []byte) error {
 	t := strings.TrimSpace(string(text))
 	n := strings.TrimRight(t, "kKMGiB")
 	v, err := strconv.ParseInt(strings.TrimSpace(n), 10, 64)
@@ -26,6 +27,6 @@ func (s *byteSize) UnmarshalText(text []byte) error {
 	if !ok || v > math.MaxInt64/unit {
 		return fmt.Errorf("%q is not a size such as 16MiB", t)
 	}
-	*s = byteSize(v * unit)
+	*s = Bytes(v * unit)
 	return nil
 }

@@ -72,6 +72,9 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	if c.Container == "" {
 		c.Container = CMAF
 	}
+	if c.Container == TS {
+		c.Options.Carry = av.PrivateTS
+	}
 	start := time.Now()
 	in, err := file.Open(ctx, c.Input, c.Options)
 	if err != nil {

@@ -13,7 +13,6 @@ import (
 
 	"github.com/cleave-video/cleave/chunk"
 	"github.com/cleave-video/cleave/cut"
-	"github.com/cleave-video/cleave/ingest/file"
 )
 
 // policyFlags are the flags that choose where to cut.
@@ -48,10 +47,10 @@ type cutCommand struct {
 	Output      string `short:"o" required:"" placeholder:"DIR" help:"Folder to make. It appears when all of it is written."`
 	policyFlags `embed:""`
 	Container   string `default:"cmaf" enum:"cmaf,ts" help:"Container of the chunks: ${enum}."`
-	Demuxer     string `default:"auto" enum:"auto,native" help:"Which demuxers to use: ${enum}. Both are cleave's own."`
-	Force       bool   `help:"Replace the folder if it is an earlier cut."`
-	JSON        bool   `name:"json" help:"Print the closing table as JSON."`
-	Quiet       bool   `short:"q" help:"No progress."`
+	inputFlags  `embed:""`
+	Force       bool `help:"Replace the folder if it is an earlier cut."`
+	JSON        bool `name:"json" help:"Print the closing table as JSON."`
+	Quiet       bool `short:"q" help:"No progress."`
 }
 
 // heapPercent replaces Go's 100, unless GOGC is set: the heap holds no payload, but
@@ -71,7 +70,7 @@ func (c *cutCommand) Run(ctx context.Context) error {
 	bar := newBar(c.Quiet)
 	report, err := cut.Run(ctx, cut.Config{
 		Input: c.Input, Dir: c.Output, Policy: policy, Target: c.aim(), Container: cut.Container(c.Container),
-		Force: c.Force, Options: file.Options{}, Progress: bar.set,
+		Force: c.Force, Options: c.options(), Progress: bar.set,
 	})
 	bar.done()
 	if err != nil {

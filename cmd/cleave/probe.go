@@ -6,19 +6,19 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/cleave-video/cleave/ingest/file"
 	"github.com/cleave-video/cleave/probe"
 )
 
 type probeCommand struct {
-	Input string `arg:"" help:"File, '-' for standard input, or http(s) URL."`
-	JSON  bool   `name:"json" help:"Print the report as JSON."`
-	All   bool   `help:"List every GOP, not only the first."`
+	Input      string `arg:"" help:"File, '-' for standard input, or http(s) URL."`
+	inputFlags `embed:""`
+	JSON       bool `name:"json" help:"Print the report as JSON."`
+	All        bool `help:"List every GOP, not only the first."`
 }
 
 // Run probes.
 func (c *probeCommand) Run(ctx context.Context) error {
-	report, err := probe.Run(ctx, c.Input, file.Options{})
+	report, err := probe.Run(ctx, c.Input, c.options())
 	if err != nil {
 		return err
 	}

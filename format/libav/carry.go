@@ -9,6 +9,8 @@ import (
 // carry makes a Private track of a codec that is unknown here, in the words of the
 // container it is to be written to. It returns why that cannot be done, or "".
 func (l *lane) carry(f av.PrivateFormat) string {
+	l.info.Reorder = -1 // unknown
+	l.temporal = l.stream.Codec == "mpeg1video" || l.stream.Codec == "mpeg2video"
 	if f == av.PrivateTS {
 		return l.carryTS()
 	}

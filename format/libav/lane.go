@@ -26,16 +26,18 @@ type lane struct {
 	form    form
 	index   int // of the track
 	dropped bool
-	ready   bool // track.Config is known
-	insp    *codec.Inspector
-	info    codec.Info
-	es      *codec.ByteStream // with formAnnexB: of what is given out
-	codes   []int             // start codes, reused
-	times   times
-	seen    evidence
-	guess   *guess // with an unknown codec: what the content may be
-	ahead   *codec.ByteStream
-	held    hold
+	// temporal: the pictures tell their place by temporal_reference (MPEG-1, MPEG-2).
+	temporal bool
+	ready    bool // track.Config is known
+	insp     *codec.Inspector
+	info     codec.Info
+	es       *codec.ByteStream // with formAnnexB: of what is given out
+	codes    []int             // start codes, reused
+	times    times
+	seen     evidence
+	guess    *guess // with an unknown codec: what the content may be
+	ahead    *codec.ByteStream
+	held     hold
 }
 
 // unit is the payload of one packet.
@@ -249,6 +251,9 @@ func (l *lane) payload(d *Demuxer, r *raw, a av.Allocator) (u unit, err error) {
 		d.stats.add(warnBadUnit, 1)
 		return unit{}, nil
 	}
+	if l.temporal && l.times.lacks {
+		u.place, u.placed = mpegPlace(u.data)
+	}
 	if l.insp != nil && l.track.Kind == av.Video && l.insp.Flags(u.data)&av.Key != 0 {
 		if c, changed := l.insp.NewConfig(u.data); changed && l.adopt(c) {
 			u.changed = true
@@ -277,7 +282,7 @@ func (l *lane) byteStream(d *Demuxer, r *raw, a av.Allocator) (u unit, err error
 		return unit{}, err
 	}
 	l.es.Write(u.data, d.scratch)
-	if l.times.places(r) {
+	if l.times.lacks {
 		u.place.Count, u.place.Reset, u.placed = l.es.Order(d.scratch)
 	}
 	if c := l.es.Config(); !bytes.Equal(c, l.track.Config) {
@@ -299,11 +304,14 @@ func (l *lane) newStream() *codec.ByteStream {
 // deliver gives the packet its times.
 func (l *lane) deliver(d *Demuxer, r *raw, u unit) {
 	p := av.Packet{Track: l.index, Data: u.data, Dur: max(r.Dur, 0)}
+	if l.track.Kind == av.Video && p.Dur < l.times.least {
+		p.Dur = 0 // Matroska's DefaultDuration may be that of a field
+	}
 	if l.insp != nil {
 		p.Flags = l.insp.Flags(u.data)
 	}
-	if l.track.Codec == av.Private && l.track.Kind == av.Video && r.Flags&wire.FlagKey != 0 {
-		p.Flags |= av.Key // its bitstream is not read here
+	if l.track.Codec == av.Private && (l.track.Kind == av.Audio || r.Flags&wire.FlagKey != 0) {
+		p.Flags |= av.Key // the bitstream of video is not read here: its container may know
 	}
 	if r.Flags&wire.FlagCorrupt != 0 {
 		p.Flags |= av.Corrupt

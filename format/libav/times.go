@@ -23,8 +23,11 @@ type times struct {
 	tb    av.Timebase
 	bits  int
 	rate  av.Rational // frames a second
+	rated bool        // and told by something
 	depth int         // of reordering
-	// What comes of nothing else: limits of a step.
+	least int64       // distance of two pictures that was seen, 0 unknown
+	lacks bool        // there are pictures without PTS
+	// More than these from the picture before is a jump.
 	far, back int64
 
 	started bool
@@ -56,7 +59,7 @@ func (t *times) begin(track *av.Track, s *wire.Stream) {
 // setRate takes a frame rate that can be true.
 func (t *times) setRate(r av.Rational) {
 	if f := r.Float(); f >= 0.1 && f <= 1000 {
-		t.rate = r
+		t.rate, t.rated = r, true
 	}
 }
 
@@ -92,11 +95,9 @@ const (
 	stampDrop
 )
 
-// places reports whether the picture order count is of use for r.
-func (t *times) places(r *raw) bool { return !r.hasPTS() || t.hasRef }
-
 // video gives p its times.
 func (t *times) video(p *av.Packet, r *raw, u unit) stamp {
+	t.lacks = t.lacks || !r.hasPTS()
 	given := r.DTS
 	if !r.hasDTS() {
 		given = r.PTS
@@ -128,7 +129,7 @@ func (t *times) video(p *av.Packet, r *raw, u unit) stamp {
 		p.PTS = t.output(p.DTS, u)
 		p.Flags |= av.Derived
 	}
-	if r.hasPTS() && u.placed || u.placed && u.place.Reset {
+	if u.placed && (r.hasPTS() || u.place.Reset) {
 		t.ref, t.refPTS, t.hasRef = u.place, p.PTS, true
 	}
 	t.last, t.pts, t.started = p.DTS, p.PTS, true
@@ -138,12 +139,15 @@ func (t *times) video(p *av.Packet, r *raw, u unit) stamp {
 // output is the PTS of a picture that has none, by its distance in output order
 // from one that has.
 func (t *times) output(dts int64, u unit) int64 {
-	if !u.placed || !t.hasRef || u.place.Reset {
-		return t.wrap(dts + t.frames(t.depth))
-	}
 	const fieldsPerFrame = 2 // picture order counts are of fields (H.264 8.2.1)
-	n := u.place.Count - t.ref.Count
-	return t.wrap(t.refPTS + av.Timebase{Num: t.rate.Den, Den: fieldsPerFrame * t.rate.Num}.Rescale(n, t.tb))
+	field := av.Timebase{Num: t.rate.Den, Den: fieldsPerFrame * t.rate.Num}
+	switch {
+	case !u.placed:
+		return t.wrap(dts + t.frames(t.depth))
+	case !t.hasRef || u.place.Reset:
+		return t.wrap(dts + t.frames(t.depth) + field.Rescale(u.place.Count, t.tb))
+	}
+	return t.wrap(t.refPTS + field.Rescale(u.place.Count-t.ref.Count, t.tb))
 }
 
 // derive returns the DTS of the next picture in decode order.
@@ -205,6 +209,8 @@ func (t *times) at() int64 {
 // evidence of how deep pictures are reordered, from the search for tracks.
 type evidence struct {
 	pts   []int64
+	n     int  // packets
+	timed bool // some had a time
 	keys  int
 	both  int // packets with PTS and DTS
 	depth int
@@ -213,9 +219,13 @@ type evidence struct {
 const maxEvidence = 1024 // pictures
 
 func (e *evidence) see(l *lane, r *raw) {
-	if l.track.Kind != av.Video || len(e.pts) >= maxEvidence {
+	if r.hasPTS() || r.hasDTS() {
+		e.timed = true
+	}
+	if e.n++; l.track.Kind != av.Video || len(e.pts) >= maxEvidence {
 		return
 	}
+	l.times.lacks = l.times.lacks || !r.hasPTS()
 	if r.hasPTS() && r.hasDTS() {
 		e.both++
 	}
@@ -247,15 +257,21 @@ func (e *evidence) finish(l *lane) {
 	t := &l.times
 	if l.info.FrameRate.Den > 0 {
 		t.setRate(l.info.FrameRate)
-	} else if l.stream.RateNum <= 0 {
-		e.measure(t)
+	}
+	if t.least = e.distance(t); t.least > t.step() || t.least > 0 && !t.rated {
+		// A rate that is told may be that of fields: no two pictures are that near.
+		t.setRate(av.Rational{Num: t.tb.Den, Den: uint32(t.least) * t.tb.Num}.Reduced())
 	}
 	t.depth = max(e.depth, min(l.info.Reorder, maxReorder), 0)
+	if e.n > 0 && !e.timed {
+		t.started = true // an elementary stream: it is counted from 0
+		t.last = -t.step()
+	}
 	e.pts = nil
 }
 
-// measure takes the rate from the least distance of two pictures.
-func (e *evidence) measure(t *times) {
+// distance is the least of two pictures, 0 if it is not known.
+func (e *evidence) distance(t *times) int64 {
 	slices.SortFunc(e.pts, func(a, b int64) int { return int(max(-1, min(1, t.since(a, b)))) })
 	least := int64(0)
 	for i := 1; i < len(e.pts); i++ {
@@ -263,7 +279,8 @@ func (e *evidence) measure(t *times) {
 			least = d
 		}
 	}
-	if least > 0 && least < 1<<31/int64(t.tb.Num) {
-		t.setRate(av.Rational{Num: t.tb.Den, Den: uint32(least) * t.tb.Num})
+	if least >= 1<<31/int64(t.tb.Num) {
+		return 0
 	}
+	return least
 }

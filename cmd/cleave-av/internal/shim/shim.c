@@ -274,8 +274,8 @@ int cav_stream(const cav *c, int i, struct cav_stream *s)
 	s->channels = channels(p);
 	s->bits = av_get_exact_bits_per_sample(p->codec_id);
 	s->frame_bytes = p->block_align;
-	s->rate_num = st->avg_frame_rate.num;
-	s->rate_den = st->avg_frame_rate.den;
+	s->rate_num = st->avg_frame_rate.num ? st->avg_frame_rate.num : st->r_frame_rate.num;
+	s->rate_den = st->avg_frame_rate.num ? st->avg_frame_rate.den : st->r_frame_rate.den;
 	e = av_dict_get(st->metadata, "language", NULL, 0);
 	if (e)
 		s->language = e->value;

@@ -10,7 +10,7 @@ import (
 // container it is to be written to. It returns why that cannot be done, or "".
 func (l *lane) carry(f av.PrivateFormat) string {
 	l.info.Reorder = -1 // unknown
-	l.temporal = l.stream.Codec == "mpeg1video" || l.stream.Codec == "mpeg2video"
+	l.mpeg.begin(l.stream.Codec)
 	if f == av.PrivateTS {
 		return l.carryTS()
 	}

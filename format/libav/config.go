@@ -11,7 +11,6 @@ import (
 	"github.com/cleave-video/cleave/codec/mp3"
 	"github.com/cleave-video/cleave/codec/opus"
 	"github.com/cleave-video/cleave/codec/vp9"
-	"github.com/cleave-video/cleave/internal/nal"
 )
 
 // isAnnexB reports whether b begins with a start code.
@@ -173,27 +172,4 @@ func (g *guess) count(c av.Codec, ok bool) bool {
 	}
 	g.audio[c]++
 	return g.audio[c] >= sureFrames
-}
-
-// mpegPlace reads where a picture of MPEG-1 or MPEG-2 stands in its GOP. ISO 13818-2
-// 6.2.2.6, 6.2.3
-func mpegPlace(data []byte) (p codec.Place, ok bool) {
-	const (
-		codePicture = 0x00
-		codeGroup   = 0xB8
-		fields      = 2 // Count is of fields
-	)
-	for at := 0; ; {
-		if at = nal.StartCode(data, at); at < 0 || at+5 >= len(data) {
-			return p, false
-		}
-		switch data[at+3] {
-		case codeGroup:
-			p.Reset = true
-		case codePicture:
-			p.Count = fields * int64(uint16(data[at+4])<<2|uint16(data[at+5])>>6)
-			return p, true
-		}
-		at += 3
-	}
 }

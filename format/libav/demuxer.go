@@ -247,6 +247,9 @@ func (d *Demuxer) await() (wire.Message, error) {
 		}
 		switch m.Op {
 		case wire.OpRead, wire.OpSeek:
+			if m.Op == wire.OpRead && (m.N == 0 || m.N > wire.WindowSize) {
+				return m, fmt.Errorf("%w: %d bytes asked for", wire.ErrMessage, m.N)
+			}
 			a := d.in.answer(m, d.proc.window())
 			d.done.Add(int64(a.N))
 			if err := d.proc.send(a); err != nil {

@@ -47,7 +47,7 @@ func (in *input) answer(m wire.Message, window []byte) wire.Message {
 	if m.Op == wire.OpSeek {
 		return in.move(m)
 	}
-	n, err := in.fill(window[:min(int64(m.N), int64(len(window)))], m.A)
+	n, err := in.fill(window[:m.N], m.A)
 	switch {
 	case n > 0:
 		return wire.Message{Op: wire.OpData, N: uint32(n)}

@@ -26,18 +26,17 @@ type lane struct {
 	form    form
 	index   int // of the track
 	dropped bool
-	// temporal: the pictures tell their place by temporal_reference (MPEG-1, MPEG-2).
-	temporal bool
-	ready    bool // track.Config is known
-	insp     *codec.Inspector
-	info     codec.Info
-	es       *codec.ByteStream // with formAnnexB: of what is given out
-	codes    []int             // start codes, reused
-	times    times
-	seen     evidence
-	guess    *guess // with an unknown codec: what the content may be
-	ahead    *codec.ByteStream
-	held     hold
+	ready   bool // track.Config is known
+	insp    *codec.Inspector
+	info    codec.Info
+	es      *codec.ByteStream // with formAnnexB: of what is given out
+	codes   []int             // start codes, reused
+	times   times
+	seen    evidence
+	guess   *guess // with an unknown codec: what the content may be
+	ahead   *codec.ByteStream
+	held    hold
+	mpeg    mpegOrder // of Private video
 }
 
 // unit is the payload of one packet.
@@ -45,7 +44,8 @@ type unit struct {
 	data    []byte
 	place   codec.Place
 	placed  bool
-	changed bool // the track is new
+	changed bool     // the track is new
+	flags   av.Flags // beyond what the Inspector says
 }
 
 // makeLanes decides what each stream becomes, as far as its header tells.
@@ -251,8 +251,8 @@ func (l *lane) payload(d *Demuxer, r *raw, a av.Allocator) (u unit, err error) {
 		d.stats.add(warnBadUnit, 1)
 		return unit{}, nil
 	}
-	if l.temporal && l.times.lacks {
-		u.place, u.placed = mpegPlace(u.data)
+	if l.mpeg.known() {
+		u.place, u.flags, u.placed = l.mpeg.place(u.data)
 	}
 	if l.insp != nil && l.track.Kind == av.Video && l.insp.Flags(u.data)&av.Key != 0 {
 		if c, changed := l.insp.NewConfig(u.data); changed && l.adopt(c) {
@@ -312,6 +312,9 @@ func (l *lane) deliver(d *Demuxer, r *raw, u unit) {
 	}
 	if l.track.Codec == av.Private && (l.track.Kind == av.Audio || r.Flags&wire.FlagKey != 0) {
 		p.Flags |= av.Key // the bitstream of video is not read here: its container may know
+	}
+	if p.Flags&av.Key != 0 {
+		p.Flags |= u.flags
 	}
 	if r.Flags&wire.FlagCorrupt != 0 {
 		p.Flags |= av.Corrupt

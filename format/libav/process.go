@@ -115,8 +115,15 @@ func socket() (ours *net.UnixConn, theirs *os.File, err error) {
 	return nil, nil, err
 }
 
+// send sends m. The error wraps ErrHung if the worker does not take it.
 func (p *process) send(m wire.Message) error {
+	if err := p.conn.SetWriteDeadline(time.Now().Add(p.timeout)); err != nil {
+		return err
+	}
 	_, err := p.conn.Write(m.Append(p.buf[:0]))
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("%w: it took nothing for %v", ErrHung, p.timeout)
+	}
 	return err
 }
 

@@ -214,6 +214,7 @@ type evidence struct {
 	keys  int
 	both  int // packets with PTS and DTS
 	depth int
+	b     bool // there is a B picture of MPEG
 }
 
 const maxEvidence = 1024 // pictures
@@ -226,6 +227,7 @@ func (e *evidence) see(l *lane, r *raw) {
 		return
 	}
 	l.times.lacks = l.times.lacks || !r.hasPTS()
+	e.b = e.b || l.mpeg.isB(r.data)
 	if r.hasPTS() && r.hasDTS() {
 		e.both++
 	}
@@ -263,6 +265,9 @@ func (e *evidence) finish(l *lane) {
 		t.setRate(av.Rational{Num: t.tb.Den, Den: uint32(t.least) * t.tb.Num}.Reduced())
 	}
 	t.depth = max(e.depth, min(l.info.Reorder, maxReorder), 0)
+	if e.b {
+		t.depth = max(t.depth, 1)
+	}
 	if e.n > 0 && !e.timed {
 		t.started = true // an elementary stream: it is counted from 0
 		t.last = -t.step()

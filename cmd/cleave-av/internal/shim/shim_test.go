@@ -309,15 +309,33 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// BenchmarkOpen compares opening under a lock of the whole process, behind a sync.Once
+// as network initialization would need, and under nothing, which is what Open does:
+// without network protocols there is nothing to initialize.
 func BenchmarkOpen(b *testing.B) {
 	data := sample(b, "av.mkv")
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			d, err := Open(bytes.NewReader(data), int64(len(data)), wire.Options{})
-			if err != nil {
-				b.Fatal(err)
-			}
-			d.Close()
+	open := func(b *testing.B) {
+		d, err := Open(bytes.NewReader(data), int64(len(data)), wire.Options{})
+		if err != nil {
+			b.Error(err)
+			return
 		}
-	})
+		d.Close()
+	}
+	var mu sync.Mutex
+	var once sync.Once
+	for name, f := range map[string]func(b *testing.B){
+		"none":  open,
+		"once":  func(b *testing.B) { once.Do(func() {}); open(b) },
+		"mutex": func(b *testing.B) { mu.Lock(); defer mu.Unlock(); open(b) },
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.SetParallelism(100) // 200 at once on two processors
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					f(b)
+				}
+			})
+		})
+	}
 }

@@ -129,7 +129,7 @@ func (t *times) video(p *av.Packet, r *raw, u unit) stamp {
 		p.PTS = t.output(p.DTS, u)
 		p.Flags |= av.Derived
 	}
-	if u.placed && (r.hasPTS() || u.place.Reset) {
+	if u.placed && (r.hasPTS() || u.place.Reset || !t.hasRef) {
 		t.ref, t.refPTS, t.hasRef = u.place, p.PTS, true
 	}
 	t.last, t.pts, t.started = p.DTS, p.PTS, true
@@ -142,9 +142,9 @@ func (t *times) output(dts int64, u unit) int64 {
 	const fieldsPerFrame = 2 // picture order counts are of fields (H.264 8.2.1)
 	field := av.Timebase{Num: t.rate.Den, Den: fieldsPerFrame * t.rate.Num}
 	switch {
-	case !u.placed:
+	case !u.placed, !t.hasRef && !u.place.Reset:
 		return t.wrap(dts + t.frames(t.depth))
-	case !t.hasRef || u.place.Reset:
+	case u.place.Reset:
 		return t.wrap(dts + t.frames(t.depth) + field.Rescale(u.place.Count, t.tb))
 	}
 	return t.wrap(t.refPTS + field.Rescale(u.place.Count-t.ref.Count, t.tb))

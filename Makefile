@@ -7,7 +7,7 @@ FUZZTIME ?= 60s
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
 # What cleave-av is built with, empty if FFmpeg 5.1 or newer is not there to build with.
-AV = $(shell pkg-config --exists 'libavformat >= 59.27.100' libavcodec libavutil 2>/dev/null && echo libav)
+AV := $(shell pkg-config --exists 'libavformat >= 59.27.100' libavcodec libavutil 2>/dev/null && command -v "$$($(GO) env CC)" >/dev/null && echo libav)
 AV_MISSING = bin/cleave-av is not built: it needs FFmpeg 5.1 or newer with its development files \
 	(Debian: apt-get install gcc libc6-dev pkg-config libavformat-dev libavcodec-dev libavutil-dev). \
 	Matroska, WebM, Ogg, AVI and others cannot be read without it

@@ -81,6 +81,49 @@ func TestChunksDecodeAlone(t *testing.T) {
 	}
 }
 
+// TestTimesAreTheSource: reordered pictures are decoded before 0 in the source, and
+// in the output, too: an edit list leaves room for that, nothing is moved.
+func TestTimesAreTheSource(t *testing.T) {
+	input, dir := filepath.Join(t.TempDir(), "video.mp4"), filepath.Join(t.TempDir(), "out")
+	if out, err := exec.Command("ffmpeg", "-v", "error", "-i", made(t), "-c", "copy", "-an", input).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if _, err := Run(t.Context(), config(input, dir)); err != nil {
+		t.Fatal(err)
+	}
+	times := func(name string) string {
+		out, err := exec.Command("ffprobe", "-v", "error", "-select_streams", "v", "-show_entries", "packet=pts_time,dts_time", "-of", "csv=p=0", name).Output()
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		return string(out)
+	}
+	want := times(input)
+	if !strings.HasPrefix(want, "0.000000,-0.080000\n") {
+		t.Fatalf("the source begins otherwise: %.30s", want)
+	}
+	for _, name := range []string{"index.m3u8", "manifest.mpd"} {
+		if got := times(filepath.Join(dir, name)); got != want {
+			t.Errorf("%s: %.60s", name, got)
+		}
+	}
+}
+
+// TestReportJSON: programs get seconds and names that stay.
+func TestReportJSON(t *testing.T) {
+	b, err := json.Marshal(&Report{Dir: "d", Chunks: 2, Duration: 3500 * time.Millisecond, Broken: errors.New("cut short")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got map[string]any
+	if err := json.Unmarshal(b, &got); err != nil {
+		t.Fatal(err)
+	}
+	if got["dir"] != "d" || got["chunks"] != 2.0 || got["duration"] != 3.5 || got["broken"] != "cut short" {
+		t.Errorf("%s", b)
+	}
+}
+
 func TestOutputIsNotOverwritten(t *testing.T) {
 	input, dir := made(t), filepath.Join(t.TempDir(), "out")
 	if _, err := Run(t.Context(), config(input, dir)); err != nil {

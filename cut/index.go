@@ -82,8 +82,9 @@ func (r *run) note(c *chunk.Chunk, files []string) error {
 		}
 	}
 	lead := leadTrack(c)
+	start := c.Begins()
 	e := &indexEntry{
-		Timebase: c.Tracks[lead].Timebase.String(), Start: c.Span.Start, Duration: c.Span.MaxPTS - c.Span.Start,
+		Timebase: c.Tracks[lead].Timebase.String(), Start: start, Duration: c.Span.MaxPTS - start,
 		Offset: r.offset, Keyframes: []int64{}, Bytes: c.Span.Bytes, Independent: c.Independent, Reason: c.Why.String(), Files: files,
 	}
 	for i, packets := range c.Runs {

@@ -31,10 +31,10 @@ func (r *run) stretches(period int) []stretch {
 	var out []stretch
 	for _, rend := range r.rends {
 		s := stretch{rend: rend}
-		for s.from < len(rend.segs) && rend.segs[s.from].period != period {
+		for s.from < len(rend.segs) && rend.segs[s.from].period != int32(period) {
 			s.from++
 		}
-		for s.to = s.from; s.to < len(rend.segs) && rend.segs[s.to].period == period; s.to++ {
+		for s.to = s.from; s.to < len(rend.segs) && rend.segs[s.to].period == int32(period); s.to++ {
 		}
 		if s.to > s.from {
 			out = append(out, s)
@@ -91,6 +91,7 @@ func (r *run) dashSet(s stretch, offset int64) dash.Set {
 		start, dur := rend.span(i)
 		rep.Segments = append(rep.Segments, dash.Segment{Start: start, Dur: dur})
 	}
+	set.Protection = r.seal.dashProtection(s)
 	set.Representation = rep
 	return set
 }

@@ -9,7 +9,7 @@ type inputFlags struct {
 	AnalyzeDuration int64    `name:"analyzeduration" default:"0" help:"Microseconds of media that libavformat looks at; 0 is its default."`
 }
 
-func (f *inputFlags) options() file.Options {
+func (f *inputFlags) reading() file.Options {
 	return file.Options{
 		Demuxer: file.Demuxer(f.Demuxer), ProbeSize: int64(f.ProbeSize), AnalyzeDuration: f.AnalyzeDuration,
 	}

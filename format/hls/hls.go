@@ -47,6 +47,9 @@ type Media struct {
 	// Map is the initialization section of the segments up to the first that
 	// has its own. An empty URI means none.
 	Map Map
+	// Keys decrypt the segments up to the first that has its own; they do not
+	// apply to Map.
+	Keys []Key
 	// Segments are in playback order. The last may have an empty URI: it is
 	// then still open, and only its tags and Parts are written.
 	Segments []Segment
@@ -83,7 +86,10 @@ type Segment struct {
 	// whole milliseconds when written; zero if unknown.
 	ProgramDateTime time.Time
 	// Map applies from this segment on. An empty URI means: as before.
-	Map   Map
+	Map Map
+	// Keys decrypt this segment and those that follow, each in the way of its
+	// KeyFormat; they do not apply to Map. Empty means: as before.
+	Keys  []Key
 	Parts []Part
 }
 
@@ -129,12 +135,31 @@ type RenditionReport struct {
 	LastPart int64 // -1: the rendition has no parts
 }
 
+// The values of Key.Method (4.4.4.4).
+const (
+	MethodNone         = "NONE"
+	MethodAES128       = "AES-128"        // whole segments
+	MethodSampleAES    = "SAMPLE-AES"     // samples; cbcs in fMP4
+	MethodSampleAESCTR = "SAMPLE-AES-CTR" // samples; cenc in fMP4
+)
+
+// Key is EXT-X-KEY (4.4.4.4) or EXT-X-SESSION-KEY (4.4.6.4).
+type Key struct {
+	Method            string
+	URI               string
+	IV                [16]byte
+	HasIV             bool
+	KeyFormat         string // empty: "identity", the key's 16 bytes
+	KeyFormatVersions string
+}
+
 // Multivariant is a multivariant playlist: what there is to choose from.
 type Multivariant struct {
 	// Version is what a parsed playlist declared (1 if it did not). Append does
 	// not look at it; it writes Need.
 	Version             int
 	IndependentSegments bool
+	SessionKeys         []Key // that a client may load beforehand
 	Media               []Rendition
 	Variants            []Variant
 	// IFrames are I-frame playlists; FrameRate and Audio are not written
@@ -176,8 +201,10 @@ func (m *Media) Need() int {
 	if m.Map.URI != "" {
 		need = max(need, mapVersion(m.IFramesOnly))
 	}
+	need = max(need, keyVersion(m.Keys))
 	for i := range m.Segments {
 		s := &m.Segments[i]
+		need = max(need, keyVersion(s.Keys))
 		if s.Range.Length > 0 {
 			need = max(need, 4)
 		}
@@ -200,9 +227,24 @@ func mapVersion(iframesOnly bool) int {
 	return 6
 }
 
-// Need returns the lowest protocol version that has all m uses: 1, since
-// clients skip the attributes that they do not know.
-func (m *Multivariant) Need() int { return 1 }
+// keyVersion is the version that keys need: 2 for IV, 5 for KEYFORMAT and
+// KEYFORMATVERSIONS.
+func keyVersion(keys []Key) int {
+	need := 1
+	for i := range keys {
+		switch k := &keys[i]; {
+		case k.KeyFormat != "" || k.KeyFormatVersions != "":
+			need = 5
+		case k.HasIV:
+			need = max(need, 2)
+		}
+	}
+	return need
+}
+
+// Need returns the lowest protocol version that has all m uses. It is 1 without
+// session keys, since clients skip the attributes that they do not know.
+func (m *Multivariant) Need() int { return keyVersion(m.SessionKeys) }
 
 var microsecond = av.Timebase{Num: 1, Den: 1e6}
 

@@ -1,13 +1,25 @@
 package hls
 
 import (
+	"encoding/hex"
+	"slices"
 	"strconv"
 	"time"
 )
 
 // Append writes the playlist behind dst and returns the result.
 func (m *Media) Append(dst []byte) []byte {
-	dst = appendHead(dst, m.Need(), m.IndependentSegments)
+	dst = m.appendHeader(dst, m.Need())
+	state := appendState{m.Map, m.Keys}
+	for i := range m.Segments {
+		dst = state.append(dst, &m.Segments[i])
+	}
+	return m.appendEnd(dst)
+}
+
+// appendHeader writes what stands before the first segment.
+func (m *Media) appendHeader(dst []byte, version int) []byte {
+	dst = appendHead(dst, version, m.IndependentSegments)
 	dst = appendInt(dst, "#EXT-X-TARGETDURATION:", m.TargetDuration)
 	if m.Type != Live {
 		dst = append(append(append(dst, "#EXT-X-PLAYLIST-TYPE:"...), m.Type...), '\n')
@@ -29,18 +41,32 @@ func (m *Media) Append(dst []byte) []byte {
 	if m.Skipped > 0 {
 		dst = appendInt(dst, "#EXT-X-SKIP:SKIPPED-SEGMENTS=", m.Skipped)
 	}
-	now := m.Map
-	if now.URI != "" {
-		dst = now.append(dst)
+	if m.Map.URI != "" {
+		dst = m.Map.append(dst)
 	}
-	for i := range m.Segments {
-		s := &m.Segments[i]
-		changed := s.Map.URI != "" && s.Map != now
-		if changed {
-			now = s.Map
-		}
-		dst = s.append(dst, changed)
+	return appendKeys(dst, m.Keys)
+}
+
+// appendState is what applies to the next segment unless it says otherwise.
+type appendState struct {
+	now  Map
+	keys []Key
+}
+
+func (a *appendState) append(dst []byte, s *Segment) []byte {
+	changed := s.Map.URI != "" && s.Map != a.now
+	if changed {
+		a.now = s.Map
 	}
+	dst = s.append(dst, changed, a.keys)
+	if len(s.Keys) > 0 {
+		a.keys = s.Keys
+	}
+	return dst
+}
+
+// appendEnd writes what stands behind the last segment.
+func (m *Media) appendEnd(dst []byte) []byte {
 	for i := range m.Hints {
 		dst = m.Hints[i].append(dst)
 	}
@@ -65,13 +91,26 @@ func appendHead(dst []byte, version int, independent bool) []byte {
 }
 
 // append writes the segment's tags, then its parts, then itself: what applies
-// to a segment also applies to its parts, so it stands before them.
-func (s *Segment) append(dst []byte, mapChanged bool) []byte {
+// to a segment also applies to its parts, so it stands before them. keys are
+// those of the segment before.
+func (s *Segment) append(dst []byte, mapChanged bool, keys []Key) []byte {
 	if s.Discontinuity {
 		dst = append(dst, "#EXT-X-DISCONTINUITY\n"...)
 	}
+	next := s.Keys
+	if len(next) == 0 {
+		next = keys
+	}
 	if mapChanged {
+		// A key of whole segments would apply to the initialization section, too.
+		if off := wholeSegments(keys); off {
+			dst = append(dst, "#EXT-X-KEY:METHOD=NONE\n"...)
+			keys = nil
+		}
 		dst = s.Map.append(dst)
+	}
+	if !slices.Equal(keys, next) {
+		dst = appendKeys(dst, next)
 	}
 	if !s.ProgramDateTime.IsZero() {
 		dst = append(dst, "#EXT-X-PROGRAM-DATE-TIME:"...)
@@ -94,6 +133,42 @@ func (s *Segment) append(dst []byte, mapChanged bool) []byte {
 		dst = append(dst, '\n')
 	}
 	return append(appendText(dst, s.URI), '\n')
+}
+
+// wholeSegments reports whether keys decrypt whole segments.
+func wholeSegments(keys []Key) bool {
+	for i := range keys {
+		if keys[i].Method == MethodAES128 {
+			return true
+		}
+	}
+	return false
+}
+
+func appendKeys(dst []byte, keys []Key) []byte {
+	for i := range keys {
+		dst = append(keys[i].append(append(dst, "#EXT-X-KEY:"...)), '\n')
+	}
+	return dst
+}
+
+// append writes the attributes. METHOD=NONE has no other (4.4.4.4).
+func (k *Key) append(dst []byte) []byte {
+	dst = appendEnum(append(dst, "METHOD="...), k.Method)
+	if k.Method == MethodNone {
+		return dst
+	}
+	dst = appendQuoted(dst, ",URI=", k.URI)
+	if k.HasIV {
+		dst = hex.AppendEncode(append(dst, ",IV=0x"...), k.IV[:])
+	}
+	if k.KeyFormat != "" {
+		dst = appendQuoted(dst, ",KEYFORMAT=", k.KeyFormat)
+	}
+	if k.KeyFormatVersions != "" {
+		dst = appendQuoted(dst, ",KEYFORMATVERSIONS=", k.KeyFormatVersions)
+	}
+	return dst
 }
 
 func (p *Part) append(dst []byte) []byte {
@@ -171,6 +246,9 @@ func (r ByteRange) append(dst []byte) []byte {
 // Append writes the playlist behind dst and returns the result.
 func (m *Multivariant) Append(dst []byte) []byte {
 	dst = appendHead(dst, m.Need(), m.IndependentSegments)
+	for i := range m.SessionKeys {
+		dst = append(m.SessionKeys[i].append(append(dst, "#EXT-X-SESSION-KEY:"...)), '\n')
+	}
 	for i := range m.Media {
 		dst = m.Media[i].append(dst)
 	}

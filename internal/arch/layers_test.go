@@ -20,7 +20,7 @@ var ranks = []struct {
 	{"internal", 0}, {"av", 0}, {"mem", 0},
 	{"codec", 1}, {"timeline", 1},
 	{"format", 2},
-	{"chunk", 3},
+	{"chunk", 3}, {"seal", 3},
 	{"pack", 4}, {"store", 4},
 	{"live", 5},
 	{"proto", 6}, {"ingest", 6}, {"deliver", 6},

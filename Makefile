@@ -12,7 +12,7 @@ AV_MISSING = bin/cleave-av is not built: it needs FFmpeg 5.1 or newer with its d
 	(Debian: apt-get install gcc libc6-dev pkg-config libavformat-dev libavcodec-dev libavutil-dev). \
 	Matroska, WebM, Ogg, AVI and others cannot be read without it
 
-.PHONY: build cleave-av run test lint fuzz fidelity bench clean
+.PHONY: build cleave-av run test lint fuzz fidelity bench bench-libav clean
 
 build: web/dist/hls.min.js cleave-av
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/cleave ./cmd/cleave
@@ -57,6 +57,11 @@ bench:
 	$(GO) run ./bench/cut > bench/cut/RESULT.md
 	cat bench/cut/RESULT.md
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+# cleave-av beside plain libavformat and cleave's own demuxers.
+bench-libav:
+	$(GO) run ./bench/libav > bench/libav/RESULT.md
+	cat bench/libav/RESULT.md
 
 clean:
 	rm -rf bin web/node_modules

@@ -53,7 +53,10 @@ static int limit(int what, rlim_t n)
 
 static int set_limits(void)
 {
-	mallopt(M_ARENA_MAX, 2);
+	// One thread demuxes. Packets of 100 kB are not to be mapped and unmapped each.
+	mallopt(M_ARENA_MAX, 1);
+	mallopt(M_MMAP_THRESHOLD, 32 << 20);
+	mallopt(M_TRIM_THRESHOLD, 64 << 20);
 	return limit(RLIMIT_CORE, 0) || limit(RLIMIT_NOFILE, MAX_FILES) ||
 	       limit(RLIMIT_DATA, MAX_DATA) || limit(RLIMIT_MEMLOCK, 0) || limit(RLIMIT_MSGQUEUE, 0);
 }

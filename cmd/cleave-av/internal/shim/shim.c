@@ -147,6 +147,9 @@ static int make_context(cav *c, const struct cav_options *o)
 	// It takes jumps back for wraps.
 	c->fmt->correct_ts_overflow = 0;
 	c->fmt->max_streams = MAX_STREAMS;
+	// It looks for first times and frame rates among times that are filled in.
+	c->fmt->max_ts_probe = 0;
+	c->fmt->fps_probe_size = 0;
 	c->fmt->interrupt_callback.callback = on_interrupt;
 	c->fmt->interrupt_callback.opaque = c;
 	c->fmt->io_open = on_open;

@@ -297,6 +297,28 @@ func TestVersions(t *testing.T) {
 	}
 }
 
+// TestProbeSize: what is asked for reaches avformat_open_input: less is read before the
+// input is open.
+func TestProbeSize(t *testing.T) {
+	b := sample(t, "unnamed.avi") // a codec that no amount of reading tells
+	read := func(o wire.Options) int {
+		r := bytes.NewReader(b)
+		d, err := Open(struct{ io.Reader }{iotest.OneByteReader(r)}, -1, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		return len(b) - r.Len()
+	}
+	whole := read(wire.Options{})
+	if n := read(wire.Options{ProbeSize: 2000}); n >= whole*2/3 {
+		t.Errorf("%d bytes read with a probesize of 2000, %d without", n, whole)
+	}
+	if n := read(wire.Options{AnalyzeDuration: 100000}); n >= whole*2/3 {
+		t.Errorf("%d bytes read with an analyzeduration of 0.1 s, %d without", n, whole)
+	}
+}
+
 // TestErrors: errors of libavformat have its code and words.
 func TestErrors(t *testing.T) {
 	_, err := Open(bytes.NewReader(nil), 0, wire.Options{Format: "no such"})

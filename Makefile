@@ -9,10 +9,10 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 # What cleave-av is built with, empty if FFmpeg 5.1 or newer is not there to build with.
 AV := $(shell pkg-config --exists 'libavformat >= 59.27.100' libavcodec libavutil 2>/dev/null && command -v "$$($(GO) env CC)" >/dev/null && echo libav)
 AV_MISSING = bin/cleave-av is not built: it needs FFmpeg 5.1 or newer with its development files \
-	(Debian: apt-get install gcc libc6-dev pkg-config libavformat-dev libavcodec-dev libavutil-dev). \
+	(Debian: apt-get install gcc libc6-dev pkg-config libavformat-dev libavcodec-dev libavutil-dev, or sh scripts/setup av). \
 	Matroska, WebM, Ogg, AVI and others cannot be read without it
 
-.PHONY: build cleave-av run test lint fuzz fidelity bench bench-libav clean
+.PHONY: build cleave-av run test lint sanitize fuzz fidelity bench bench-libav clean
 
 build: web/dist/hls.min.js cleave-av
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/cleave ./cmd/cleave
@@ -43,6 +43,11 @@ lint:
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "run gofmt -w on these" >&2; exit 1; }
 	$(GO) vet -tags '$(AV)' ./...
 	$(GO) run $(STATICCHECK) -tags '$(AV)' ./...
+
+# The C of cleave-av under the address and thread sanitizers.
+sanitize:
+	$(GO) test -tags libav -asan ./cmd/cleave-av/internal/shim
+	CGO_CFLAGS="-g -O1 -fsanitize=thread" CGO_LDFLAGS=-fsanitize=thread setarch -R $(GO) test -tags libav -count=1 ./cmd/cleave-av/internal/shim
 
 # Each fuzz target in turn.
 fuzz:

@@ -158,6 +158,8 @@ func (r *run) loop(ctx context.Context) error {
 			events, err = r.chunker.Write(p)
 		case errors.Is(err, av.ErrTracks):
 			events, err = r.chunker.SetTracks(r.in.Tracks())
+		case ctx.Err() != nil: // which has closed the input
+			return context.Cause(ctx)
 		default:
 			return r.ended(err)
 		}

@@ -2,7 +2,9 @@ package cut
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,7 +12,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/cleave-video/cleave/chunk"
 	"github.com/cleave-video/cleave/format/libav/libavtest"
 )
 
@@ -69,6 +73,23 @@ func TestLibav(t *testing.T) {
 				restored(t, input, dir)
 			})
 		}
+	}
+}
+
+// TestLibavInterrupted: the end of the context, which closes the input, is not taken for
+// the end of the input.
+func TestLibavInterrupted(t *testing.T) {
+	libavtest.Need(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	dir := filepath.Join(t.TempDir(), "out")
+	c := config("../format/libav/testdata/av.mkv", dir)
+	c.Policy = chunk.Keyframe{Target: 400 * time.Millisecond}
+	c.Progress = func(int64, int64) { cancel() }
+	if _, err := Run(ctx, c); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, want %v", err, context.Canceled)
+	}
+	if l, _ := filepath.Glob(dir + "*"); len(l) > 0 {
+		t.Errorf("%q is left", l)
 	}
 }
 

@@ -162,12 +162,6 @@ func (d *Demuxer) Close() error {
 	return d.in.close()
 }
 
-func (d *Demuxer) isClosed() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.closed
-}
-
 // Open starts the worker and opens the input, which waits while as many workers
 // run as may. It returns what ReadPacket does; calling it again does nothing.
 func (d *Demuxer) Open() error {

@@ -182,7 +182,8 @@ static int set_seccomp(void)
 	}
 	f[n++] = (struct sock_filter)FAIL(EPERM);
 	prog.len = (unsigned short)n;
-	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog);
+	// Of every thread: a library may have started one when it was loaded.
+	return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &prog);
 }
 
 static void die(const char *why)

@@ -187,7 +187,7 @@ func (d *Demuxer) open() error {
 	}
 	d.mu.Lock()
 	d.proc = p
-	d.cleanup = runtime.AddCleanup(d, func(p *process) { p.kill() }, p)
+	d.cleanup = runtime.AddCleanup(d, forget, forgotten{p, d.workers})
 	closed := d.closed
 	d.mu.Unlock()
 	if closed {
@@ -198,6 +198,18 @@ func (d *Demuxer) open() error {
 	}
 	d.makeLanes()
 	return d.ask()
+}
+
+// forgotten is what a Demuxer holds that nobody closed.
+type forgotten struct {
+	p *process
+	w *Workers
+}
+
+// forget is a net only: Close is what ends a worker.
+func forget(f forgotten) {
+	f.p.stop()
+	f.w.release()
 }
 
 // greet opens the input in the worker.

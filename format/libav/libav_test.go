@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -329,6 +330,21 @@ func TestMax(t *testing.T) {
 	}
 	if n := len(w.slots); n != 1 {
 		t.Errorf("%d workers", n)
+	}
+}
+
+// TestForgotten: the collector ends the worker of a demuxer that nobody closed.
+func TestForgotten(t *testing.T) {
+	w := newWorkers(t, Config{})
+	func() {
+		d := w.NewDemuxer(bytes.NewReader(sample(t, "av.mkv")), -1, Options{})
+		if _, err := d.ReadPacket(av.Heap{}); !errors.Is(err, av.ErrTracks) {
+			t.Fatal(err)
+		}
+	}()
+	for len(w.slots) > 0 { // the deadline of tests ends it
+		runtime.GC()
+		runtime.Gosched()
 	}
 }
 

@@ -13,7 +13,6 @@ import (
 
 	"github.com/cleave-video/cleave/chunk"
 	"github.com/cleave-video/cleave/cut"
-	"github.com/cleave-video/cleave/ingest/file"
 	"github.com/cleave-video/cleave/internal/size"
 	"github.com/cleave-video/cleave/seal"
 )
@@ -83,10 +82,10 @@ type cutCommand struct {
 	policyFlags `embed:""`
 	Container   string `default:"cmaf" enum:"cmaf,ts" help:"Container of the chunks: ${enum}."`
 	keyFlags    `embed:""`
-	Demuxer     string `default:"auto" enum:"auto,native" help:"Which demuxers to use: ${enum}. Both are cleave's own."`
-	Force       bool   `help:"Replace the folder if it is an earlier cut."`
-	JSON        bool   `name:"json" help:"Print the closing table as JSON."`
-	Quiet       bool   `short:"q" help:"No progress."`
+	inputFlags  `embed:""`
+	Force       bool `help:"Replace the folder if it is an earlier cut."`
+	JSON        bool `name:"json" help:"Print the closing table as JSON."`
+	Quiet       bool `short:"q" help:"No progress."`
 }
 
 // heapPercent replaces Go's 100, unless GOGC is set: the heap holds no payload, but
@@ -110,7 +109,7 @@ func (c *cutCommand) Run(ctx context.Context) error {
 	bar := newBar(c.Quiet)
 	report, err := cut.Run(ctx, cut.Config{
 		Input: c.Input, Dir: c.Output, Policy: policy, Target: c.aim(), Container: cut.Container(c.Container),
-		Encrypt: encryption, Force: c.Force, Options: file.Options{}, Progress: bar.set,
+		Encrypt: encryption, Force: c.Force, Options: c.reading(), Progress: bar.set,
 	})
 	bar.done()
 	if err != nil {

@@ -36,6 +36,7 @@ var thirdParty = map[string][]string{
 	"codec/h264":       {"github.com/bluenviron/mediacommon/v2"},
 	"codec/h265":       {"github.com/bluenviron/mediacommon/v2"},
 	"codec/vp9":        {"github.com/bluenviron/mediacommon/v2"},
+	"format/libav":     {"golang.org/x/sys"},
 	"format/dash":      {"github.com/Eyevinn/dash-mpd"},
 	"format/rtp":       {"github.com/bluenviron/gortsplib/v5", "github.com/bluenviron/mediacommon/v2", "github.com/pion/rtp"},
 	"chunk/policytest": {"pgregory.net/rapid"},
@@ -67,7 +68,7 @@ func rank(pkg string) int {
 func below(a, b string) bool { return strings.HasPrefix(a, b+"/") || strings.HasPrefix(b, a+"/") }
 
 func TestLayers(t *testing.T) {
-	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "../../...").Output()
+	out, err := exec.Command("go", "list", "-tags=libav", "-json=ImportPath,Imports", "../../...").Output()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -137,7 +137,11 @@ func (f *follow) fetch(target string) (*version, time.Duration) {
 		}
 		return nil, time.Second
 	}
-	c.checkAnswer(f.name, "playlist", a, f.targetDuration())
+	td := f.targetDuration()
+	if target != f.name {
+		td = 0 // a blocking answer is one version, and may be cached for long
+	}
+	c.checkAnswer(f.name, "playlist", a, td)
 	changed := f.last == nil || !bytes.Equal(a.body, f.last.text)
 	f.arrive(Arrival{Kind: "playlist", Took: a.ended.Sub(a.began), Bytes: len(a.body), New: changed}, a.ended)
 	v := &version{text: a.body, began: a.began, at: a.ended, blocking: target != f.name}

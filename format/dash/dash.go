@@ -1,4 +1,5 @@
-// Package dash writes DASH manifests (ISO/IEC 23009-1) of finished output. It
+// Package dash writes DASH manifests (ISO/IEC 23009-1) of finished output and reads
+// those of others. It
 // knows nothing of files or of the network: templates and times come in, text
 // goes out.
 package dash

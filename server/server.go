@@ -99,7 +99,7 @@ func publishing(hub *live.Hub, log *slog.Logger) rtmp.Config {
 		switch {
 		case errors.Is(err, live.ErrTaken), errors.Is(err, live.ErrName):
 			return &rtmp.Refused{Code: rtmp.BadName, Description: err.Error()}
-		case errors.Is(err, live.ErrCrowded):
+		case errors.Is(err, live.ErrCrowded), errors.Is(err, live.ErrMemory):
 			return &rtmp.Refused{Code: rtmp.Denied, Description: err.Error()}
 		}
 		return err

@@ -3,6 +3,7 @@ package live
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -11,8 +12,12 @@ import (
 	"github.com/cleave-video/cleave/mem"
 )
 
-// maxCommits is how many chunks of a stream are stored at a time.
-const maxCommits = 3
+// maxCommits is how many chunks of a stream are stored at a time. maxWaiting is how many
+// more may wait for that, of at most a quarter of the stream's memory.
+const (
+	maxCommits = 3
+	maxWaiting = 64
+)
 
 // coordinator takes each closed chunk to the store, in a goroutine of its own, and
 // commits them in the order in which they were cut. Players see the chunk already.
@@ -20,7 +25,9 @@ type coordinator struct {
 	s      *Stream
 	ctx    context.Context // of the publisher's chunks; outlives ctx of Publish by the drain
 	cancel context.CancelFunc
-	slots  chan struct{}
+	slots  chan struct{} // of those that are stored
+	queue  chan struct{} // of those and others
+	bytes  *mem.Budget   // of all in the queue
 	group  sync.WaitGroup
 	last   chan struct{} // closed when the chunk before is committed
 
@@ -29,7 +36,10 @@ type coordinator struct {
 }
 
 func newCoordinator(ctx context.Context, s *Stream) *coordinator {
-	c := &coordinator{s: s, slots: make(chan struct{}, maxCommits), last: make(chan struct{}), put: make(map[string]bool)}
+	c := &coordinator{
+		s: s, slots: make(chan struct{}, maxCommits), queue: make(chan struct{}, maxCommits+maxWaiting),
+		bytes: mem.NewBudget(s.hub.cfg.StreamMemory / 4), last: make(chan struct{}), put: make(map[string]bool),
+	}
 	close(c.last)
 	// What was cut before the end is to be kept: the drain bounds how long that takes.
 	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -62,9 +72,9 @@ type job struct {
 }
 
 // commit begins to store a closed chunk, whose blocks it takes over. While too many
-// are under way it waits if wait is set; else the chunk is not stored, and is only in
+// are under way it waits as long as it may; then the chunk is not stored, and is only in
 // memory as long as that holds it.
-func (c *coordinator) commit(o *opened, lanes []*lane, wait bool) {
+func (c *coordinator) commit(o *opened, lanes []*lane, wait time.Duration) {
 	j := &job{c: c, object: o.object, blocks: o.blocks, body: &buffers{}, before: c.last, done: make(chan struct{})}
 	for i, l := range lanes {
 		j.at = append(j.at, j.body.size)
@@ -75,21 +85,41 @@ func (c *coordinator) commit(o *opened, lanes []*lane, wait bool) {
 			j.headers = append(j.headers, l)
 		}
 	}
-	if wait {
-		c.slots <- struct{}{}
-	} else {
-		select {
-		case c.slots <- struct{}{}:
-		default:
-			j.fail(fmt.Errorf("%d chunks wait for the store already", maxCommits))
-			return
-		}
+	if err := c.enter(j.body.size, wait); err != nil {
+		j.fail(err)
+		return
 	}
 	c.last = j.done
 	c.group.Go(func() {
-		defer func() { <-c.slots }()
+		c.slots <- struct{}{}
 		j.run()
+		<-c.slots
+		c.bytes.Release(j.body.size)
+		<-c.queue
 	})
+}
+
+// errBehind says that a chunk was not stored because others wait.
+var errBehind = errors.New("live: the store is behind")
+
+// enter takes a place in the queue and room for size bytes in it.
+func (c *coordinator) enter(size int64, wait time.Duration) error {
+	ctx, cancel := context.WithTimeout(c.ctx, wait)
+	defer cancel()
+	select {
+	case c.queue <- struct{}{}:
+	default:
+		select {
+		case c.queue <- struct{}{}:
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %d chunks wait", errBehind, len(c.queue))
+		}
+	}
+	if c.bytes.TryAcquire(size) == nil || c.bytes.Acquire(ctx, size) == nil {
+		return nil
+	}
+	<-c.queue
+	return fmt.Errorf("%w: %d bytes wait", errBehind, c.bytes.Used())
 }
 
 // has reports whether an initialization section is stored.

@@ -1,7 +1,9 @@
 package live
 
 import (
+	"context"
 	"errors"
+	"time"
 
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/mem"
@@ -9,7 +11,7 @@ import (
 
 // intake is what a publisher's demuxer allocates from. Before the budget stops a
 // packet, history that nobody is bound to read is given up. Then an elastic source
-// waits; what a real-time source sends is dropped up to the next key frame: it goes
+// waits, and one that is ahead of real time until it is not; what else a real-time source sends is dropped up to the next key frame: it goes
 // into memory that is used again and again.
 type intake struct {
 	p        *publisher
@@ -34,6 +36,16 @@ func (i *intake) Alloc(track, n int) ([]byte, error) {
 		return b, err
 	case p.elastic:
 		return p.arena.Alloc(track, n)
+	}
+	if wait := p.pace.ahead(time.Now()); wait > 0 {
+		ctx, cancel := context.WithTimeout(p.ctx, wait)
+		b, err = p.arena.AllocUntil(ctx, track, n)
+		cancel()
+		if err == nil || p.ctx.Err() != nil {
+			return b, err
+		}
+	}
+	switch {
 	case n > maxScratch:
 		return nil, err
 	}
@@ -76,4 +88,34 @@ func (i *intake) admit(pkt *av.Packet) bool {
 		pkt.Flags |= av.Discont
 	}
 	return true
+}
+
+// pace tells how far a source has come in media time, and so whether it can be held
+// up: one that sends faster than in real time, as a program does that publishes a file,
+// loses nothing by it.
+type pace struct {
+	begun   bool
+	start   time.Time
+	from    time.Duration
+	reached time.Duration
+}
+
+// note takes the decode time of the newest packet of the lead.
+func (p *pace) note(at time.Duration, now time.Time) {
+	if !p.begun {
+		*p = pace{begun: true, start: now, from: at}
+	}
+	p.reached = max(p.reached, at-p.from)
+}
+
+// slack is how far a source may be ahead that sends in real time: it begins with what
+// it had buffered.
+const slack = 2 * time.Second
+
+// ahead returns how long the source may be held up.
+func (p *pace) ahead(now time.Time) time.Duration {
+	if !p.begun {
+		return 0
+	}
+	return max(0, p.reached-now.Sub(p.start)-slack)
 }

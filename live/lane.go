@@ -22,6 +22,7 @@ type opened struct {
 	object *object
 	zero   time.Time      // time of day of media time 0
 	parts  bool           // its parts keep what is promised
+	first  bool           // of its tracks
 	blocks [][]*mem.Block // of each lane, with references for the coordinator
 }
 

@@ -96,10 +96,19 @@ func (p *publisher) late(c *chunk.Chunk) {
 	}
 }
 
-// freeze makes the promise, from the length of a GOP.
+// freeze makes the promise, from the length of a GOP. What was rendered before keeps it,
+// too.
 func (p *publisher) freeze(gop time.Duration) {
 	cfg := &p.s.hub.cfg
 	gop = min(gop, cfg.MaxChunk)
+	for _, l := range p.lanes {
+		if l.in != nil {
+			gop = max(gop, l.output().Duration(l.seg.Dur))
+		}
+		if n := len(l.r.Segments); n > 0 {
+			gop = max(gop, l.r.Segments[n-1].Duration())
+		}
+	}
 	td := max(1, int64((cfg.Target+time.Second/2)/time.Second), int64((gop+time.Second-1)/time.Second))
 	if cfg.Part > 0 {
 		p.partTarget = p.packager.Promise()

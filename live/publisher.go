@@ -35,6 +35,7 @@ type publisher struct {
 	set        *trackSet // as the ring has it; nil before its first key packet
 	lead       int       // of the tracks being read
 	silent     bool      // the lead has nothing; the others are shown without it
+	pace       pace
 	gaps       leadGaps
 	first      firstGOP
 	partTarget time.Duration // promised
@@ -169,6 +170,9 @@ func (p *publisher) remember(pkt av.Packet) {
 		p.set = &trackSet{tracks: tracks, lead: p.lead, offset: p.offset}
 	}
 	p.silent = p.silent && pkt.Track != p.lead
+	if pkt.Track == p.lead {
+		p.pace.note(tracks[pkt.Track].Timebase.Duration(pkt.DTS), time.Now())
+	}
 	p.s.ring.write(pkt, p.set, opens)
 }
 
@@ -243,7 +247,7 @@ func (p *publisher) start(c *chunk.Chunk) error {
 	}
 	p.open = append(p.open, o)
 	if len(p.tracks) == 0 || &p.tracks[0] != &c.Tracks[0] {
-		p.tracks = c.Tracks
+		p.tracks, o.first = c.Tracks, true
 		if err := p.packager.SetTracks(c.Tracks); err != nil {
 			p.lanes = nil
 			return fmt.Errorf("none of the %d tracks fits CMAF: %w", len(c.Tracks), err)
@@ -259,10 +263,15 @@ func (p *publisher) start(c *chunk.Chunk) error {
 
 // put renders a packet of an open chunk.
 func (p *publisher) put(pkt av.Packet, c *chunk.Chunk) error {
+	o := p.opened(c)
+	if o.first && pkt.Track != c.Lead && c.Tracks[pkt.Track].Timebase.Compare(pkt.PTS+pkt.Dur, c.Tracks[c.Lead].Timebase, c.ID.Start) <= 0 {
+		p.s.stats.early.Add(1)
+		return nil // sound before the first picture
+	}
 	parts, err := p.packager.Write(pkt, c)
 	p.addAll(parts)
 	if l := p.lane(pkt.Track); l != nil && err == nil {
-		p.arrive(l, p.opened(c), &pkt)
+		p.arrive(l, o, &pkt)
 	}
 	return err
 }
@@ -307,7 +316,11 @@ func (p *publisher) close(c *chunk.Chunk, render bool) (err error) {
 		}
 	}
 	if len(p.lanes) > 0 {
-		p.coord.commit(o, p.lanes, p.elastic || p.ctx.Err() != nil)
+		wait := p.pace.ahead(time.Now())
+		if p.elastic || p.ctx.Err() != nil {
+			wait = 1<<63 - 1
+		}
+		p.coord.commit(o, p.lanes, wait)
 	}
 	return err
 }

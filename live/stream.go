@@ -37,7 +37,7 @@ type Stream struct {
 }
 
 type streamStats struct {
-	dropped, unstored atomic.Int64
+	dropped, early, unstored atomic.Int64
 }
 
 // Stats are counts over a stream's life, and what is there now.
@@ -46,6 +46,7 @@ type Stats struct {
 	Jumps    int64 // of viewers that were behind their budget
 	Stalls   int64 // viewers closed because they held a batch for too long
 	Dropped  int64 // packets that memory was full for
+	Early    int64 // packets of other tracks before the first key frame
 	Unstored int64 // chunks that the store did not take
 }
 
@@ -56,7 +57,7 @@ func (s *Stream) Stats() Stats {
 	s.ring.mu.Unlock()
 	return Stats{
 		Viewers: viewers, Jumps: s.ring.stats.jumps.Load(), Stalls: s.ring.stats.stalls.Load(),
-		Dropped: s.stats.dropped.Load(), Unstored: s.stats.unstored.Load(),
+		Dropped: s.stats.dropped.Load(), Early: s.stats.early.Load(), Unstored: s.stats.unstored.Load(),
 	}
 }
 

@@ -49,6 +49,12 @@ func (a *Arena) Alloc(track, n int) ([]byte, error) {
 	return b, err
 }
 
+// AllocUntil is Alloc that waits until ctx is done, whatever context the arena has.
+func (a *Arena) AllocUntil(ctx context.Context, track, n int) ([]byte, error) {
+	b, _, err := a.alloc(ctx, track, n)
+	return b, err
+}
+
 // TryAlloc is Alloc that returns ErrFull instead of waiting.
 func (a *Arena) TryAlloc(track, n int) ([]byte, error) {
 	b, _, err := a.alloc(nil, track, n) //lint:ignore SA1012 nil is: do not wait

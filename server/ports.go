@@ -106,7 +106,7 @@ func (p *ports) publishHTTP(ctx context.Context, pub *ingest.Publisher) error {
 	for _, r := range []struct {
 		err    error
 		status int
-	}{{live.ErrTaken, http.StatusConflict}, {live.ErrName, http.StatusBadRequest}, {live.ErrCrowded, http.StatusServiceUnavailable}} {
+	}{{live.ErrTaken, http.StatusConflict}, {live.ErrName, http.StatusBadRequest}, {live.ErrCrowded, http.StatusServiceUnavailable}, {live.ErrMemory, http.StatusServiceUnavailable}} {
 		if errors.Is(err, r.err) {
 			return &ingest.Refused{Status: r.status, Description: err.Error()}
 		}
@@ -131,7 +131,7 @@ func (p *ports) publishRTMP(ctx context.Context, pub *rtmp.Publisher) error {
 	switch {
 	case errors.Is(err, live.ErrTaken), errors.Is(err, live.ErrName):
 		return &rtmp.Refused{Code: rtmp.BadName, Description: err.Error()}
-	case errors.Is(err, live.ErrCrowded):
+	case errors.Is(err, live.ErrCrowded), errors.Is(err, live.ErrMemory):
 		return &rtmp.Refused{Code: rtmp.Denied, Description: err.Error()}
 	}
 	return err
@@ -152,7 +152,7 @@ func (p *ports) publishSRT(ctx context.Context, pub *srt.Publisher) error {
 	for _, r := range []struct {
 		err    error
 		reason srt.Reason
-	}{{live.ErrTaken, srt.Conflict}, {live.ErrName, srt.BadRequest}, {live.ErrCrowded, srt.Overload}} {
+	}{{live.ErrTaken, srt.Conflict}, {live.ErrName, srt.BadRequest}, {live.ErrCrowded, srt.Overload}, {live.ErrMemory, srt.Overload}} {
 		if errors.Is(err, r.err) {
 			return &srt.Refused{Reason: r.reason, Description: err.Error()}
 		}
@@ -181,7 +181,7 @@ func (p *ports) publishRTSP(ctx context.Context, pub *rtsp.Publisher) error {
 	for _, r := range []struct {
 		err    error
 		status int
-	}{{live.ErrTaken, http.StatusForbidden}, {live.ErrName, http.StatusBadRequest}, {live.ErrCrowded, http.StatusServiceUnavailable}} {
+	}{{live.ErrTaken, http.StatusForbidden}, {live.ErrName, http.StatusBadRequest}, {live.ErrCrowded, http.StatusServiceUnavailable}, {live.ErrMemory, http.StatusServiceUnavailable}} {
 		if errors.Is(err, r.err) {
 			return &rtsp.Refused{Status: r.status, Description: err.Error()}
 		}

@@ -125,6 +125,9 @@ type Track struct {
 	Language string
 	// ID is the container's own number for the track (track_ID, PID); 0 if none.
 	ID uint32
+	// Width and Height are of the pictures where Config does not say (vp9), as the
+	// container has them; 0 if it has not.
+	Width, Height int
 }
 
 // PrivateFormat names the meaning of a Private track's Config.

@@ -45,7 +45,8 @@ func floorDiv(a, b int64) int64 {
 }
 
 // Fixed cuts when the target is reached, key frame or not; at a key frame if one
-// stands within half a frame.
+// stands within half a frame. The first chunk of a timeline is not
+// cut where it would be a sliver, in which some track may have nothing yet.
 type Fixed struct{ Target time.Duration }
 
 // Cut implements Policy.
@@ -55,8 +56,8 @@ func (f Fixed) Cut(s Span, h Head) Reason {
 	}
 	target := s.Timebase.Ticks(f.Target)
 	half := h.Dur / 2
-	if target <= 0 || floorDiv(h.PTS+half, target) <= floorDiv(s.Start+half, target) {
-		return None
+	if target <= 0 || floorDiv(h.PTS+half, target) <= floorDiv(s.Start+half+target/4, target) {
+		return None // a start shortly before a wall counts as behind it
 	}
 	if h.Flags&av.Key != 0 || s.Safe {
 		return Wall

@@ -20,7 +20,7 @@ import (
 // kind of track has not are zero.
 type Info struct {
 	String        string // RFC 6381: "avc1.64001f", "mp4a.40.2"; "" for Private
-	Width, Height int    // after cropping; 0 if only the frames say (VP9)
+	Width, Height int    // after cropping; 0 if only the frames say (VP9 in some containers)
 	SAR           av.Rational
 	FrameRate     av.Rational // as the bitstream declares; Den 0 unknown
 	SampleRate    int
@@ -47,6 +47,7 @@ func Describe(t *av.Track) (Info, error) {
 			return info, fmt.Errorf("codec: vpcC: %w: %d bytes", av.ErrTruncated, len(t.Config))
 		}
 		info.String, info.Reorder = vp9.String(t.Config), 0
+		info.Width, info.Height = t.Width, t.Height
 	case av.AAC:
 		var c aac.Config
 		if c, err = aac.ParseConfig(t.Config); err == nil {

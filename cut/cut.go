@@ -31,20 +31,14 @@ type Config struct {
 	Policy    chunk.Policy
 	Target    time.Duration // what the policy aims at, for the report; 0 if it has none
 	Container Container     // "" is CMAF
-	Force     bool          // replace Dir, if cleave wrote it
+	Encrypt   Encryption
+	Force     bool // replace Dir, if cleave wrote it
 	Options   file.Options
 	MaxMemory int64                   // bytes of payload held at once; 0 is 192 MiB
 	Progress  func(done, total int64) // called after each chunk, if not nil
 }
 
-// Bounds of one chunk of a file, whatever the policy wants.
-const (
-	maxChunk      = 60 * time.Second
-	maxChunkBytes = 48 << 20
-	defaultMemory = 192 << 20
-	// A file may hold its tracks one behind the other; bytes bound it, not time.
-	maxSkew = 10 * time.Minute
-)
+const defaultMemory = 192 << 20
 
 // Validate reports what is wrong with c.
 func (c *Config) Validate() error {
@@ -58,7 +52,7 @@ func (c *Config) Validate() error {
 	case c.Container != "" && c.Container != CMAF && c.Container != TS:
 		return fmt.Errorf("cut: container %q is neither cmaf nor ts", c.Container)
 	}
-	return nil
+	return c.Encrypt.Validate(c.Container)
 }
 
 // Run cuts c.Input into c.Dir and reports what it did. The work is done in
@@ -71,6 +65,10 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	}
 	if c.Container == "" {
 		c.Container = CMAF
+	}
+	sealing, err := newSealing(c.Encrypt)
+	if err != nil {
+		return nil, err
 	}
 	start := time.Now()
 	in, err := file.Open(ctx, c.Input, c.Options)
@@ -85,6 +83,7 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	defer out.abandon()
 
 	r := newRun(c, in, out)
+	r.seal = sealing
 	defer r.free()
 	if err := r.loop(ctx); err != nil {
 		return nil, err
@@ -108,6 +107,7 @@ type run struct {
 	tracks  []av.Track // of the chunks being written
 	rends   []*rendition
 	index   *indexWriter
+	seal    *sealing
 	offset  int64 // whole seconds added to every time of the output
 	placed  bool  // offset is set
 	discont bool  // the chunk being written begins a timeline or configuration
@@ -143,10 +143,7 @@ func (r *run) free() {
 // loop moves packets from the input through the chunker to the output.
 func (r *run) loop(ctx context.Context) error {
 	var err error
-	r.chunker, err = chunk.New(chunk.Config{
-		Stream: "cut", Epoch: 1, Policy: r.cfg.Policy, Arena: r.arena, MaxSkew: maxSkew,
-		Bounds: chunk.Bounds{MaxDur: maxChunk, MaxBytes: maxChunkBytes},
-	})
+	r.chunker, err = chunk.New(chunk.FileConfig(r.cfg.Policy, r.arena))
 	if err != nil {
 		return err
 	}

@@ -81,6 +81,49 @@ func TestChunksDecodeAlone(t *testing.T) {
 	}
 }
 
+// TestTimesAreTheSource: reordered pictures are decoded before 0 in the source, and
+// in the output, too: an edit list leaves room for that, nothing is moved.
+func TestTimesAreTheSource(t *testing.T) {
+	input, dir := filepath.Join(t.TempDir(), "video.mp4"), filepath.Join(t.TempDir(), "out")
+	if out, err := exec.Command("ffmpeg", "-v", "error", "-i", made(t), "-c", "copy", "-an", input).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if _, err := Run(t.Context(), config(input, dir)); err != nil {
+		t.Fatal(err)
+	}
+	times := func(name string) string {
+		out, err := exec.Command("ffprobe", "-v", "error", "-select_streams", "v", "-show_entries", "packet=pts_time,dts_time", "-of", "csv=p=0", name).Output()
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		return string(out)
+	}
+	want := times(input)
+	if !strings.HasPrefix(want, "0.000000,-0.080000\n") {
+		t.Fatalf("the source begins otherwise: %.30s", want)
+	}
+	for _, name := range []string{"index.m3u8", "manifest.mpd"} {
+		if got := times(filepath.Join(dir, name)); got != want {
+			t.Errorf("%s: %.60s", name, got)
+		}
+	}
+}
+
+// TestReportJSON: programs get seconds and names that stay.
+func TestReportJSON(t *testing.T) {
+	b, err := json.Marshal(&Report{Dir: "d", Chunks: 2, Duration: 3500 * time.Millisecond, Broken: errors.New("cut short")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got map[string]any
+	if err := json.Unmarshal(b, &got); err != nil {
+		t.Fatal(err)
+	}
+	if got["dir"] != "d" || got["chunks"] != 2.0 || got["duration"] != 3.5 || got["broken"] != "cut short" {
+		t.Errorf("%s", b)
+	}
+}
+
 func TestOutputIsNotOverwritten(t *testing.T) {
 	input, dir := made(t), filepath.Join(t.TempDir(), "out")
 	if _, err := Run(t.Context(), config(input, dir)); err != nil {
@@ -142,6 +185,58 @@ func TestCancelLeavesNothing(t *testing.T) {
 	for _, name := range []string{dir, dir + ".partial"} {
 		if _, err := os.Stat(name); !errors.Is(err, os.ErrNotExist) {
 			t.Error(name, "was left:", err)
+		}
+	}
+}
+
+// chunks.json counts what is in the files, not what the container cannot carry.
+func TestLeftOutIsNotCounted(t *testing.T) {
+	dir := t.TempDir()
+	text, input := filepath.Join(dir, "a.srt"), filepath.Join(dir, "a.mp4")
+	if err := os.WriteFile(text, []byte("1\n00:00:00,500 --> 00:00:01,500\nHello\n\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"-v", "error", "-nostdin", "-i", made(t), "-i", text, "-map", "0", "-map", "1", "-c", "copy", "-c:s", "mov_text", input}
+	if out, err := exec.Command("ffmpeg", args...).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	whole, err := Run(t.Context(), config(made(t), filepath.Join(dir, "whole")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Run(t.Context(), config(input, filepath.Join(dir, "out")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.LeftOut) != 1 || r.Packets != whole.Packets {
+		t.Errorf("%d packets, %d without the track that is left out: %v", r.Packets, whole.Packets, r.LeftOut)
+	}
+}
+
+// Cuts are at the lead's key frames; the playlist of a second video track whose
+// segments begin elsewhere does not promise that they decode alone.
+func TestSecondVideoTrack(t *testing.T) {
+	first, dir := made(t), t.TempDir()
+	second, input := filepath.Join(dir, "b.mp4"), filepath.Join(dir, "ab.mp4")
+	for _, args := range []string{
+		"-f lavfi -i testsrc2=size=96x64:rate=25 -t 6 -c:v libx264 -preset ultrafast -g 33 " + second,
+		"-i " + first + " -i " + second + " -map 0:v -map 1:v -c copy " + input,
+	} {
+		if out, err := exec.Command("ffmpeg", strings.Fields("-v error -nostdin "+args)...).CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	out := filepath.Join(dir, "out")
+	if _, err := Run(t.Context(), config(input, out)); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{"video0/index.m3u8": true, "video1/index.m3u8": false, "index.m3u8": false} {
+		b, err := os.ReadFile(filepath.Join(out, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := bytes.Contains(b, []byte("EXT-X-INDEPENDENT-SEGMENTS")); got != want {
+			t.Errorf("%s: independent segments %v, want %v", name, got, want)
 		}
 	}
 }

@@ -2,6 +2,8 @@ package cut
 
 import (
 	"fmt"
+	"io"
+	"iter"
 	"strings"
 	"time"
 
@@ -9,6 +11,8 @@ import (
 	"github.com/cleave-video/cleave/chunk"
 	"github.com/cleave-video/cleave/codec"
 	"github.com/cleave-video/cleave/format/hls"
+	"github.com/cleave-video/cleave/pack"
+	"github.com/cleave-video/cleave/seal"
 )
 
 // The files that name the whole output.
@@ -33,7 +37,7 @@ func (r *run) finish() error {
 	if err := r.out.write(multivariantName, [][]byte{multi.Append(nil)}); err != nil {
 		return err
 	}
-	if r.cfg.Container == CMAF {
+	if r.hasManifest() {
 		b, err := r.presentation().Append(nil)
 		if err != nil {
 			return err
@@ -42,6 +46,9 @@ func (r *run) finish() error {
 			return err
 		}
 	}
+	if err := r.writeLicense(); err != nil {
+		return err
+	}
 	err := r.index.close()
 	r.index = nil
 	if err != nil {
@@ -49,6 +56,15 @@ func (r *run) finish() error {
 	}
 	r.complete()
 	return r.out.commit()
+}
+
+// hasManifest: MPEG-TS and whole segments that are encrypted are not for DASH.
+func (r *run) hasManifest() bool { return r.cfg.Container == CMAF && r.seal.scheme() != seal.AES128 }
+
+// hasIFrames reports whether a rendition has an I-frame playlist. A range of a
+// segment that is encrypted as a whole cannot be decrypted.
+func (r *run) hasIFrames(rend *rendition) bool {
+	return rend.video() && r.seal.scheme() != seal.AES128
 }
 
 // complete fills the parts of the report that are known only at the end.
@@ -64,6 +80,7 @@ func (r *run) complete() {
 	rp.Dropped = s.DroppedLead + s.DroppedOther
 	rp.Warnings = r.in.Warnings()
 	rp.Advice = r.advice()
+	r.noteSealed()
 }
 
 // describeTrack is one line about a track.
@@ -119,87 +136,111 @@ func (rd *rendition) timebase() av.Timebase { return av.Timebase{Num: 1, Den: rd
 func (rd *rendition) local(name string) string { return strings.TrimPrefix(name, rd.name+"/") }
 
 func (r *run) writePlaylists(rend *rendition) error {
-	m := r.media(rend)
-	if err := m.Check(); err != nil {
+	m := &hls.Media{Type: hls.VOD, EndList: true, Sequence: 1, IndependentSegments: !rend.dependent}
+	for _, other := range r.rends { // all say the same (RFC 8216bis 6.2.4)
+		m.TargetDuration = max(m.TargetDuration, target(r.segments(other)))
+	}
+	if err := r.writePlaylist(rend, multivariantName, m, r.segments(rend)); err != nil {
 		return err
 	}
-	if err := r.out.write(rend.name+"/"+multivariantName, [][]byte{m.Append(nil)}); err != nil {
-		return err
-	}
-	if !rend.video() {
+	if !r.hasIFrames(rend) {
 		return nil
 	}
-	m = rend.iframes()
-	if err := m.Check(); err != nil {
-		return err
-	}
-	return r.out.write(rend.name+"/"+iframesName, [][]byte{m.Append(nil)})
-}
-
-// media is the playlist of all segments.
-func (r *run) media(rend *rendition) *hls.Media {
-	m := &hls.Media{Type: hls.VOD, EndList: true, Sequence: 1, IndependentSegments: r.independent()}
-	m.Segments = make([]hls.Segment, 0, len(rend.segs))
-	for i := range rend.segs {
-		s := &rend.segs[i]
-		start, dur := rend.span(i)
-		seg := hls.Segment{
-			URI: rend.local(s.file), Span: hls.Span{Start: start, Dur: dur, Timebase: rend.timebase()}, Discontinuity: s.discont,
-		}
-		if rend.muxer == nil {
-			seg.Map = hls.Map{URI: rend.local(rend.inits[s.init])}
-		}
-		m.Segments = append(m.Segments, seg)
-	}
-	m.TargetDuration = target(m)
-	return m
+	m = &hls.Media{Type: hls.VOD, EndList: true, IFramesOnly: true, Sequence: 1, TargetDuration: target(r.iframes(rend))}
+	return r.writePlaylist(rend, iframesName, m, r.iframes(rend))
 }
 
 // target is the least EXT-X-TARGETDURATION that holds (RFC 8216bis 4.4.3.1).
-func target(m *hls.Media) int64 {
+func target(segments iter.Seq[hls.Segment]) int64 {
 	longest := int64(1)
-	for i := range m.Segments {
-		s := &m.Segments[i].Span
-		longest = max(longest, s.Timebase.Rescale(s.Dur, av.Timebase{Num: 1, Den: 1}))
+	for s := range segments {
+		longest = max(longest, s.Span.Timebase.Rescale(s.Span.Dur, av.Timebase{Num: 1, Den: 1}))
 	}
 	return longest
 }
 
-// iframes is the playlist of the key frames, as ranges of the segments.
-func (rd *rendition) iframes() *hls.Media {
-	m := &hls.Media{Type: hls.VOD, EndList: true, IFramesOnly: true, Sequence: 1}
-	n := 0
-	for i := range rd.segs {
-		n += len(rd.segs[i].keys)
-	}
-	m.Segments = make([]hls.Segment, 0, n)
-	discont := false
-	for i := range rd.segs {
-		s := &rd.segs[i]
-		discont = discont || s.discont && len(m.Segments) > 0
-		start, dur := rd.span(i)
-		for k, key := range s.keys {
-			end := start + dur
-			if k+1 < len(s.keys) {
-				end = s.keys[k+1].PTS
-			}
-			seg := hls.Segment{
-				URI: rd.local(s.file), Range: hls.ByteRange{Length: key.Size, Offset: key.Offset},
-				Span:          hls.Span{Start: key.PTS, Dur: max(end-key.PTS, 1), Timebase: rd.timebase()},
-				Discontinuity: discont,
-			}
-			discont = false
-			if rd.muxer == nil {
-				seg.Map = hls.Map{URI: rd.local(rd.inits[s.init])}
-			}
-			m.Segments = append(m.Segments, seg)
-		}
-	}
-	m.TargetDuration = target(m)
-	return m
+func (r *run) writePlaylist(rend *rendition, name string, m *hls.Media, segments iter.Seq[hls.Segment]) error {
+	return r.out.stream(rend.name+"/"+name, func(w io.Writer) error { return m.Stream(w, segments) })
 }
 
-func (r *run) independent() bool { return r.report.Independent == r.report.Chunks }
+// segments are those of the media playlist.
+func (r *run) segments(rend *rendition) iter.Seq[hls.Segment] {
+	return func(yield func(hls.Segment) bool) {
+		var before *segment
+		for i := range rend.segs {
+			s := &rend.segs[i]
+			start, dur := rend.span(i)
+			seg := r.listed(rend, i, before)
+			seg.Span = hls.Span{Start: start, Dur: dur, Timebase: rend.timebase()}
+			seg.Discontinuity = s.discont
+			before = s
+			if !yield(seg) {
+				return
+			}
+		}
+	}
+}
+
+// listed is what every playlist says of a segment, or of a part of it. before is
+// the segment listed before, if any.
+func (r *run) listed(rend *rendition, i int, before *segment) hls.Segment {
+	s := &rend.segs[i]
+	seg := hls.Segment{URI: rend.local(rend.file(i)), Keys: r.seal.hlsKeys(s, before)}
+	if rend.muxer == nil {
+		seg.Map = hls.Map{URI: rend.local(rend.inits[s.init])}
+	}
+	return seg
+}
+
+// iframes are the key frames, as ranges of the segments.
+func (r *run) iframes(rend *rendition) iter.Seq[hls.Segment] {
+	return func(yield func(hls.Segment) bool) {
+		var before *segment
+		discont := false
+		for i := range rend.segs {
+			s := &rend.segs[i]
+			discont = discont || s.discont && before != nil
+			for key, dur := range rend.keyFrames(i) {
+				seg := r.listed(rend, i, before)
+				seg.Range = hls.ByteRange{Length: key.Size, Offset: key.Offset}
+				seg.Span = hls.Span{Start: key.PTS, Dur: dur, Timebase: rend.timebase()}
+				seg.Discontinuity = discont
+				discont, before = false, s
+				if !yield(seg) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// keyFrames are those of segment i, each with how long it is shown if only key
+// frames are.
+func (rd *rendition) keyFrames(i int) iter.Seq2[pack.KeyRange, int64] {
+	return func(yield func(pack.KeyRange, int64) bool) {
+		start, dur := rd.span(i)
+		keys := rd.keysOf(i)
+		for k, key := range keys {
+			end := start + dur
+			if k+1 < len(keys) {
+				end = keys[k+1].PTS
+			}
+			if !yield(key, max(end-key.PTS, 1)) {
+				return
+			}
+		}
+	}
+}
+
+// independent reports whether every segment of every rendition decodes alone.
+func (r *run) independent() bool {
+	for _, rend := range r.rends {
+		if rend.dependent {
+			return false
+		}
+	}
+	return true
+}
 
 // rates returns the peak and the average bit rate of the segments' bytes.
 func (rd *rendition) rates() (peak, average int64) {
@@ -224,7 +265,7 @@ func rate(bytes, ticks int64, scale uint32) int64 {
 
 // multivariant offers each video with each audio.
 func (r *run) multivariant() *hls.Multivariant {
-	m := &hls.Multivariant{IndependentSegments: r.independent()}
+	m := &hls.Multivariant{IndependentSegments: r.independent(), SessionKeys: r.seal.sessionKeys()}
 	var audio, video []*rendition
 	for _, rend := range r.rends {
 		if len(rend.segs) == 0 {
@@ -260,7 +301,9 @@ func (r *run) multivariant() *hls.Multivariant {
 		x.Bandwidth, x.AverageBandwidth = x.Bandwidth+peak, x.AverageBandwidth+average
 		x.Codecs, x.Audio = join(x.Codecs, codecs), groupID(audio)
 		m.Variants = append(m.Variants, x)
-		m.IFrames = append(m.IFrames, v.iframeVariant())
+		if r.hasIFrames(v) {
+			m.IFrames = append(m.IFrames, v.iframeVariant())
+		}
 	}
 	return m
 }
@@ -278,8 +321,8 @@ func (rd *rendition) media(i int) hls.Rendition {
 	out := hls.Rendition{
 		Type: "AUDIO", GroupID: "audio", Name: rd.name, Default: i == 0, Autoselect: true, URI: rd.name + "/" + multivariantName,
 	}
-	if t.Language != "" && t.Language != "und" {
-		out.Language = t.Language
+	if out.Language = t.Language; t.Language == "" {
+		out.Language = "und" // Apple's rule 8.10: each rendition has a LANGUAGE
 	}
 	if n := rd.info.Channels; n > 0 {
 		out.Channels = fmt.Sprint(n)
@@ -301,13 +344,8 @@ func (rd *rendition) variant() hls.Variant {
 func (rd *rendition) iframeVariant() hls.Variant {
 	v := hls.Variant{URI: rd.name + "/" + iframesName, Codecs: rd.info.String, Width: rd.info.Width, Height: rd.info.Height}
 	for i := range rd.segs {
-		for k, key := range rd.segs[i].keys {
-			start, dur := rd.span(i)
-			end := start + dur
-			if k+1 < len(rd.segs[i].keys) {
-				end = rd.segs[i].keys[k+1].PTS
-			}
-			v.Bandwidth = max(v.Bandwidth, rate(key.Size, end-key.PTS, rd.scale))
+		for key, dur := range rd.keyFrames(i) {
+			v.Bandwidth = max(v.Bandwidth, rate(key.Size, dur, rd.scale))
 		}
 	}
 	v.Bandwidth = max(v.Bandwidth, 1)

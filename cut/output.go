@@ -3,6 +3,7 @@ package cut
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -79,6 +80,32 @@ func (o *output) write(name string, bufs [][]byte) error {
 		return fmt.Errorf("cut: %s: %w", name, err)
 	}
 	return f.Close()
+}
+
+// stream makes a file of what render writes.
+func (o *output) stream(name string, render func(w io.Writer) error) error {
+	f, err := os.OpenFile(filepath.Join(o.partial, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	if err := render(f); err != nil {
+		f.Close()
+		return fmt.Errorf("cut: %s: %w", name, err)
+	}
+	return f.Close()
+}
+
+// writeSecret makes a file that only its owner can read.
+func (o *output) writeSecret(name string, b []byte) error {
+	f, err := os.OpenFile(filepath.Join(o.partial, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	return err
 }
 
 // writev writes bufs by as few calls as the system allows.

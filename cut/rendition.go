@@ -10,6 +10,7 @@ import (
 	"github.com/cleave-video/cleave/format/mp4"
 	"github.com/cleave-video/cleave/format/ts"
 	"github.com/cleave-video/cleave/pack"
+	"github.com/cleave-video/cleave/seal"
 	"github.com/cleave-video/cleave/timeline"
 )
 
@@ -20,13 +21,22 @@ type rendition struct {
 	current []av.Track
 	info    codec.Info // of the first track
 	infos   []codec.Info
-	scale   uint32 // ticks a second of its segments' times
+	headed  []codec.Info // of the first track, for each of inits
+	scale   uint32       // ticks a second of its segments' times
 	factor  int64
+	delay   int64 // of decode before presentation, taken off by the newest header
+
+	dependent bool // a segment does not decode alone
 
 	inits    []string // names of the headers so far
 	sequence uint32   // of the next moof
 	muxer    *ts.Muxer
 	segs     []segment
+	keys     []pack.KeyRange // of all segments
+
+	seal     *seal.Track // by sample; nil: it is not
+	initKeys [][16]byte  // IDs of the keys that inits name, with seal
+	opaque   int         // slices of earlier tracks that could not be read
 
 	rate timeline.Rate // of the first track
 	seg  pack.Segment
@@ -35,19 +45,39 @@ type rendition struct {
 
 // segment is one file of a rendition, for playlists and manifest.
 type segment struct {
-	file       string
 	start, end int64 // first and last presentation, output ticks; end of the last one only counts at a gap
 	size       int64
-	init       int  // index into inits
-	period     int  // counts the new timelines and configurations
-	discont    bool // the first of a period that is not the first
-	keys       []pack.KeyRange
+	init       int32    // index into inits
+	period     int32    // counts the new timelines and configurations
+	key        int32    // index into sealing.keys
+	keys       int32    // how many of rendition.keys are its and earlier segments'
+	discont    bool     // the first of a period that is not the first
+	iv         [16]byte // of a segment encrypted as a whole
+}
+
+// file is the name of segment i.
+func (r *rendition) file(i int) string {
+	kind := "m4s"
+	if r.muxer != nil {
+		kind = "ts"
+	}
+	return fmt.Sprintf("%s/%05d.%s", r.name, i+1, kind)
+}
+
+// keysOf are the key frames of segment i.
+func (r *rendition) keysOf(i int) []pack.KeyRange {
+	from := int32(0)
+	if i > 0 {
+		from = r.segs[i-1].keys
+	}
+	return r.keys[from:r.segs[i].keys]
 }
 
 func (r *rendition) video() bool { return r.current[0].Kind == av.Video }
 
 // setTracks makes or renews the renditions for a new set of tracks.
-func (r *run) setTracks(tracks []av.Track) error {
+func (r *run) setTracks(c *chunk.Chunk) error {
+	tracks := c.Tracks
 	first := r.tracks == nil
 	r.tracks = tracks
 	if r.cfg.Container == TS {
@@ -57,7 +87,7 @@ func (r *run) setTracks(tracks []av.Track) error {
 	for i := range tracks {
 		t := &tracks[i]
 		rend := r.find(i)
-		header, err := mp4.AppendInit(nil, t, uint32(i+1))
+		header, err := mp4.AppendInit(nil, t, uint32(i+1), delay(c, i))
 		if err != nil {
 			if t.Kind != av.Data && !errors.Is(err, av.ErrUnsupported) {
 				return err
@@ -73,6 +103,12 @@ func (r *run) setTracks(tracks []av.Track) error {
 		}
 		if err := rend.describe(tracks); err != nil {
 			return err
+		}
+		rend.delay = delay(c, i)
+		if r.seal.scheme().Samples() {
+			if header, err = r.sealTrack(rend, i); err != nil {
+				return err
+			}
 		}
 		if err := r.writeInit(rend, header); err != nil {
 			return err
@@ -201,8 +237,20 @@ func (r *run) writeInit(rend *rendition, header []byte) error {
 	if n := len(rend.inits); n > 0 {
 		name = fmt.Sprintf("%s/init-%d.mp4", rend.name, n+1)
 	}
-	rend.inits = append(rend.inits, name)
+	rend.inits, rend.headed = append(rend.inits, name), append(rend.headed, rend.info)
 	return r.out.write(name, [][]byte{header})
+}
+
+// delay is how long before its presentation a track of c must be decoded, in
+// output ticks.
+func delay(c *chunk.Chunk, track int) int64 {
+	packets := c.Runs[track]
+	if len(packets) == 0 || c.Tracks[track].Kind != av.Video {
+		return 0
+	}
+	_, factor := c.Tracks[track].Timebase.Timescale()
+	start, _ := pack.Presented(packets)
+	return max(start-packets[0].DTS, 0) * factor
 }
 
 // place chooses the one offset of the output: the fewest whole seconds that keep
@@ -213,12 +261,17 @@ func (r *run) place(c *chunk.Chunk) {
 		if len(packets) == 0 {
 			continue
 		}
-		ms := c.Tracks[i].Timebase.RescaleFloor(packets[0].DTS, av.Clock90k)
-		if r.cfg.Container == TS {
-			ms -= ts.PCRLead
+		tb, dts := c.Tracks[i].Timebase, packets[0].DTS
+		if r.cfg.Container == CMAF {
+			_, factor := tb.Timescale()
+			dts += delay(c, i) / factor
 		}
-		if ms < 0 {
-			r.offset = max(r.offset, (-ms+89999)/90000)
+		first := tb.RescaleFloor(dts, av.Clock90k)
+		if r.cfg.Container == TS {
+			first -= ts.PCRLead
+		}
+		if first < 0 {
+			r.offset = max(r.offset, (-first+89999)/90000)
 		}
 	}
 }
@@ -228,9 +281,14 @@ func (r *run) write(c *chunk.Chunk) error {
 	if !r.placed {
 		r.place(c)
 	}
+	if r.seal != nil {
+		if err := r.beginSealed(); err != nil {
+			return err
+		}
+	}
 	changed := len(r.tracks) == 0 || &c.Tracks[0] != &r.tracks[0]
 	if changed {
-		if err := r.setTracks(c.Tracks); err != nil {
+		if err := r.setTracks(c); err != nil {
 			return err
 		}
 	}
@@ -253,11 +311,15 @@ func (r *run) write(c *chunk.Chunk) error {
 		if err != nil {
 			return err
 		}
-		s.period = r.period
+		s.period, s.keys = int32(r.period), int32(len(rend.keys))
+		if r.seal != nil {
+			s.key = int32(len(r.seal.keys) - 1)
+		}
 		s.discont = len(rend.segs) > 0 && rend.segs[len(rend.segs)-1].period != s.period
 		rend.watch(c)
+		files = append(files, rend.file(len(rend.segs)))
+		rend.dependent = rend.dependent || rend.dependsIn(c)
 		rend.segs = append(rend.segs, s)
-		files = append(files, s.file)
 		r.report.Bytes += s.size
 	}
 	if err := r.note(c, files); err != nil {
@@ -279,6 +341,16 @@ func (rd *rendition) has(c *chunk.Chunk) bool {
 	return false
 }
 
+// dependsIn reports whether the rendition's segment of c does not decode alone. Cuts
+// are at key frames of the lead; a second video track has its own.
+func (rd *rendition) dependsIn(c *chunk.Chunk) bool {
+	i := rd.tracks[0]
+	if i == c.Lead || !rd.video() {
+		return i == c.Lead && !c.Independent
+	}
+	return c.Runs[i][0].Flags&(av.Key|av.Open|av.Gradual) != av.Key
+}
+
 // watch follows the frame rate.
 func (rd *rendition) watch(c *chunk.Chunk) {
 	if !rd.video() {
@@ -292,19 +364,24 @@ func (rd *rendition) watch(c *chunk.Chunk) {
 
 func (r *run) writeCMAF(rend *rendition, c *chunk.Chunk) (segment, error) {
 	packets := c.Runs[rend.tracks[0]]
-	s := segment{file: fmt.Sprintf("%s/%05d.m4s", rend.name, len(rend.segs)+1), init: len(rend.inits) - 1}
-	rend.sequence = rend.seg.Render(packets, pack.Style{
-		TrackID: uint32(rend.tracks[0] + 1), Timebase: rend.current[0].Timebase, Offset: r.offset, Video: rend.video(),
-	}, rend.sequence)
-	s.size = rend.seg.Size
-	if rend.video() {
-		s.keys = append([]pack.KeyRange(nil), rend.seg.Keys...)
+	s := segment{init: int32(len(rend.inits) - 1)}
+	style := pack.Style{
+		TrackID: uint32(rend.tracks[0] + 1), Timebase: rend.current[0].Timebase, Offset: r.offset, Delay: rend.delay, Video: rend.video(),
 	}
+	if rend.seal != nil {
+		style.Seal, style.Period = rend.seal, r.seal.period
+	}
+	rend.sequence = rend.seg.Render(packets, style, rend.sequence)
+	s.size = rend.seg.Size
 	s.start, s.end = pack.Presented(packets)
 	off := r.offset * int64(rend.scale)
 	s.start, s.end = s.start*rend.factor+off, s.end*rend.factor+off
-	for i := range s.keys {
-		s.keys[i].PTS = s.keys[i].PTS*rend.factor + off
+	if rend.video() {
+		for _, k := range rend.seg.Keys {
+			k.PTS = k.PTS*rend.factor + off
+			rend.keys = append(rend.keys, k)
+		}
 	}
-	return s, r.out.write(s.file, rend.seg.Bufs)
+	err := r.writeSegment(rend.file(len(rend.segs)), &s, rend.seg.Bufs)
+	return s, err
 }

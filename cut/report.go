@@ -1,6 +1,7 @@
 package cut
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -13,25 +14,48 @@ import (
 
 // Report is what a cut did.
 type Report struct {
-	Dir         string
-	Tracks      []string // one line each
-	Chunks      int
-	Packets     int
-	Bytes       int64 // of the chunk files
-	Duration    time.Duration
-	Shortest    time.Duration
-	Longest     time.Duration
-	LongestAt   time.Duration // where in the source
-	Independent int
-	Reasons     map[string]int // why chunks that are not independent began where they did
-	Cuts        map[string]int // why chunks ended
-	Dropped     int            // packets before the first key frame, or behind every open chunk
-	LeftOut     []string       // tracks the container cannot carry
-	Warnings    []string       // what the demuxer repaired or skipped
-	LongestGOP  time.Duration  // between two key frames of the lead
-	Advice      string         // why the target was not met, in plain words; or ""
-	Broken      error          // why the input ended before its end; or nil
-	Elapsed     time.Duration
+	Dir         string         `json:"dir"`
+	Tracks      []string       `json:"tracks"` // one line each
+	Chunks      int            `json:"chunks"`
+	Packets     int            `json:"packets"`
+	Bytes       int64          `json:"bytes"` // of the chunk files
+	Duration    time.Duration  `json:"-"`
+	Shortest    time.Duration  `json:"-"`
+	Longest     time.Duration  `json:"-"`
+	LongestAt   time.Duration  `json:"-"` // where in the source
+	Independent int            `json:"independent"`
+	Reasons     map[string]int `json:"dependent"`            // why chunks that are not independent began where they did
+	Cuts        map[string]int `json:"ended_by"`             // why chunks ended
+	Dropped     int            `json:"dropped"`              // packets before the first key frame, or behind every open chunk
+	LeftOut     []string       `json:"left_out,omitempty"`   // tracks the container cannot carry
+	Warnings    []string       `json:"warnings,omitempty"`   // what the demuxer repaired or skipped
+	Encryption  string         `json:"encryption,omitempty"` // scheme and number of keys; or ""
+	LongestGOP  time.Duration  `json:"-"`                    // between two key frames of the lead
+	Advice      string         `json:"advice,omitempty"`     // why the target was not met, in plain words; or ""
+	Broken      error          `json:"-"`                    // why the input ended before its end; or nil
+	Elapsed     time.Duration  `json:"-"`
+}
+
+// MarshalJSON writes the fields with durations in seconds.
+func (rp *Report) MarshalJSON() ([]byte, error) {
+	type fields Report
+	broken := ""
+	if rp.Broken != nil {
+		broken = rp.Broken.Error()
+	}
+	return json.Marshal(struct {
+		*fields
+		Duration   float64 `json:"duration"`
+		Shortest   float64 `json:"shortest"`
+		Longest    float64 `json:"longest"`
+		LongestAt  float64 `json:"longest_at"`
+		LongestGOP float64 `json:"longest_gop"`
+		Elapsed    float64 `json:"elapsed"`
+		Broken     string  `json:"broken,omitempty"`
+	}{
+		(*fields)(rp), rp.Duration.Seconds(), rp.Shortest.Seconds(), rp.Longest.Seconds(), rp.LongestAt.Seconds(),
+		rp.LongestGOP.Seconds(), rp.Elapsed.Seconds(), broken,
+	})
 }
 
 func (rp *Report) add(c *chunk.Chunk, e *indexEntry) {
@@ -84,6 +108,9 @@ func (rp *Report) Print(w io.Writer) {
 	line("ended by", "%s", counts(rp.Cuts))
 	line("duration", "%s in all, shortest %s, longest %s at %s", short(rp.Duration), short(rp.Shortest), short(rp.Longest), short(rp.LongestAt))
 	line("size", "%s in %d packets", bytesText(rp.Bytes), rp.Packets)
+	if rp.Encryption != "" {
+		line("encryption", "%s", rp.Encryption)
+	}
 	if s := rp.Elapsed.Seconds(); s > 0 {
 		line("time", "%s, %.0f times real time, %s/s", short(rp.Elapsed), rp.Duration.Seconds()/s, bytesText(int64(float64(rp.Bytes)/s)))
 	}

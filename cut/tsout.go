@@ -1,9 +1,7 @@
 package cut
 
 import (
-	"fmt"
-	"os"
-	"path/filepath"
+	"io"
 
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/chunk"
@@ -15,8 +13,9 @@ const tsFlush = 256 << 10
 
 // writeTS multiplexes the rendition's tracks of c in the order of decode times.
 func (r *run) writeTS(rend *rendition, c *chunk.Chunk) (segment, error) {
-	s := segment{file: fmt.Sprintf("%s/%05d.ts", rend.name, len(rend.segs)+1)}
-	f, err := os.OpenFile(filepath.Join(r.out.partial, s.file), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	var s segment
+	before := len(rend.keys)
+	f, err := r.create(rend.file(len(rend.segs)))
 	if err != nil {
 		return s, err
 	}
@@ -35,31 +34,32 @@ func (r *run) writeTS(rend *rendition, c *chunk.Chunk) (segment, error) {
 		key := k == 0 && p.Flags&av.Key != 0 && rend.video()
 		at := s.size + int64(len(rend.buf))
 		switch {
-		case key && len(s.keys) == 0 && next[0] == 1 && s.size == 0:
+		case key && len(rend.keys) == before && next[0] == 1 && s.size == 0:
 			at = 0
 		case key: // a range that is read alone begins with the tables, too
 			rend.buf = rend.muxer.AppendHeader(rend.buf)
 		}
 		rend.buf = r.appendTS(rend, k, p)
 		if key {
-			s.keys = append(s.keys, pack.KeyRange{PTS: r.ts(rend, 0, p.PTS), Offset: at, Size: s.size + int64(len(rend.buf)) - at})
+			rend.keys = append(rend.keys, pack.KeyRange{PTS: r.ts(rend, 0, p.PTS), Offset: at, Size: s.size + int64(len(rend.buf)) - at})
 		}
 		if len(rend.buf) >= tsFlush {
 			if err := flush(f, &s, &rend.buf); err != nil {
-				f.Close()
+				_ = f.close(r, &s)
 				return s, err
 			}
 		}
 	}
 	if err := flush(f, &s, &rend.buf); err != nil {
-		f.Close()
+		_ = f.close(r, &s)
 		return s, err
 	}
 	r.spanTS(rend, c, &s)
-	return s, f.Close()
+	err = f.close(r, &s)
+	return s, err
 }
 
-func flush(f *os.File, s *segment, buf *[]byte) error {
+func flush(f io.Writer, s *segment, buf *[]byte) error {
 	n, err := f.Write(*buf)
 	s.size += int64(n)
 	*buf = (*buf)[:0]

@@ -8,6 +8,7 @@ import (
 	"github.com/cleave-video/cleave/chunk"
 	"github.com/cleave-video/cleave/format/mp4"
 	"github.com/cleave-video/cleave/mem"
+	"github.com/cleave-video/cleave/seal"
 )
 
 // DefaultPart is the length of parts aimed at.
@@ -31,6 +32,9 @@ type PackagerConfig struct {
 	Blocks *mem.Arena
 	Target time.Duration // length of parts aimed at; 0 is DefaultPart
 	Offset int64         // whole seconds added to every time
+	// Seal encrypts the samples as parts are rendered; nil: they stay in the clear.
+	// It must be of a scheme for samples, and belongs to the Packager's goroutine.
+	Seal *seal.Stream
 }
 
 // Packager renders the parts of a stream, each once. Its methods belong to one
@@ -46,6 +50,7 @@ type Packager struct {
 // trackParts is the part of a track that is being gathered.
 type trackParts struct {
 	init     []byte // nil: CMAF cannot carry the track
+	seal     *seal.Track
 	tb       av.Timebase
 	scale    uint32
 	factor   int64
@@ -68,7 +73,9 @@ func NewPackager(cfg PackagerConfig) *Packager {
 // SetTracks begins a set of tracks, after everything of the set before was closed.
 // It returns an error that wraps av.ErrUnsupported if CMAF can carry none of them,
 // and av.ErrInvalid if a track's Config is damaged; tracks that it cannot carry
-// have no Init.
+// have no Init. With Seal a track that cannot be encrypted is such an error, too,
+// or what Seal's source of keys returns; Inits then name the newest key that was
+// asked for.
 func (k *Packager) SetTracks(tracks []av.Track) error {
 	k.tracks = make([]trackParts, len(tracks))
 	carried := 0
@@ -77,9 +84,12 @@ func (k *Packager) SetTracks(tracks []av.Track) error {
 		if tracks[i].Kind == av.Data {
 			continue
 		}
-		init, err := mp4.AppendInit(nil, &tracks[i], uint32(i+1))
+		init, err := mp4.AppendInit(nil, &tracks[i], uint32(i+1), 0)
 		if errors.Is(err, av.ErrUnsupported) {
 			continue
+		}
+		if err == nil && k.cfg.Seal != nil {
+			init, err = k.sealTrack(t, &tracks[i], uint32(i+1))
 		}
 		if err != nil {
 			return err
@@ -94,6 +104,14 @@ func (k *Packager) SetTracks(tracks []av.Track) error {
 	return nil
 }
 
+// sealTrack readies the encryption of a track, and returns its header.
+func (k *Packager) sealTrack(t *trackParts, track *av.Track, id uint32) (init []byte, err error) {
+	if t.seal, err = k.cfg.Seal.Track(track); err != nil {
+		return nil, err
+	}
+	return mp4.AppendSealedInit(nil, track, id, 0, t.seal.Protection())
+}
+
 // Init returns the initialization section of a track, nil if CMAF cannot carry
 // it. The caller must not change it.
 func (k *Packager) Init(track int) []byte { return k.tracks[track].init }
@@ -106,7 +124,7 @@ func (k *Packager) Early() int { return k.early }
 // that this completes: a part ends before the packet that would make it too long,
 // and before a key frame if it is long enough. The slice is valid until the next
 // call; its parts are the caller's also if an error comes with them, which is
-// Blocks'. The packet's Data must stay valid until the chunk was closed here, too.
+// Blocks' or that of Seal's source of keys. The packet's Data must stay valid until the chunk was closed here, too.
 func (k *Packager) Write(p av.Packet, to *chunk.Chunk) ([]Part, error) {
 	k.parts = k.parts[:0]
 	t := &k.tracks[p.Track]
@@ -207,6 +225,13 @@ func (k *Packager) end(t *trackParts, track, n int) error {
 	f := mp4.Fragment{
 		Sequence: t.sequence, TrackID: uint32(track + 1), Factor: t.factor, Offset: k.cfg.Offset * int64(t.scale), Packets: packets,
 	}
+	if t.seal != nil {
+		period, err := k.cfg.Seal.Period(t.in.Seq)
+		if err != nil {
+			return err
+		}
+		f.Sealed = t.seal.Fragment(packets, period, t.index == 0)
+	}
 	k.head = f.Append(k.head)
 	size := len(k.head)
 	for i := range packets {
@@ -220,7 +245,12 @@ func (k *Packager) end(t *trackParts, track, n int) error {
 	b = b[copy(b, k.head):]
 	independent := !t.video
 	for i := range packets {
-		b = b[copy(b, packets[i].Data):]
+		if t.seal != nil {
+			t.seal.Seal(b, i, packets[i].Data)
+			b = b[len(packets[i].Data):]
+		} else {
+			b = b[copy(b, packets[i].Data):]
+		}
 		independent = independent || packets[i].Flags&(av.Key|av.Gradual) == av.Key
 	}
 	k.parts = append(k.parts, Part{

@@ -3,22 +3,27 @@
 package pack
 
 import (
+	"slices"
+
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/format/mp4"
+	"github.com/cleave-video/cleave/seal"
 )
 
 // Segment is one track of one chunk as CMAF: styp, then a fragment for each GOP,
 // so that every key frame can be fetched by a byte range that begins with its
-// moof. Reuse it for the next chunk; it does not copy payload.
+// moof. Reuse it for the next chunk; it does not copy payload, unless it seals it.
 type Segment struct {
 	// Bufs is the segment, to be written one behind the other. The payload in it
-	// belongs to the chunk; a writer may consume the slices themselves.
+	// belongs to the chunk, or to the Segment if it is sealed; a writer may consume
+	// the slices themselves.
 	Bufs [][]byte
 	Size int64
 	Keys []KeyRange
 
-	head []byte
-	cuts []fragment
+	head   []byte
+	cuts   []fragment
+	sealed []byte // payload
 }
 
 // KeyRange is where a key frame of a segment lies: its moof and its sample.
@@ -34,8 +39,13 @@ type fragment struct{ from, to, head int }
 type Style struct {
 	TrackID  uint32
 	Timebase av.Timebase
-	Offset   int64 // whole seconds added to every time; no DTS stays negative
-	Video    bool
+	Offset   int64 // whole seconds added to every time
+	// Delay is what the initialization section takes off, in output ticks: see
+	// mp4.AppendInit. With it and Offset, no DTS is negative.
+	Delay  int64
+	Video  bool
+	Seal   *seal.Track  // nil: in the clear
+	Period *seal.Period // of the chunk, with Seal
 }
 
 // Render renders packets, which are one track of a chunk with Dur set and not
@@ -44,9 +54,18 @@ func (s *Segment) Render(packets []av.Packet, st Style, sequence uint32) uint32 
 	scale, factor := st.Timebase.Timescale()
 	s.head = mp4.AppendSegmentType(s.head[:0])
 	s.cuts = s.cuts[:0]
+	s.makeRoom(packets, st)
 	for from := 0; from < len(packets); {
 		to := s.fragmentEnd(packets, from, st)
-		f := mp4.Fragment{Sequence: sequence, TrackID: st.TrackID, Factor: factor, Offset: st.Offset * int64(scale), Packets: packets[from:to]}
+		f := mp4.Fragment{Sequence: sequence, TrackID: st.TrackID, Factor: factor, Offset: st.Offset*int64(scale) + st.Delay, Packets: packets[from:to]}
+		if st.Seal != nil {
+			f.Sealed = st.Seal.Fragment(f.Packets, st.Period, from == 0)
+			for i := range f.Packets {
+				at := len(s.sealed)
+				s.sealed = s.sealed[:at+len(f.Packets[i].Data)]
+				st.Seal.Seal(s.sealed[at:], i, f.Packets[i].Data)
+			}
+		}
 		s.head = f.Append(s.head)
 		s.cuts = append(s.cuts, fragment{from, to, len(s.head)})
 		sequence++
@@ -54,6 +73,19 @@ func (s *Segment) Render(packets []av.Packet, st Style, sequence uint32) uint32 
 	}
 	s.assemble(packets, st)
 	return sequence
+}
+
+// makeRoom readies the memory for all of the sealed payload.
+func (s *Segment) makeRoom(packets []av.Packet, st Style) {
+	s.sealed = s.sealed[:0]
+	if st.Seal == nil {
+		return
+	}
+	size := 0
+	for i := range packets {
+		size += len(packets[i].Data)
+	}
+	s.sealed = slices.Grow(s.sealed, size)
 }
 
 // fragmentEnd ends a fragment of video before the next key frame, unless that
@@ -73,7 +105,7 @@ func (s *Segment) fragmentEnd(packets []av.Packet, from int, st Style) int {
 
 func (s *Segment) assemble(packets []av.Packet, st Style) {
 	s.Bufs, s.Keys, s.Size = s.Bufs[:0], s.Keys[:0], 0
-	head := 0
+	head, payload := 0, s.sealed
 	for _, c := range s.cuts {
 		h := s.head[head:c.head]
 		first := &packets[c.from]
@@ -83,8 +115,12 @@ func (s *Segment) assemble(packets []av.Packet, st Style) {
 		s.Bufs = append(s.Bufs, h)
 		s.Size += int64(len(h))
 		for i := c.from; i < c.to; i++ {
-			s.Bufs = join(s.Bufs, packets[i].Data)
-			s.Size += int64(len(packets[i].Data))
+			data := packets[i].Data
+			if st.Seal != nil {
+				data, payload = payload[:len(data):len(data)], payload[len(data):]
+			}
+			s.Bufs = join(s.Bufs, data)
+			s.Size += int64(len(data))
 		}
 		head = c.head
 	}

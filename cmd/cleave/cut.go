@@ -14,21 +14,29 @@ import (
 	"github.com/cleave-video/cleave/chunk"
 	"github.com/cleave-video/cleave/cut"
 	"github.com/cleave-video/cleave/ingest/file"
+	"github.com/cleave-video/cleave/seal"
 )
 
 // policyFlags are the flags that choose where to cut.
 type policyFlags struct {
-	Strategy string        `default:"keyframe" enum:"keyframe,fixed,memory,adaptive_gop" help:"Where to cut: ${enum}."`
+	Strategy      string `default:"keyframe" enum:"keyframe,fixed,memory,adaptive_gop" help:"Where to cut: ${enum}."`
+	cutParameters `embed:""`
+}
+
+// cutParameters are what the strategies take, each what it needs.
+type cutParameters struct {
 	Target   time.Duration `default:"2s" help:"Chunk length that keyframe and fixed aim at."`
 	MaxBytes byteSize      `default:"16MiB" help:"Payload bytes of a chunk, for memory."`
 	MinGOP   int           `name:"min-gop" default:"12" help:"Least frames of a chunk, for adaptive_gop."`
 	MaxGOP   int           `name:"max-gop" default:"48" help:"Most frames of a chunk of several GOPs, for adaptive_gop."`
 }
 
+func (f *cutParameters) options() chunk.Options {
+	return chunk.Options{Target: f.Target, MaxBytes: int64(f.MaxBytes), MinGOP: f.MinGOP, MaxGOP: f.MaxGOP}
+}
+
 func (f *policyFlags) policy() (chunk.Policy, error) {
-	p, err := chunk.Parse(f.Strategy, chunk.Options{
-		Target: f.Target, MaxBytes: int64(f.MaxBytes), MinGOP: f.MinGOP, MaxGOP: f.MaxGOP,
-	})
+	p, err := chunk.Parse(f.Strategy, f.options())
 	if err != nil {
 		return nil, &usageError{err}
 	}
@@ -43,11 +51,37 @@ func (f *policyFlags) aim() time.Duration {
 	return 0
 }
 
+// keyFlags are the flags of encryption.
+type keyFlags struct {
+	Encrypt     string `default:"none" enum:"none,aes-128,cbcs,cenc" help:"Encrypt the chunks: ${enum}."`
+	KeyFile     string `name:"key-file" placeholder:"FILE" help:"Keys to use, one a line: ID:KEY or ID:KEY:IV in hexadecimal. Without it keys are made."`
+	KeyRotation int    `name:"key-rotation" placeholder:"N" help:"Use the next key after N chunks."`
+	KeyURL      string `name:"key-url" placeholder:"URI" help:"URI of a key in playlists, {kid} for its ID. Without it keys are written into the output."`
+	KeyFormat   string `name:"key-format" default:"identity" enum:"identity,clearkey" help:"Who decrypts samples of HLS: identity is the player, clearkey a browser's module, as hls.js needs it."`
+	LicenseURL  string `name:"license-url" placeholder:"URI" help:"Where ClearKey players of the manifest ask for keys."`
+}
+
+func (f *keyFlags) encryption(container cut.Container) (cut.Encryption, error) {
+	e := cut.Encryption{Scheme: seal.Scheme(f.Encrypt), Rotation: f.KeyRotation, KeyURL: f.KeyURL, LicenseURL: f.LicenseURL, KeyFormat: cut.KeyFormat(f.KeyFormat)}
+	if f.KeyFile != "" {
+		keys, err := seal.ReadFile(f.KeyFile)
+		if err != nil {
+			return e, err
+		}
+		e.Keys = keys
+	}
+	if err := e.Validate(container); err != nil {
+		return e, &usageError{err}
+	}
+	return e, nil
+}
+
 type cutCommand struct {
 	Input       string `arg:"" help:"File, '-' for standard input, or http(s) URL."`
 	Output      string `short:"o" required:"" placeholder:"DIR" help:"Folder to make. It appears when all of it is written."`
 	policyFlags `embed:""`
 	Container   string `default:"cmaf" enum:"cmaf,ts" help:"Container of the chunks: ${enum}."`
+	keyFlags    `embed:""`
 	Demuxer     string `default:"auto" enum:"auto,native" help:"Which demuxers to use: ${enum}. Both are cleave's own."`
 	Force       bool   `help:"Replace the folder if it is an earlier cut."`
 	JSON        bool   `name:"json" help:"Print the closing table as JSON."`
@@ -68,10 +102,14 @@ func (c *cutCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	encryption, err := c.encryption(cut.Container(c.Container))
+	if err != nil {
+		return err
+	}
 	bar := newBar(c.Quiet)
 	report, err := cut.Run(ctx, cut.Config{
 		Input: c.Input, Dir: c.Output, Policy: policy, Target: c.aim(), Container: cut.Container(c.Container),
-		Force: c.Force, Options: file.Options{}, Progress: bar.set,
+		Encrypt: encryption, Force: c.Force, Options: file.Options{}, Progress: bar.set,
 	})
 	bar.done()
 	if err != nil {

@@ -98,8 +98,8 @@ func rendition(r *live.Rendition, first bool) text.Rendition {
 	out := text.Rendition{
 		Type: "AUDIO", GroupID: "audio", Name: r.Name, Default: first, Autoselect: true, URI: r.Name + "/index.m3u8",
 	}
-	if l := r.Track.Language; l != "und" {
-		out.Language = l
+	if out.Language = r.Track.Language; out.Language == "" {
+		out.Language = "und" // Apple's rule 8.10: each rendition has a LANGUAGE
 	}
 	if r.Info.Channels > 0 {
 		out.Channels = fmt.Sprint(r.Info.Channels)

@@ -18,6 +18,9 @@ func (m *Media) Check() error {
 	if err := checkMap(m.Map); err != nil {
 		return err
 	}
+	if err := checkKeys("EXT-X-KEY", m.Keys); err != nil {
+		return err
+	}
 	for i := range m.Segments {
 		if err := m.checkSegment(i); err != nil {
 			return err
@@ -52,6 +55,9 @@ func (m *Media) checkSegment(i int) error {
 	if err := checkMap(s.Map); err != nil {
 		return err
 	}
+	if err := checkKeys("EXT-X-KEY", s.Keys); err != nil {
+		return err
+	}
 	for j := range s.Parts {
 		p := &s.Parts[j]
 		if err := checkText("EXT-X-PART", "URI", p.URI, true); err != nil {
@@ -69,9 +75,43 @@ func rounded(us int64) int64 { return (us + 500000) / 1000000 }
 
 func checkMap(p Map) error { return checkText("EXT-X-MAP", "URI", p.URI, false) }
 
+// checkKeys checks what 4.4.4.4 demands of keys that apply together.
+func checkKeys(tag string, keys []Key) error {
+	for i := range keys {
+		k := &keys[i]
+		switch k.Method {
+		case MethodNone:
+			if tag != "EXT-X-KEY" || len(keys) > 1 || !k.same(Key{Method: MethodNone}) {
+				return fault(tag, "METHOD: %w: NONE with more than itself", av.ErrInvalid)
+			}
+			continue
+		case MethodAES128, MethodSampleAES:
+		case MethodSampleAESCTR:
+			if k.IV != nil {
+				return fault(tag, "IV: %w: with METHOD=SAMPLE-AES-CTR", av.ErrInvalid)
+			}
+		default:
+			return fault(tag, "METHOD: %w: %q", av.ErrInvalid, k.Method)
+		}
+		if err := checkText(tag, "URI", k.URI, true); err != nil {
+			return err
+		}
+		if err := checkText(tag, "KEYFORMAT", k.Format, false); err != nil {
+			return err
+		}
+		if err := checkText(tag, "KEYFORMATVERSIONS", k.Versions, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Check returns an *av.Error if m would not be a playlist that every client
 // accepts. What is said of Media.Check holds here too.
 func (m *Multivariant) Check() error {
+	if err := checkKeys("EXT-X-SESSION-KEY", m.SessionKeys); err != nil {
+		return err
+	}
 	for i := range m.Media {
 		if err := m.Media[i].check(); err != nil {
 			return err

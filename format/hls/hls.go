@@ -47,6 +47,9 @@ type Media struct {
 	// Map is the initialization section of the segments up to the first that
 	// has its own. An empty URI means none.
 	Map Map
+	// Keys decrypt the segments up to the first that has its own; they do not
+	// apply to Map.
+	Keys []Key
 	// Segments are in playback order. The last may have an empty URI: it is
 	// then still open, and only its tags and Parts are written.
 	Segments []Segment
@@ -90,10 +93,11 @@ type Segment struct {
 	// ProgramDateTime is the wall-clock time of the first sample (4.4.4.6), in
 	// whole milliseconds when written; zero if unknown.
 	ProgramDateTime time.Time
-	// Keys apply from this segment on; none means: as before.
-	Keys []Key
 	// Map applies from this segment on. An empty URI means: as before.
-	Map   Map
+	Map Map
+	// Keys decrypt this segment and those that follow, each in the way of its
+	// KeyFormat; they do not apply to Map. Empty means: as before.
+	Keys  []Key
 	Parts []Part
 	// Bitrate is EXT-X-BITRATE in kbit/s, from this segment on; 0: as before.
 	Bitrate int64
@@ -163,7 +167,7 @@ type Multivariant struct {
 	// for them (4.4.6.3).
 	IFrames     []Variant
 	SessionData []SessionData
-	SessionKeys []Key
+	SessionKeys []Key // that a client may load beforehand
 	Steering    *Steering
 	Defines     []Define
 	Start       *Start
@@ -209,8 +213,10 @@ func (m *Media) Need() int {
 	if m.Map.URI != "" {
 		need = max(need, mapVersion(m.IFramesOnly))
 	}
+	need = max(need, keyVersion(m.Keys))
 	for i := range m.Segments {
 		s := &m.Segments[i]
+		need = max(need, keyVersion(s.Keys))
 		if s.Range.Length > 0 {
 			need = max(need, 4)
 		}
@@ -242,13 +248,24 @@ func mapVersion(iframesOnly bool) int {
 	return 6
 }
 
-// Need returns the lowest protocol version that has all m uses: 1, since
-// clients skip the attributes that they do not know, unless it uses variables.
+// Need returns the lowest protocol version that has all m uses. It is 1 without
+// session keys and variables, since clients skip the attributes that they do not
+// know.
 func (m *Multivariant) Need() int {
+	need := keyVersion(m.SessionKeys)
 	if len(m.Defines) > 0 {
-		return 8
+		need = max(need, 8)
 	}
-	return 1
+	return need
+}
+
+// keyVersion is the version that keys need.
+func keyVersion(keys []Key) int {
+	need := 1
+	for i := range keys {
+		need = max(need, keys[i].need())
+	}
+	return need
 }
 
 var microsecond = av.Timebase{Num: 1, Den: 1e6}

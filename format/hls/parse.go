@@ -46,10 +46,16 @@ func (r *Reader) MediaLines(lines []Line) (*Media, error) {
 		p.m.Segments = append(p.m.Segments, p.seg)
 	}
 	if p.m.TargetDuration < 1 {
-		return p.m, r.fault(1, "EXT-X-TARGETDURATION", "%w: missing", av.ErrInvalid)
+		return p.m, r.fault(1, "EXT-X-TARGETDURATION", "%w: missing or 0", av.ErrInvalid)
 	}
 	return p.m, nil
 }
+
+// Faults that checkers tell apart. They wrap av.ErrInvalid.
+var (
+	ErrNoDuration = fmt.Errorf("%w: no EXTINF before it", av.ErrInvalid)
+	ErrNoOffset   = fmt.Errorf("%w: no offset, and no range of that resource before it", av.ErrInvalid)
+)
 
 // mediaReader is a media playlist that is being read.
 type mediaReader struct {
@@ -140,7 +146,7 @@ func (p *mediaReader) segmentTag(l Line) (err error) {
 	case "EXT-X-KEY":
 		var k Key
 		if k, err = parseKey(l); err == nil {
-			s.Keys = append(s.Keys, k)
+			s.Keys = with(s.Keys, k)
 		}
 	case "EXT-X-MAP":
 		var m Map
@@ -174,7 +180,7 @@ func (p *mediaReader) extinf(l Line) error {
 func (p *mediaReader) uri(l Line) error {
 	var err error
 	if p.dur < 0 {
-		p.dur, err = 0, fmt.Errorf("URI %.60q: %w: no EXTINF before it", l.Value, av.ErrInvalid)
+		p.dur, err = 0, fmt.Errorf("URI %.60q: %w", l.Value, ErrNoDuration)
 	}
 	s := p.seg
 	s.URI, s.Line = l.Value, l.Number
@@ -199,7 +205,7 @@ func (p *mediaReader) place(r *ByteRange, uri string) error {
 	if r.Offset < 0 {
 		if uri != p.lastURI {
 			r.Offset = 0
-			return fmt.Errorf("range of %d bytes: %w: no offset, and none of %.60q before it", r.Length, av.ErrInvalid, uri)
+			return fmt.Errorf("range of %d bytes of %.60q: %w", r.Length, uri, ErrNoOffset)
 		}
 		r.Offset = p.lastEnd
 	}
@@ -259,7 +265,7 @@ func parseMap(s string) (Map, error) {
 			v.fail("BYTERANGE", "%w", err)
 		} else if m.Range.Offset < 0 {
 			m.Range.Offset = 0
-			v.fail("BYTERANGE", "%w: %q has no offset", av.ErrInvalid, s)
+			v.fail("BYTERANGE", "%q: %w", s, ErrNoOffset)
 		}
 	}
 	return m, v.err
@@ -284,4 +290,12 @@ func parseStart(s string) (*Start, error) {
 func attributes(s string) (*values, error) {
 	list, err := ParseAttributes(s)
 	return &values{list: list}, err
+}
+
+// with adds a key to those before it, unless one of both ends encryption.
+func with(keys []Key, k Key) []Key {
+	if k.Method == MethodNone || len(keys) > 0 && keys[0].Method == MethodNone {
+		keys = keys[:0]
+	}
+	return append(keys, k)
 }

@@ -83,5 +83,5 @@ func (p *mediaReader) placePart(r *ByteRange, uri string) error {
 		return nil
 	}
 	r.Offset = 0
-	return fmt.Errorf("range of %d bytes: %w: no offset, and no part of %.60q before it", r.Length, av.ErrInvalid, uri)
+	return fmt.Errorf("range of %d bytes of %.60q: %w", r.Length, uri, ErrNoOffset)
 }

@@ -1,14 +1,23 @@
 package hls
 
 import (
+	"bytes"
 	"encoding/hex"
 	"strconv"
 	"time"
 )
 
+// The values of Key.Method (4.4.4.4).
+const (
+	MethodNone         = "NONE"
+	MethodAES128       = "AES-128"        // whole segments
+	MethodSampleAES    = "SAMPLE-AES"     // samples; cbcs in fMP4
+	MethodSampleAESCTR = "SAMPLE-AES-CTR" // samples; cenc in fMP4
+)
+
 // Key is EXT-X-KEY or EXT-X-SESSION-KEY (4.4.4.4, 4.4.6.5).
 type Key struct {
-	Method   string // "NONE", "AES-128", "SAMPLE-AES" or "SAMPLE-AES-CTR"
+	Method   string
 	URI      string // empty for NONE only
 	IV       []byte // 16 bytes, or nil: the media sequence number
 	Format   string // KEYFORMAT; empty is "identity"
@@ -21,7 +30,7 @@ func (k *Key) need() int {
 	switch {
 	case k.Format != "" || k.Versions != "":
 		return 5
-	case k.Method == "SAMPLE-AES" || k.Method == "SAMPLE-AES-CTR":
+	case k.Method == MethodSampleAES || k.Method == MethodSampleAESCTR:
 		return 5
 	case k.IV != nil:
 		return 2
@@ -71,11 +80,18 @@ type Steering struct {
 	Line         int
 }
 
+// same reports whether k and o are the same but for where they stand.
+func (k Key) same(o Key) bool {
+	return k.Method == o.Method && k.URI == o.URI && bytes.Equal(k.IV, o.IV) && k.Format == o.Format && k.Versions == o.Versions
+}
+
+// append writes the attributes. METHOD=NONE has no other (4.4.4.4).
 func (k *Key) append(dst []byte) []byte {
 	dst = appendEnum(append(dst, "METHOD="...), k.Method)
-	if k.URI != "" {
-		dst = appendQuoted(dst, ",URI=", k.URI)
+	if k.Method == MethodNone {
+		return append(dst, '\n')
 	}
+	dst = appendQuoted(dst, ",URI=", k.URI)
 	if k.IV != nil {
 		dst = hex.AppendEncode(append(dst, ",IV=0x"...), k.IV)
 	}

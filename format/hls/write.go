@@ -1,13 +1,24 @@
 package hls
 
 import (
+	"slices"
 	"strconv"
 	"time"
 )
 
 // Append writes the playlist behind dst and returns the result.
 func (m *Media) Append(dst []byte) []byte {
-	dst = appendHead(dst, m.Need(), m.IndependentSegments)
+	dst = m.appendHeader(dst, m.Need())
+	state := appendState{m.Map, m.Keys}
+	for i := range m.Segments {
+		dst = state.append(dst, &m.Segments[i])
+	}
+	return m.appendEnd(dst)
+}
+
+// appendHeader writes what stands before the first segment.
+func (m *Media) appendHeader(dst []byte, version int) []byte {
+	dst = appendHead(dst, version, m.IndependentSegments)
 	dst = appendShared(dst, m.Defines, m.Start)
 	dst = appendInt(dst, "#EXT-X-TARGETDURATION:", m.TargetDuration)
 	if m.Type != Live {
@@ -33,18 +44,32 @@ func (m *Media) Append(dst []byte) []byte {
 	for i := range m.Dates {
 		dst = m.Dates[i].append(dst)
 	}
-	now := m.Map
-	if now.URI != "" {
-		dst = now.append(dst)
+	if m.Map.URI != "" {
+		dst = m.Map.append(dst)
 	}
-	for i := range m.Segments {
-		s := &m.Segments[i]
-		changed := s.Map.URI != "" && s.Map != now
-		if changed {
-			now = s.Map
-		}
-		dst = s.append(dst, changed)
+	return appendKeys(dst, m.Keys)
+}
+
+// appendState is what applies to the next segment unless it says otherwise.
+type appendState struct {
+	now  Map
+	keys []Key
+}
+
+func (a *appendState) append(dst []byte, s *Segment) []byte {
+	changed := s.Map.URI != "" && s.Map != a.now
+	if changed {
+		a.now = s.Map
 	}
+	dst = s.append(dst, changed, a.keys)
+	if len(s.Keys) > 0 {
+		a.keys = s.Keys
+	}
+	return dst
+}
+
+// appendEnd writes what stands behind the last segment.
+func (m *Media) appendEnd(dst []byte) []byte {
 	for i := range m.Hints {
 		dst = m.Hints[i].append(dst)
 	}
@@ -69,16 +94,26 @@ func appendHead(dst []byte, version int, independent bool) []byte {
 }
 
 // append writes the segment's tags, then its parts, then itself: what applies
-// to a segment also applies to its parts, so it stands before them.
-func (s *Segment) append(dst []byte, mapChanged bool) []byte {
+// to a segment also applies to its parts, so it stands before them. keys are
+// those of the segment before.
+func (s *Segment) append(dst []byte, mapChanged bool, keys []Key) []byte {
 	if s.Discontinuity {
 		dst = append(dst, "#EXT-X-DISCONTINUITY\n"...)
 	}
-	for i := range s.Keys {
-		dst = s.Keys[i].append(append(dst, "#EXT-X-KEY:"...))
+	next := s.Keys
+	if len(next) == 0 {
+		next = keys
 	}
 	if mapChanged {
+		// A key of whole segments would apply to the initialization section, too.
+		if off := wholeSegments(keys); off {
+			dst = append(dst, "#EXT-X-KEY:METHOD=NONE\n"...)
+			keys = nil
+		}
 		dst = s.Map.append(dst)
+	}
+	if !slices.EqualFunc(keys, next, Key.same) {
+		dst = appendKeys(dst, next)
 	}
 	if !s.ProgramDateTime.IsZero() {
 		dst = append(dst, "#EXT-X-PROGRAM-DATE-TIME:"...)
@@ -104,6 +139,23 @@ func (s *Segment) append(dst []byte, mapChanged bool) []byte {
 		dst = append(dst, '\n')
 	}
 	return append(appendText(dst, s.URI), '\n')
+}
+
+// wholeSegments reports whether keys decrypt whole segments.
+func wholeSegments(keys []Key) bool {
+	for i := range keys {
+		if keys[i].Method == MethodAES128 {
+			return true
+		}
+	}
+	return false
+}
+
+func appendKeys(dst []byte, keys []Key) []byte {
+	for i := range keys {
+		dst = keys[i].append(append(dst, "#EXT-X-KEY:"...))
+	}
+	return dst
 }
 
 func (p *Part) append(dst []byte) []byte {

@@ -180,7 +180,7 @@ func TestRoundTrip(t *testing.T) {
 	for _, name := range samples {
 		for _, g := range avtest.ReadAll(t, open(sample(t, name))) {
 			for i := range g.Tracks {
-				file, err := mp4.AppendInit(nil, &g.Tracks[i], 7)
+				file, err := mp4.AppendInit(nil, &g.Tracks[i], 7, 0)
 				if err != nil {
 					t.Fatal(name, err)
 				}

@@ -5,10 +5,20 @@ import (
 	"github.com/cleave-video/cleave/codec"
 )
 
-// AppendInit appends a CMAF header, ftyp and moov, for one track. It returns an
-// error that wraps av.ErrUnsupported if CMAF has no sample entry for the codec.
-// ISO 23000-19 7.3.1
-func AppendInit(dst []byte, t *av.Track, trackID uint32) ([]byte, error) {
+// AppendInit appends a CMAF header, ftyp and moov, for one track. delay is what
+// the track's fragments have in their Offset beyond the times they are to be
+// presented at, in ticks of the timescale: an edit list takes it off again, so
+// that reordered pictures can be decoded from time 0 on. It returns an error that
+// wraps av.ErrUnsupported if CMAF has no sample entry for the codec.
+// ISO 23000-19 7.3.1, 7.5.13
+func AppendInit(dst []byte, t *av.Track, trackID uint32, delay int64) ([]byte, error) {
+	return AppendSealedInit(dst, t, trackID, delay, nil)
+}
+
+// AppendSealedInit is AppendInit for a track whose samples are encrypted as p
+// says, where a fragment says nothing else. Its pssh names the key for the
+// common system of the W3C.
+func AppendSealedInit(dst []byte, t *av.Track, trackID uint32, delay int64, p *Protection) ([]byte, error) {
 	info, err := codec.Describe(t)
 	if err != nil {
 		return nil, err
@@ -16,6 +26,9 @@ func AppendInit(dst []byte, t *av.Track, trackID uint32) ([]byte, error) {
 	entry, err := sampleEntry(t, info)
 	if err != nil {
 		return nil, err
+	}
+	if p != nil {
+		entry = protectEntry(entry, t.Kind, p)
 	}
 	w := writer{b: dst}
 	w.begin("ftyp")
@@ -33,6 +46,9 @@ func AppendInit(dst []byte, t *av.Track, trackID uint32) ([]byte, error) {
 	w.end()
 	w.begin("trak")
 	w.trackHeader(t, info, trackID)
+	if delay > 0 {
+		w.editList(delay)
+	}
 	w.media(t, scale, entry)
 	w.end()
 	w.begin("mvex")
@@ -40,6 +56,9 @@ func AppendInit(dst []byte, t *av.Track, trackID uint32) ([]byte, error) {
 	w.words(trackID, 1, 0, 0, 0)
 	w.end()
 	w.end()
+	if p != nil {
+		w.b = AppendPSSH(w.b, [][16]byte{p.KID})
+	}
 	w.end()
 	return w.b, nil
 }
@@ -84,6 +103,19 @@ func (w *writer) trackHeader(t *av.Track, info codec.Info, id uint32) {
 		width = width * uint64(s.Num) / uint64(s.Den)
 	}
 	w.words(uint32(width), uint32(info.Height)<<16)
+	w.end()
+}
+
+// editList writes the one edit that CMAF allows: everything, from mediaTime on.
+// ISO 14496-12 8.6.6
+func (w *writer) editList(mediaTime int64) {
+	w.begin("edts")
+	w.full("elst", 1, 0)
+	w.u32(1)
+	w.u64(0) // segment_duration: all that the fragments bring
+	w.u64(uint64(mediaTime))
+	w.u32(0x10000) // media_rate 1
+	w.end()
 	w.end()
 }
 

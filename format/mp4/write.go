@@ -58,6 +58,7 @@ type Fragment struct {
 	Factor   int64 // what ticks of the packets are multiplied by: Timebase.Timescale
 	Offset   int64 // added to the packets' times, in their ticks; the sum is >= 0
 	Packets  []av.Packet
+	Sealed   *Sealed // how the samples are encrypted; nil: they are not
 }
 
 // Sample flags. ISO 14496-12 8.8.3.1
@@ -92,6 +93,9 @@ func (f *Fragment) Append(dst []byte) []byte {
 	w.full("mfhd", 0, 0)
 	w.u32(f.Sequence)
 	w.end()
+	if f.Sealed != nil && len(f.Sealed.KIDs) > 0 {
+		w.b = AppendPSSH(w.b, f.Sealed.KIDs)
+	}
 	w.begin("traf")
 	w.full("tfhd", 0, tfhdBaseIsMoof|tfhdDesc|tfhdDuration|tfhdSize|tfhdFlags)
 	last := &f.Packets[len(f.Packets)-1]
@@ -101,6 +105,9 @@ func (f *Fragment) Append(dst []byte) []byte {
 	w.u64(uint64(f.Packets[0].DTS*f.Factor + f.Offset))
 	w.end()
 	payload, dataOffset := f.run(&w, f.vary())
+	if f.Sealed != nil {
+		w.sealed(f.Sealed, start)
+	}
 	w.end()
 	w.end()
 	be.PutUint32(w.b[dataOffset:], uint32(len(w.b)-start+8))

@@ -30,7 +30,7 @@ func formats() []format {
 	return []format{
 		{name: "mp4", sniff: mp4.Sniff, at: func(r io.ReaderAt, size int64) av.Demuxer { return mp4.New(r, size) }},
 		{name: "flv", sniff: flv.Sniff, stream: func(r io.Reader) av.Demuxer { return flv.NewDemuxer(r) }},
-		{name: "ts", sniff: ts.Sniff, stream: func(r io.Reader) av.Demuxer { return ts.NewDemuxer(r) }},
+		{name: "ts", sniff: ts.Sniff, stream: patient},
 		{name: "h264", sniff: sniffRaw(av.H264), stream: func(r io.Reader) av.Demuxer { return annexb.NewDemuxer(r, av.H264) }},
 		{name: "h265", sniff: sniffRaw(av.H265), stream: func(r io.Reader) av.Demuxer { return annexb.NewDemuxer(r, av.H265) }},
 		{name: "adts", sniff: adts.Sniff, stream: func(r io.Reader) av.Demuxer { return adts.NewDemuxer(r) }},
@@ -90,4 +90,12 @@ func hint(head []byte) string {
 		}
 	}
 	return fmt.Sprintf("%x", head[:min(8, len(head))])
+}
+
+// patient waits longer than a live stream may for what the PMT lists: a track that
+// is announced later cuts the others, at a place where no key frame is.
+func patient(r io.Reader) av.Demuxer {
+	d := ts.NewDemuxer(r)
+	d.Patience = 10
+	return d
 }

@@ -20,11 +20,11 @@ var ranks = []struct {
 	{"internal", 0}, {"av", 0}, {"mem", 0},
 	{"codec", 1}, {"timeline", 1},
 	{"format", 2},
-	{"chunk", 3},
-	{"pack", 4}, {"store", 4},
+	{"chunk", 3}, {"seal", 3},
+	{"pack", 4}, {"store", 4}, {"index", 4},
 	{"live", 5},
 	{"proto", 6}, {"ingest", 6}, {"deliver", 6},
-	{"cut", 7}, {"probe", 7}, {"web", 7},
+	{"cut", 7}, {"probe", 7}, {"verify", 7}, {"web", 7},
 	{"server", 8},
 	{"cmd", 9}, {"bench", 9}, {"examples", 9}, {"test", 9},
 }
@@ -40,12 +40,16 @@ var thirdParty = map[string][]string{
 	"format/rtp":       {"github.com/bluenviron/gortsplib/v5", "github.com/bluenviron/mediacommon/v2", "github.com/pion/rtp"},
 	"chunk/policytest": {"pgregory.net/rapid"},
 	"mem":              {"golang.org/x/sys"},
+	"index/disk":       {"golang.org/x/sys"},
+	"index/indextest":  {"github.com/google/go-cmp"},
 	"store/disk":       {"golang.org/x/sys"},
+	"store/s3":         {"github.com/minio/minio-go/v7", "golang.org/x/sync"},
 	"ingest/file":      {"golang.org/x/sys"},
 	"proto/srt":        {"github.com/datarhei/gosrt"},
 	"proto/rtsp":       {"github.com/bluenviron/gortsplib/v5", "github.com/pion/rtp", "github.com/pion/rtcp"},
 	"cut":              {"golang.org/x/sys"},
 	"server":           {"golang.org/x/sync", "github.com/goccy/go-yaml"},
+	"test/browser":     {"github.com/chromedp/chromedp"},
 	"cmd/cleave":       {"github.com/alecthomas/kong", "github.com/schollz/progressbar/v3", "golang.org/x/term", "golang.org/x/sync"},
 }
 
@@ -108,7 +112,7 @@ func imports(t *testing.T, pkg string, list []string) {
 // sameRank lists the imports between neighbours that are meant.
 func sameRank(pkg, other string) bool {
 	switch {
-	case strings.HasPrefix(pkg, "codec/") && other == "codec/es", strings.HasPrefix(pkg, "test/"):
+	case strings.HasPrefix(pkg, "codec/") && other == "codec/es", pkg == "index" && other == "store", strings.HasPrefix(pkg, "test/"):
 		return true
 	}
 	return false

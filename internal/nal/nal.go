@@ -101,3 +101,25 @@ func Unescape(dst, unit []byte) []byte {
 	}
 	return dst
 }
+
+// Escaped returns how many bytes of unit hold the first n that Unescape makes of
+// it: all of them if there are not so many.
+func Escaped(unit []byte, n int) int {
+	zeros := 0
+	for i, c := range unit {
+		if n == 0 {
+			return i
+		}
+		if zeros >= 2 && c == 3 {
+			zeros = 0
+			continue
+		}
+		if c == 0 {
+			zeros++
+		} else {
+			zeros = 0
+		}
+		n--
+	}
+	return len(unit)
+}

@@ -146,7 +146,7 @@ func (c *Chunker) Stats() Stats { return c.stats }
 // the next chunk is marked Discont. It must come before the first Write. The
 // events are valid until the next call.
 func (c *Chunker) SetTracks(tracks []av.Track) ([]Event, error) {
-	lead := leadOf(tracks)
+	lead := LeadOf(tracks)
 	if lead < 0 {
 		return nil, errors.New("chunk: no video or audio track to cut by")
 	}
@@ -162,7 +162,9 @@ func (c *Chunker) SetTracks(tracks []av.Track) ([]Event, error) {
 	return c.events, nil
 }
 
-func leadOf(tracks []av.Track) int {
+// LeadOf returns the index of the lead track: the first video track, else the first
+// audio track; -1 if there is neither.
+func LeadOf(tracks []av.Track) int {
 	lead := -1
 	for i := range tracks {
 		switch tracks[i].Kind {
@@ -243,6 +245,9 @@ func (c *Chunker) writeLead(t *trackState, p av.Packet) {
 	if cur == nil {
 		cur = c.begin(p, None)
 	} else if why := c.decide(cur, p); why != None {
+		if cur.without {
+			cur = c.split(cur, p)
+		}
 		c.cut(cur, p, why)
 		cur = c.begin(p, why)
 	}

@@ -66,6 +66,9 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	if c.Container == "" {
 		c.Container = CMAF
 	}
+	if c.Container == TS {
+		c.Options.Carry = av.PrivateTS
+	}
 	sealing, err := newSealing(c.Encrypt)
 	if err != nil {
 		return nil, err
@@ -155,6 +158,8 @@ func (r *run) loop(ctx context.Context) error {
 			events, err = r.chunker.Write(p)
 		case errors.Is(err, av.ErrTracks):
 			events, err = r.chunker.SetTracks(r.in.Tracks())
+		case ctx.Err() != nil: // which has closed the input
+			return context.Cause(ctx)
 		default:
 			return r.ended(err)
 		}

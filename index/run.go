@@ -22,29 +22,24 @@ type block struct {
 	data []byte
 }
 
-// mark is the entry that the next one must be behind.
-type mark struct {
-	some  bool
-	epoch uint32
-	seq   int64
-	time  int64
-}
+// mark is what the next entry must be behind.
+type mark Before
 
 // check returns ErrOrder or ErrEntry if e cannot come next.
 func (m *mark) check(e *Entry) error {
 	if err := e.Validate(); err != nil {
 		return err
 	}
-	if m.some && (e.Seq <= m.seq || e.Epoch < m.epoch) {
-		return fmt.Errorf("%w: epoch %d, seq %d after epoch %d, seq %d", ErrOrder, e.Epoch, e.Seq, m.epoch, m.seq)
+	if m.Some && (e.Seq <= m.Seq || e.Epoch < m.Epoch) {
+		return fmt.Errorf("%w: epoch %d, seq %d after epoch %d, seq %d", ErrOrder, e.Epoch, e.Seq, m.Epoch, m.Seq)
 	}
 	return nil
 }
 
 func (m *mark) move(e *Entry) {
 	at := e.Wall.UnixNano()
-	if m.some {
-		at = max(at, m.time)
+	if m.Some {
+		at = max(at, m.Time)
 	}
 	*m = mark{true, e.Epoch, e.Seq, at}
 }
@@ -52,13 +47,19 @@ func (m *mark) move(e *Entry) {
 // Len returns the number of entries.
 func (r *Run) Len() int { return r.n }
 
-// After has the first entry come after another one, which is not part of the run.
-func (r *Run) After(last *Entry, time int64) {
-	r.mark = mark{some: true, epoch: last.Epoch, seq: last.Seq, time: time}
+// Before is an entry as far as the next one depends on it.
+type Before struct {
+	Some  bool // there is one
+	Epoch uint32
+	Seq   int64
+	Time  int64 // Unix nanoseconds
 }
 
-// Time returns the time of the last entry, or of the one it comes after.
-func (r *Run) Time() int64 { return r.mark.time }
+// NewRun returns a run whose first entry comes after another one.
+func NewRun(b Before) *Run { return &Run{mark: mark(b)} }
+
+// Before returns what the next entry comes after.
+func (r *Run) Before() Before { return Before(r.mark) }
 
 // Append adds an entry. Errors: ErrEntry, ErrOrder.
 func (r *Run) Append(e *Entry) error {
@@ -68,7 +69,7 @@ func (r *Run) Append(e *Entry) error {
 	r.mark.move(e)
 	if r.n%PerBlock == 0 {
 		r.enc.Reset()
-		r.tail = block{time: r.mark.time}
+		r.tail = block{time: r.mark.Time}
 	}
 	r.tail.data = r.enc.Append(r.tail.data, e)
 	if r.n++; r.n%PerBlock == 0 {
@@ -79,20 +80,34 @@ func (r *Run) Append(e *Entry) error {
 	return nil
 }
 
-// Encode appends the entries as Append would add them, and adds none. All or none
-// are encoded.
-func (r *Run) Encode(b []byte, list []Entry) ([]byte, error) {
-	enc, m := r.enc.clone(), r.mark
+// Stage encodes entries that are to be appended once they are written somewhere.
+type Stage struct {
+	enc  Encoder
+	mark mark
+	n    int
+}
+
+// Stage returns a stage behind the last entry.
+func (r *Run) Stage() *Stage { return &Stage{r.enc.clone(), r.mark, r.n} }
+
+// Encode appends entries to b as Append would to the run; none if one of them is
+// wrong. Errors: ErrEntry, ErrOrder.
+func (s *Stage) Encode(b []byte, list []Entry) ([]byte, error) {
+	m := s.mark
 	for i := range list {
 		if err := m.check(&list[i]); err != nil {
-			return nil, err
+			return b, err
 		}
 		m.move(&list[i])
-		if (r.n+i)%PerBlock == 0 {
-			enc.Reset()
-		}
-		b = enc.Append(b, &list[i])
 	}
+	for i := range list {
+		if s.n%PerBlock == 0 {
+			s.enc.Reset()
+		}
+		b = s.enc.Append(b, &list[i])
+		s.n++
+	}
+	s.mark = m
 	return b, nil
 }
 

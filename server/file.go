@@ -8,6 +8,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/cleave-video/cleave/ingest/pull"
+	"github.com/cleave-video/cleave/internal/size"
 )
 
 // File is a configuration file. What it leaves out is as in Config.
@@ -30,6 +31,12 @@ type File struct {
 	MaxChunk      time.Duration `yaml:"max_chunk"`
 	Window        time.Duration `yaml:"window"`
 	Grace         time.Duration `yaml:"grace"`
+	Part          time.Duration `yaml:"part"`
+	LowLatency    *bool         `yaml:"low_latency"`
+	Takeover      bool          `yaml:"takeover"`
+	Memory        size.Bytes    `yaml:"memory"`
+	StreamMemory  size.Bytes    `yaml:"stream_memory"`
+	Viewer        size.Bytes    `yaml:"viewer"`
 	AllowPrivate  bool          `yaml:"allow_private"`
 	Sources       []FileSource  `yaml:"sources"`
 }
@@ -72,11 +79,24 @@ func (f *File) Apply(c *Config) {
 		from time.Duration
 	}{
 		{&c.SRTLatency, f.SRTLatency}, {&c.Live.Target, f.Target}, {&c.Live.MaxChunk, f.MaxChunk}, {&c.Live.Window, f.Window}, {&c.Live.Grace, f.Grace},
+		{&c.Live.Part, f.Part},
 	} {
 		if *d.to == 0 {
 			*d.to = d.from
 		}
 	}
+	for _, n := range []struct {
+		to   *int64
+		from size.Bytes
+	}{{&c.Live.Memory, f.Memory}, {&c.Live.StreamMemory, f.StreamMemory}, {&c.Live.Viewer, f.Viewer}} {
+		if *n.to == 0 {
+			*n.to = int64(n.from)
+		}
+	}
+	if f.LowLatency != nil && !*f.LowLatency {
+		c.Live.Part = -1
+	}
+	c.Live.Takeover = c.Live.Takeover || f.Takeover
 	c.AllowPrivate = c.AllowPrivate || f.AllowPrivate
 	for _, s := range f.Sources {
 		c.Sources = append(c.Sources, pull.Source{Name: s.Name, URL: s.URL})

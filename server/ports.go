@@ -103,7 +103,8 @@ func (p *ports) listenAdmin(address string, _ *tls.Config) (port, error) {
 }
 
 func (p *ports) publishHTTP(ctx context.Context, pub *ingest.Publisher) error {
-	err := p.hub.Publish(ctx, pub.Name(), pub)
+	// A body can wait: what it has is not dropped.
+	err := p.hub.PublishWith(ctx, pub.Name(), pub, live.PublishOptions{Elastic: true})
 	for _, r := range []struct {
 		err    error
 		status int

@@ -74,6 +74,7 @@ func TestNormalizer(t *testing.T) {
 		{name: "a gap that is no jump", in: at(0, 0, 3600, 453600), want: []int64{0, 3600, 453600}},
 		{name: "frames behind a gap", in: at(0, 0, 3600, 453600, 457200), want: []int64{0, 3600, 453600, 457200}},
 		{name: "variable rate", in: at(0, 0, 3600, 273600, 275000, 545000, 546000), want: []int64{0, 3600, 273600, 275000, 545000, 546000}},
+		{name: "what follows a gap is no jump", in: at(0, 0, 3600, 363600, 367200, 370800), want: []int64{0, 3600, 363600, 367200, 370800}},
 		{name: "wrap", in: at(0, wrap-7200, wrap-3600, 0, 3600), bits: 33, want: []int64{wrap - 7200, wrap - 3600, wrap, wrap + 3600}, warnings: 1},
 		{
 			name: "wrap of the second track first", bits: 33, in: merge(at(0, wrap-3600, 0), at(1, wrap-1800, 1800)),

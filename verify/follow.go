@@ -25,7 +25,7 @@ type follow struct {
 
 	last     *version
 	newest   time.Time // when the playlist last had a new segment
-	newPart  time.Time // when it last had a new part
+	newPart  time.Time // when it last had a new part; zero: not seen
 	ended    bool
 	probed   bool
 	seen     map[int64]*record
@@ -35,6 +35,7 @@ type follow struct {
 	msns     []int64       // of all's segments
 	latency  time.Duration // of the first version, by PROGRAM-DATE-TIME
 	waited   time.Duration // before the last request
+	same     bool          // the last answer had no news
 	arrivals []Arrival
 
 	mu     sync.Mutex // guards the rest, which Progress reads
@@ -190,12 +191,14 @@ func (f *follow) take(v *version) {
 		f.compare(f.last, v)
 	}
 	f.note(v)
+	f.same = f.last != nil && f.last.p == v.p
 	f.last = v
 	f.ended = v.p.m.EndList
 	f.loadNew(v)
 	if !f.probed && v.p.m.Control.CanBlockReload {
 		f.probed = true
 		f.probe(v)
+		f.newest, f.newPart = f.w.cfg.Now(), time.Time{} // nobody looked meanwhile
 	}
 	f.checkRemoved(false)
 }
@@ -342,7 +345,10 @@ func (f *follow) next(v *version) (target string, wait time.Duration) {
 		if v.p.low() {
 			ask += fmt.Sprintf("&_HLS_part=%d", part+1)
 		}
-		return withQuery(f.name, ask), 0
+		if f.same { // the server does not wait: it is not to be asked without end
+			wait = max(m.PartTarget/2, 200*time.Millisecond)
+		}
+		return withQuery(f.name, ask), wait
 	}
 	wait = td / 2
 	if f.newest.Equal(v.at) && len(m.Segments) > 0 {

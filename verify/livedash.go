@@ -57,7 +57,7 @@ type dashTrack struct {
 	period   *dash.Stretch
 	set      *dash.Adaptation
 	t        *dash.Track
-	next     int64 // number to load
+	next     int64 // key of what to load
 	begun    bool
 	header   *header
 	all      *playlist
@@ -119,7 +119,7 @@ func (w *dashWatcher) adopt() {
 				w.order = append(w.order, t.ID)
 			}
 			if d.period != nil && d.period.ID != p.ID {
-				d.begun = false // numbers and times begin anew
+				d.begun, d.next = false, 0 // numbers and times begin anew
 			}
 			d.period, d.set, d.t = p, &p.Sets[k], t
 		}
@@ -162,6 +162,23 @@ func (c *checker) compareMPD(a, b *manifest) {
 	} else if b.m.Publish.Equal(a.m.Publish) && !a.m.Publish.IsZero() {
 		c.should("D13", b.at(b.m.Line), "the manifest has changed, and its publishTime has not")
 	}
+}
+
+// key orders segments over time: a window that slides counts the numbers of a
+// timeline anew unless it moves startNumber, too.
+func (d *dashTrack) key(r dash.SegmentRef) int64 {
+	if d.t.Addressing.How == dash.ByTimeline {
+		return r.Time
+	}
+	return r.Number
+}
+
+// follows reports whether b is the segment behind a.
+func (d *dashTrack) follows(a, b dash.SegmentRef) bool {
+	if d.t.Addressing.How == dash.ByTimeline {
+		return a.Time+a.Dur == b.Time
+	}
+	return a.Number+1 == b.Number
 }
 
 // refsOf are the segments that the manifest names now, at the live edge.
@@ -222,13 +239,13 @@ func (w *dashWatcher) loadDue(ctx context.Context) (next time.Time) {
 		refs := w.refsOf(d)
 		w.compareTimeline(d, refs)
 		if !d.begun && len(refs) > 3 && d.t.Addressing.How != dash.ByNumber {
-			d.next = refs[len(refs)-3].Number
+			d.next = d.key(refs[len(refs)-3])
 		}
 		for _, r := range refs {
 			if ctx.Err() != nil {
 				return next
 			}
-			if d.begun && r.Number < d.next || !d.begun && r.Number < d.next {
+			if d.key(r) < d.next {
 				continue
 			}
 			at := w.available(d, r)
@@ -239,7 +256,7 @@ func (w *dashWatcher) loadDue(ctx context.Context) (next time.Time) {
 				break
 			}
 			w.load(d, r, at)
-			d.begun, d.next, d.last = true, r.Number+1, r.Number
+			d.begun, d.next, d.last = true, d.key(r)+1, r.Number
 		}
 	}
 	return next
@@ -310,7 +327,7 @@ func (w *dashWatcher) load(d *dashTrack, r dash.SegmentRef, announced time.Time)
 func (w *dashWatcher) first(d *dashTrack) bool { return len(d.all.m.Segments) == 0 }
 
 func (w *dashWatcher) look(d *dashTrack, r dash.SegmentRef, name string, a *answer, began time.Time) {
-	missed := len(d.refs) > 0 && d.refs[len(d.refs)-1].Number != r.Number-1
+	missed := len(d.refs) > 0 && !d.follows(d.refs[len(d.refs)-1], r)
 	d.all.m.Segments = append(d.all.m.Segments, hls.Segment{URI: r.URL, Line: r.Line, Discontinuity: missed})
 	d.refs = append(d.refs, r)
 	i := len(d.refs) - 1

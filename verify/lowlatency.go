@@ -66,6 +66,9 @@ func precision(p *playlist, line int) int64 {
 
 func (c *checker) checkPart(p *playlist, s *hls.Segment, k int) {
 	part, target := &s.Parts[k], int64(p.m.PartTarget)
+	if part.Range.Length > 0 {
+		c.saw("L16")
+	}
 	if target == 0 {
 		return
 	}

@@ -203,7 +203,7 @@ func (f *follow) compareParts(a, b *version) {
 	bEnd, bPart := edge(y)
 	if aEnd < bEnd || aPart < bPart {
 		c.saw("L10")
-		if gap := b.at.Sub(f.newPart); b.blocking && gap > x.PartTarget*5/4+100*time.Millisecond {
+		if gap := b.at.Sub(f.newPart); b.blocking && !f.newPart.IsZero() && gap > x.PartTarget*5/4+100*time.Millisecond {
 			if gap > 2*x.PartTarget+late {
 				c.find("L10", b.p.at(0), "no new part for %s, PART-TARGET is %s", gap.Round(time.Millisecond), x.PartTarget)
 			} else {

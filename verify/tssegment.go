@@ -104,6 +104,9 @@ func (s *tsSegment) take(n int64, b []byte) {
 		s.c.find("T10", s.packet(n), "%v", p.BadTable)
 	}
 	s.continuity(n, &p)
+	if !s.first && n == 1 {
+		s.c.saw("T11")
+	}
 	if p.Discont && !s.first && !s.broke && !s.discont[p.PID] {
 		s.discont[p.PID] = true
 		s.c.find("T11", s.packet(n), "PID 0x%x has discontinuity_indicator, the segment no EXT-X-DISCONTINUITY", p.PID)

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/cleave-video/cleave/internal/size"
 	"github.com/cleave-video/cleave/live"
 	"github.com/cleave-video/cleave/server"
 )
@@ -41,7 +42,15 @@ type serveCommand struct {
 	MaxChunk time.Duration `help:"Longest chunk, whatever the key frames do (10s)."`
 	Window   time.Duration `help:"Length of the live playlists (1m)."`
 	Grace    time.Duration `help:"How long a stream waits for its publisher to return before it ends (30s)."`
-	Demo     bool          `help:"Publish a test picture to this server as live/demo."`
+
+	Part         time.Duration `help:"Length of the parts of low latency aimed at; whole frames decide (200ms)."`
+	LowLatency   bool          `default:"true" negatable:"" help:"List parts in playlists (LL-HLS)."`
+	Takeover     bool          `help:"Let a second publisher of a name end the first, instead of refusing it."`
+	Memory       size.Bytes    `placeholder:"SIZE" help:"Payload in memory, of all streams (512MiB)."`
+	StreamMemory size.Bytes    `placeholder:"SIZE" help:"Payload in memory of one stream (128MiB)."`
+	Viewer       size.Bytes    `placeholder:"SIZE" help:"How far a viewer of packets may be behind before it jumps (4MiB)."`
+
+	Demo bool `help:"Publish a test picture to this server as live/demo."`
 }
 
 // config puts flags before the file.
@@ -49,7 +58,10 @@ func (c *serveCommand) config() (server.Config, error) {
 	s := server.Config{
 		HTTP: c.HTTP, RTMP: c.RTMP, SRT: c.SRT, RTSP: c.RTSP, RTP: c.RTP, Admin: c.Admin, HTTPS: c.HTTPS, RTMPS: c.RTMPS, RTSPS: c.RTSPS,
 		TLSCert: c.TLSCert, TLSKey: c.TLSKey, SRTPassphrase: c.SRTPassphrase, SRTLatency: c.SRTLatency, AllowPrivate: c.AllowPrivate, Data: c.Data,
-		Live: live.Config{Target: c.Target, MaxChunk: c.MaxChunk, Window: c.Window, Grace: c.Grace},
+		Live: live.Config{
+			Target: c.Target, Part: c.Part, MaxChunk: c.MaxChunk, Window: c.Window, Grace: c.Grace, Takeover: c.Takeover,
+			Memory: int64(c.Memory), StreamMemory: int64(c.StreamMemory), Viewer: int64(c.Viewer),
+		},
 	}
 	if c.Config != "" {
 		f, err := server.ReadFile(c.Config)
@@ -58,15 +70,11 @@ func (c *serveCommand) config() (server.Config, error) {
 		}
 		f.Apply(&s)
 	}
-	or := func(d, v time.Duration) time.Duration {
-		if d == 0 {
-			return v
-		}
-		return d
+	if !c.LowLatency {
+		s.Live.Part = -1
 	}
-	target, longest, window := or(s.Live.Target, live.DefaultTarget), or(s.Live.MaxChunk, live.DefaultMaxChunk), or(s.Live.Window, live.DefaultWindow)
-	if target < 100*time.Millisecond || longest < target || window < target || s.Live.Grace < 0 {
-		return s, &usageError{fmt.Errorf("target %v, max chunk %v, window %v: 100ms <= target <= max chunk, target <= window", target, longest, window)}
+	if err := s.Live.Validate(); err != nil {
+		return s, &usageError{err}
 	}
 	return s, nil
 }

@@ -230,7 +230,8 @@ func (m *Media) Need() int {
 	if len(m.Defines) > 0 {
 		need = max(need, 8)
 	}
-	if m.Skipped > 0 {
+	// AVPlayer wants 9 of a playlist that offers what only 9 has: delta updates.
+	if m.Skipped > 0 || m.Control != (ServerControl{}) {
 		need = max(need, 9)
 	}
 	if len(m.Removed) > 0 {

@@ -217,7 +217,7 @@ func sampleEntry(t *av.Track, info codec.Info) ([]byte, error) {
 		w.sound("ec-3", "dec3", t.Config, info)
 		w.end()
 	default:
-		if t.Kind == av.Video && t.Private == av.PrivateMP4 && len(t.Config) > 4+8 {
+		if t.Kind != av.Data && t.Private == av.PrivateMP4 && len(t.Config) > 4+8 {
 			return t.Config[4:], nil
 		}
 		return nil, av.Errorf("mp4", -1, "stsd", "%w: CMAF cannot carry %s of kind %s", av.ErrUnsupported, t.Codec, t.Kind)

@@ -55,7 +55,7 @@ func (m *Mem) AddAll(ctx context.Context, name string, list []index.Entry) error
 	if s == nil {
 		s = &stream{}
 	}
-	if _, err := s.run.Encode(nil, list); err != nil {
+	if _, err := s.run.Stage().Encode(nil, list); err != nil {
 		return err
 	}
 	for i := range list {

@@ -1,6 +1,7 @@
 package file
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -24,6 +25,7 @@ type format struct {
 	sniff  func(head []byte) int
 	at     func(r io.ReaderAt, size int64) av.Demuxer
 	stream func(r io.Reader) av.Demuxer
+	libav  bool // neither: libavformat reads it
 }
 
 func formats() []format {
@@ -50,6 +52,17 @@ func sniffRaw(c av.Codec) func([]byte) int {
 
 // choose returns the format that is surest of head.
 func choose(head []byte, o Options) (format, error) {
+	if o.Demuxer == Libav {
+		return format{name: string(Libav), libav: true}, nil
+	}
+	best, err := chooseNative(head, o)
+	if errors.Is(err, av.ErrUnsupported) && o.Demuxer != Native && o.Format == "" {
+		return format{name: string(Libav), libav: true}, o.needLibav(err)
+	}
+	return best, err
+}
+
+func chooseNative(head []byte, o Options) (format, error) {
 	var best format
 	sure := 0
 	for _, f := range formats() {

@@ -118,15 +118,15 @@ func (d *Disk) put(ctx context.Context, key string, body io.ReaderAt, size int64
 	}
 	f, err := os.CreateTemp(d.tmp.dir, "put-*")
 	if err != nil {
-		return classify(err)
+		return store.Classify(err)
 	}
 	defer os.Remove(f.Name()) // after a rename there is nothing to remove
 	if err := d.fill(ctx, f, body, size); err != nil {
 		f.Close()
-		return classify(err)
+		return store.Classify(err)
 	}
 	if err := f.Close(); err != nil {
-		return classify(err)
+		return store.Classify(err)
 	}
 	if err := context.Cause(ctx); err != nil {
 		return err
@@ -135,7 +135,7 @@ func (d *Disk) put(ctx context.Context, key string, body io.ReaderAt, size int64
 		if st, serr := os.Lstat(path); errors.Is(err, unix.ENOTDIR) || serr == nil && st.IsDir() {
 			return fmt.Errorf("%w: %q lies below or above another: %w", store.ErrKey, key, err)
 		}
-		return classify(err)
+		return store.Classify(err)
 	}
 	return nil
 }
@@ -147,7 +147,7 @@ func (d *Disk) room(size int64) error {
 	}
 	var st unix.Statfs_t
 	if err := unix.Statfs(d.root, &st); err != nil {
-		return classify(fmt.Errorf("disk: statfs %s: %w", d.root, err))
+		return store.Classify(fmt.Errorf("disk: statfs %s: %w", d.root, err))
 	}
 	if free := int64(st.Bavail) * st.Bsize; free-size < d.minFree {
 		return fmt.Errorf("%w: disk: %d bytes free, %d to store, %d to be left free", store.ErrFull, free, size, d.minFree)
@@ -296,19 +296,6 @@ func (d *Disk) syncDir(dir string) error {
 	return d.sync(f, beforeSyncDir, afterSyncDir)
 }
 
-// classify gives an error of the system the kind that callers act on.
-func classify(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT), errors.Is(err, unix.EFBIG):
-		return fmt.Errorf("%w: %w", store.ErrFull, err)
-	case errors.Is(err, unix.EIO), errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE), errors.Is(err, unix.ENOMEM):
-		return fmt.Errorf("%w: %w", store.ErrTransient, err)
-	}
-	return err
-}
-
 // object is an opened file.
 type object struct {
 	*os.File
@@ -321,7 +308,7 @@ func (o *object) Size() int64 { return o.size }
 func (o *object) ReadAt(b []byte, off int64) (int, error) {
 	n, err := o.File.ReadAt(b, off)
 	if err != nil && err != io.EOF { //nolint:errorlint // ReadAt never wraps it
-		err = classify(err)
+		err = store.Classify(err)
 	}
 	return n, err
 }
@@ -340,7 +327,7 @@ func (d *Disk) Open(ctx context.Context, key string) (store.Object, error) {
 		return nil, fmt.Errorf("%w: %s", store.ErrNotExist, key)
 	}
 	if err != nil {
-		return nil, classify(err)
+		return nil, store.Classify(err)
 	}
 	st, err := f.Stat()
 	if err == nil && st.IsDir() {
@@ -348,7 +335,7 @@ func (d *Disk) Open(ctx context.Context, key string) (store.Object, error) {
 	}
 	if err != nil {
 		f.Close()
-		return nil, classify(err)
+		return nil, store.Classify(err)
 	}
 	return &object{f, st.Size()}, nil
 }
@@ -392,7 +379,7 @@ func (d *Disk) Delete(ctx context.Context, key string) error {
 		return nil // objects below the key, none of the key
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTDIR) {
-		return classify(err)
+		return store.Classify(err)
 	}
 	d.dirs.Lock()
 	defer d.dirs.Unlock()

@@ -26,7 +26,7 @@ func (d *Disk) List(ctx context.Context, prefix string) iter.Seq2[store.Info, er
 			}
 		}
 		if _, err := d.walk(ctx, start, prefix, yield); err != nil {
-			yield(store.Info{}, classify(err))
+			yield(store.Info{}, store.Classify(err))
 		}
 	}
 }

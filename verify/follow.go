@@ -82,9 +82,6 @@ func (f *follow) msn(index int) int64 { return f.msns[index] }
 // run reloads until ctx ends or the playlist does.
 func (f *follow) run(ctx context.Context) {
 	f.c.ctx = ctx
-	f.mu.Lock()
-	f.status = RenditionStatus{Name: f.label(), Role: f.role}
-	f.mu.Unlock()
 	target, wait := f.name, time.Duration(0)
 	for {
 		f.waited = wait
@@ -140,7 +137,11 @@ func (f *follow) fetch(target string) (*version, time.Duration) {
 		}
 		return nil, time.Second
 	}
-	c.checkAnswer(f.name, "playlist", a, f.targetDuration())
+	td := f.targetDuration()
+	if target != f.name {
+		td = 0 // a blocking answer is one version, and may be cached for long
+	}
+	c.checkAnswer(f.name, "playlist", a, td)
 	changed := f.last == nil || !bytes.Equal(a.body, f.last.text)
 	f.arrive(Arrival{Kind: "playlist", Took: a.ended.Sub(a.began), Bytes: len(a.body), New: changed}, a.ended)
 	v := &version{text: a.body, began: a.began, at: a.ended, blocking: target != f.name}
@@ -317,6 +318,12 @@ func (f *follow) loadOne(p *playlist, i int, msn int64) {
 		f.c.find("H28", p.at(s.Line), "segment %d, %s, is empty", msn, s.URI)
 		return
 	}
+	f.lookInto(k, msn, name, a, began)
+}
+
+// lookInto checks a segment that was loaded, and that it follows on.
+func (f *follow) lookInto(k int, msn int64, name string, a *answer, began time.Time) {
+	s := &f.all.m.Segments[k]
 	f.c.checkSegment(f.all, k, name, a.body)
 	f.c.checkParted(f.all, k, a.body)
 	key := false

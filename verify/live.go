@@ -179,7 +179,9 @@ func (w *watcher) add(base, uri, role string, vars map[string]string) {
 	}
 	own := *w.c // the recorder is shared, the rest is this rendition's
 	own.headers, own.query = map[string]*header{}, queryOf(name)
-	w.follows = append(w.follows, &follow{w: w, c: &own, name: name, role: role, vars: vars, seen: map[int64]*record{}})
+	f := &follow{w: w, c: &own, name: name, role: role, vars: vars, seen: map[int64]*record{}}
+	f.status = RenditionStatus{Name: f.label(), Role: role}
+	w.follows = append(w.follows, f)
 }
 
 // tellEvery is how often Progress is called.

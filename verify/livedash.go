@@ -367,7 +367,8 @@ func (w *dashWatcher) status() Status {
 	return s
 }
 
-// finish checks that picture and sound stay together, and keeps the timeline.
+// finish keeps the timeline. That picture and sound stay together follows from D7
+// and D8: each keeps to the times of the manifest.
 func (w *dashWatcher) finish() {
 	c := w.c
 	c.report.Watched = w.cfg.Now().Sub(w.start)

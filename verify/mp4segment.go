@@ -19,7 +19,6 @@ type look struct {
 	sap           sap
 	place         Place // of what says the first time
 	wraps         bool  // times have 33 bits
-	discont       bool  // the container marks a break
 	negative      bool  // a composition offset below 0
 	encrypted     bool
 	description   av.Track

@@ -56,15 +56,17 @@ func (c *checker) readMulti(name string, text []byte) *multi {
 
 func (x *multi) at(line int) Place { return Place{File: x.name, Line: line} }
 
+// groupKey is a group of renditions.
+type groupKey struct{ kind, group string }
+
 // checkGroups checks EXT-X-MEDIA.
 func (c *checker) checkGroups(x *multi) {
-	type key struct{ kind, group string }
-	names := map[key]map[string]int{}
-	defaults := map[key]int{}
+	names := map[groupKey]map[string]int{}
+	defaults := map[groupKey]int{}
 	for i := range x.m.Media {
 		r := &x.m.Media[i]
 		c.saw("H20", "A14")
-		k := key{r.Type, r.GroupID}
+		k := groupKey{r.Type, r.GroupID}
 		if names[k] == nil {
 			names[k] = map[string]int{}
 		}
@@ -81,15 +83,7 @@ func (c *checker) checkGroups(x *multi) {
 				c.find("H20", x.at(r.Line), "DEFAULT=YES with AUTOSELECT=NO")
 			}
 		}
-		if r.Language == "" && r.Type != "VIDEO" {
-			c.find("A14", x.at(r.Line), "%s %q has no LANGUAGE", r.Type, r.Name)
-		}
-		if r.Type == "CLOSED-CAPTIONS" && (r.URI != "" || r.More.Get("INSTREAM-ID") == "") {
-			c.find("H20", x.at(r.Line), "CLOSED-CAPTIONS need an INSTREAM-ID and no URI")
-		}
-		if r.Type == "SUBTITLES" && r.URI == "" {
-			c.find("H20", x.at(r.Line), "SUBTITLES without a URI")
-		}
+		c.checkRendition(x, r)
 	}
 	for a := range names {
 		for b := range names {
@@ -98,9 +92,14 @@ func (c *checker) checkGroups(x *multi) {
 			}
 		}
 	}
+	c.checkGroupNames(x, names)
+}
+
+// checkGroupNames checks that the groups which variants name are there.
+func (c *checker) checkGroupNames(x *multi, names map[groupKey]map[string]int) {
 	for i := range x.m.Variants {
 		v := &x.m.Variants[i]
-		for _, g := range [...]key{{"AUDIO", v.Audio}, {"VIDEO", v.More.Get("VIDEO")}, {"SUBTITLES", v.More.Get("SUBTITLES")}, {"CLOSED-CAPTIONS", v.More.Get("CLOSED-CAPTIONS")}} {
+		for _, g := range [...]groupKey{{"AUDIO", v.Audio}, {"VIDEO", v.More.Get("VIDEO")}, {"SUBTITLES", v.More.Get("SUBTITLES")}, {"CLOSED-CAPTIONS", v.More.Get("CLOSED-CAPTIONS")}} {
 			if g.group == "" || g.group == "NONE" {
 				continue
 			}
@@ -109,6 +108,18 @@ func (c *checker) checkGroups(x *multi) {
 				c.find("H20", x.at(v.Line), "%s=%q, and no EXT-X-MEDIA has that GROUP-ID", g.kind, g.group)
 			}
 		}
+	}
+}
+
+func (c *checker) checkRendition(x *multi, r *hls.Rendition) {
+	if r.Language == "" && r.Type != "VIDEO" {
+		c.find("A14", x.at(r.Line), "%s %q has no LANGUAGE", r.Type, r.Name)
+	}
+	if r.Type == "CLOSED-CAPTIONS" && (r.URI != "" || r.More.Get("INSTREAM-ID") == "") {
+		c.find("H20", x.at(r.Line), "CLOSED-CAPTIONS need an INSTREAM-ID and no URI")
+	}
+	if r.Type == "SUBTITLES" && r.URI == "" {
+		c.find("H20", x.at(r.Line), "SUBTITLES without a URI")
 	}
 }
 

@@ -94,7 +94,7 @@ func TestOwnOutputOfMedia(t *testing.T) {
 			if err != nil || !d.Type().IsRegular() {
 				return nil //nolint:nilerr // what is not there is not tested
 			}
-			if st, err := d.Info(); err != nil || st.Size() > 8<<20 {
+			if st, err := d.Info(); err != nil || st.Size() > 3<<20 {
 				return nil //nolint:nilerr // as above
 			}
 			for _, c := range []cut.Container{cut.CMAF, cut.TS} {

@@ -205,10 +205,23 @@ func (s *tsSegment) pes(n int64, p *ts.PacketInfo) {
 	if ts.Since(pts, dts) < 0 {
 		s.c.find("T8", s.packet(n), "PID 0x%x: PTS %d is before DTS %d", p.PID, pts, dts)
 	}
-	if last, ok := s.dts[p.PID]; ok && ts.Since(dts, last) <= 0 && isMedia(e.Type) {
+	s.times(n, p, e.Type, dts)
+	if (e.Type == 0x1B || e.Type == 0x24) && !s.video[p.PID] {
+		s.video[p.PID] = true
+		s.begin[p.PID] = ts.PESInfo{PTS: pts, DTS: dts}
+		s.firstPicture(n, p, e.Type)
+	}
+	if isAudio(e.Type) && p.PES.Length == 0 {
+		s.c.find("T10", s.packet(n), "PID 0x%x: an audio PES packet without a length", p.PID)
+	}
+}
+
+// times compares a time stamp with the one before it and with PCR.
+func (s *tsSegment) times(n int64, p *ts.PacketInfo, typ uint8, dts int64) {
+	if last, ok := s.dts[p.PID]; ok && ts.Since(dts, last) <= 0 && isMedia(typ) {
 		s.c.find("T8", s.packet(n), "PID 0x%x: DTS %d, the one before is %d", p.PID, dts, last)
 	}
-	if last, ok := s.pts[p.PID]; ok && isMedia(e.Type) {
+	if last, ok := s.pts[p.PID]; ok && isMedia(typ) {
 		s.c.saw("T6")
 		if gap := ts.Since(dts, last); gap > 63000 {
 			s.c.find("T6", s.packet(n), "PID 0x%x: %d ms since the last time stamp", p.PID, gap/90)
@@ -218,14 +231,6 @@ func (s *tsSegment) pes(n int64, p *ts.PacketInfo) {
 		s.c.find("T5", s.packet(n), "PID 0x%x: DTS is %d ms before PCR", p.PID, ts.Since(s.pcr, dts)/90)
 	}
 	s.pts[p.PID], s.dts[p.PID] = dts, dts
-	if (e.Type == 0x1B || e.Type == 0x24) && !s.video[p.PID] {
-		s.video[p.PID] = true
-		s.begin[p.PID] = ts.PESInfo{PTS: pts, DTS: dts}
-		s.firstPicture(n, p, e.Type)
-	}
-	if isAudio(e.Type) && p.PES.Length == 0 {
-		s.c.find("T10", s.packet(n), "PID 0x%x: an audio PES packet without a length", p.PID)
-	}
 }
 
 // firstPicture checks what a decoder needs before the first picture.

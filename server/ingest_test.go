@@ -173,13 +173,17 @@ func TestHTTPFile(t *testing.T) {
 		t.Fatalf("%v %s", err, out)
 	}
 	s := start(t, live.Config{Target: time.Second, Grace: time.Second, Memory: 16 << 20})
-	out, err := exec.CommandContext(t.Context(), curl, "-sS", "-f", "-T", file, s.http+"/live/cam.ts").CombinedOutput()
-	if err != nil {
-		t.Fatalf("curl: %v %s", err, out)
-	}
-	list := until(t, s.http+"/live/cam/video0/index.m3u8", "#EXT-X-ENDLIST")
-	if n := strings.Count(list, "#EXTINF:1.0"); n < 19 {
-		t.Errorf("%d segments:\n%s", n, list)
+	for name, cmd := range map[string][]string{
+		"curl":   {curl, "-sS", "-f", "-T", file, s.http + "/live/curl.ts"},
+		"ffmpeg": {ffmpeg, "-v", "error", "-i", file, "-c", "copy", "-f", "mpegts", "-method", "PUT", s.http + "/live/ffmpeg.ts"}, // hangs up at once
+	} {
+		if out, err := exec.CommandContext(t.Context(), cmd[0], cmd[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v %s", name, err, out)
+		}
+		list := until(t, s.http+"/live/"+name+"/video0/index.m3u8", "#EXT-X-ENDLIST")
+		if n := strings.Count(list, "#EXTINF:1.0"); n != 20 {
+			t.Errorf("%s: %d segments:\n%s", name, n, list)
+		}
 	}
 }
 

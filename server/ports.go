@@ -86,9 +86,11 @@ func (p *ports) listenHTTP(address string, c *tls.Config) (port, error) {
 	if err != nil {
 		return port{}, err
 	}
-	push := ingest.New(ingest.Config{Log: p.config.Log, Publish: p.publishHTTP})
-	h := handler(p.hub, hls.New(hls.Config{Hub: p.hub, Store: p.store}), push)
-	return port{l.Addr(), func(ctx context.Context) error { return serveHTTP(ctx, l, h, c) }, l.Close}, nil
+	serve := func(ctx context.Context) error {
+		push := ingest.New(ingest.Config{Log: p.config.Log, Publish: p.publishHTTP, End: ctx})
+		return serveHTTP(ctx, l, handler(p.hub, hls.New(hls.Config{Hub: p.hub, Store: p.store}), push), c)
+	}
+	return port{l.Addr(), serve, l.Close}, nil
 }
 
 func (p *ports) listenAdmin(address string, _ *tls.Config) (port, error) {

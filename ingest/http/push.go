@@ -31,8 +31,13 @@ const (
 type Config struct {
 	// Publish is called for every body, on its request's goroutine. It reads p
 	// until it ends and returns; then the request is answered. To refuse p it
-	// returns a *Refused before it has read.
+	// returns a *Refused before it has read. ctx is End, not the request's, which
+	// is over when a client hangs up behind its body without waiting for the answer.
 	Publish func(ctx context.Context, p *Publisher) error
+
+	// End is done when the server ends: bodies are read no further then. nil: it
+	// never does.
+	End context.Context
 
 	IdleTimeout time.Duration // without any byte while one is waited for; 0: DefaultIdleTimeout
 	MaxUnit     int           // bytes of an access unit of MPEG-TS; 0: DefaultMaxUnit
@@ -83,6 +88,9 @@ func New(c Config) *Handler {
 	if c.MaxBodies <= 0 {
 		c.MaxBodies = DefaultMaxBodies
 	}
+	if c.End == nil {
+		c.End = context.Background()
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -109,18 +117,19 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer h.open.Add(-1)
 	p := newPublisher(w, r, name, c, h.config)
 	defer p.Close()
-	stop := context.AfterFunc(r.Context(), func() { p.Close() })
+	end := h.config.End
+	stop := context.AfterFunc(end, func() { p.Close() })
 	defer stop()
-	err := h.config.Publish(r.Context(), p)
-	if errors.Is(err, fs.ErrClosed) && r.Context().Err() != nil {
-		err = context.Cause(r.Context())
+	err := h.config.Publish(end, p)
+	if errors.Is(err, fs.ErrClosed) && end.Err() != nil {
+		err = context.Cause(end)
 	}
 	h.config.Log.Info("http body ended", "remote", r.RemoteAddr, "name", name, "bytes", p.body.n.Load(), "err", err)
-	answer(w, r, err)
+	answer(w, err)
 }
 
 // answer says how a body ended.
-func answer(w http.ResponseWriter, r *http.Request, err error) {
+func answer(w http.ResponseWriter, err error) {
 	if err == nil {
 		w.WriteHeader(http.StatusNoContent)
 		return
@@ -135,7 +144,7 @@ func answer(w http.ResponseWriter, r *http.Request, err error) {
 		return
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		status = http.StatusRequestTimeout
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, fs.ErrClosed):
 		status = http.StatusServiceUnavailable
 	case errors.Is(err, av.ErrUnsupported):
 		status = http.StatusUnsupportedMediaType

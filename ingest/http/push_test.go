@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -198,22 +199,18 @@ func TestSilentBody(t *testing.T) {
 	}
 }
 
-// The end of the request's context ends ReadPacket.
-func TestContextEnds(t *testing.T) {
+// The server's end ends ReadPacket.
+func TestServerEnds(t *testing.T) {
 	out := make(chan error, 1)
-	var stop context.CancelFunc
 	begun := make(chan struct{})
-	h := New(Config{Publish: func(_ context.Context, p *Publisher) error {
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	s := httptest.NewServer(New(Config{End: ctx, Publish: func(_ context.Context, p *Publisher) error {
 		close(begun)
 		_, err := avtest.Read(p)
 		out <- err
 		return err
-	}})
-	s := httptest.NewUnstartedServer(h)
-	var ctx context.Context
-	ctx, stop = context.WithCancel(context.Background())
-	s.Config.BaseContext = func(net.Listener) context.Context { return ctx }
-	s.Start()
+	}}))
 	defer s.Close()
 	r, w := io.Pipe()
 	defer w.Close()
@@ -226,6 +223,34 @@ func TestContextEnds(t *testing.T) {
 	}
 	if err := <-out; err == nil {
 		t.Error("no error")
+	}
+}
+
+// A client that hangs up behind its body, without waiting for the answer, has
+// published all of it.
+func TestHangsUpBehindBody(t *testing.T) {
+	ended := make(chan error, 1)
+	gone := make(chan struct{})
+	address, _ := serve(t, Config{Publish: func(ctx context.Context, p *Publisher) error {
+		_, err := avtest.Read(p)
+		<-gone // what is left to be done, such as to store the end
+		if err == io.EOF {
+			err = ctx.Err()
+		}
+		ended <- err
+		return err
+	}})
+	body := media(t, formats[".flv"]...)
+	c, err := net.Dial("tcp", strings.TrimPrefix(address, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(c, "PUT /a.flv HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", len(body))
+	c.Write(body)
+	c.Close()
+	close(gone)
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -247,3 +247,19 @@ func TestRoundTrip(t *testing.T) {
 		}
 	}
 }
+
+// TestRotation: by how much a picture is turned survives.
+func TestRotation(t *testing.T) {
+	tr := avtest.ReadAll(t, open(sample(t, "last.mp4")))[0].Tracks[0]
+	for _, degrees := range []uint16{0, 90, 180, 270} {
+		tr.Rotation = degrees
+		b, err := mp4.AppendInit(nil, &tr, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := open(b)
+		if _, err := d.ReadPacket(av.Heap{}); !errors.Is(err, av.ErrTracks) || d.Tracks()[0].Rotation != degrees {
+			t.Errorf("%d degrees: %v, %+v", degrees, err, d.Tracks())
+		}
+	}
+}

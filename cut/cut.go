@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/cleave-video/cleave/av"
@@ -164,6 +165,9 @@ func (r *run) loop(ctx context.Context) error {
 			return r.ended(err)
 		}
 		if err != nil {
+			if w := r.in.Warnings(); len(w) > 0 { // why a track is not there
+				return fmt.Errorf("cut: %s: %w (%s)", r.cfg.Input, err, strings.Join(w, "; "))
+			}
 			return fmt.Errorf("cut: %s: %w", r.cfg.Input, err)
 		}
 		if err := r.take(events); err != nil {

@@ -78,9 +78,22 @@ func (r *run) complete() {
 	}
 	s := r.chunker.Stats()
 	rp.Dropped = s.DroppedLead + s.DroppedOther
-	rp.Warnings = r.in.Warnings()
+	rp.Warnings = append(r.in.Warnings(), r.unturned()...)
 	rp.Advice = r.advice()
 	r.noteSealed()
+}
+
+// unturned names the pictures that are to be turned when shown, and of which TS
+// cannot say so.
+func (r *run) unturned() (l []string) {
+	for _, rend := range r.rends {
+		for i := range rend.current {
+			if d := rend.current[i].Rotation; d != 0 && rend.muxer != nil {
+				l = append(l, fmt.Sprintf("%s is to be turned by %d degrees clockwise when it is shown: ts cannot say so", rend.name, d))
+			}
+		}
+	}
+	return l
 }
 
 // describeTrack is one line about a track.

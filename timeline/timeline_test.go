@@ -166,3 +166,32 @@ func TestVerdict(t *testing.T) {
 		}
 	}
 }
+
+// TestOrder: decode times rise and are not later than presentation, however the
+// input stamps its frames; each correction is told.
+func TestOrder(t *testing.T) {
+	late := at(0, 0, 3600, 7200, 10800)
+	late[2].PTS = 7000 // DTS later than PTS
+	same := at(0, slices.Repeat([]int64{3600}, 1000)...)
+	for i := range same {
+		same[i].Dur = 0
+	}
+	ticks := make([]int64, len(same))
+	var moved []int
+	for i := range ticks {
+		ticks[i] = 3600 + int64(i)
+		if i > 0 {
+			moved = append(moved, i)
+		}
+	}
+	for name, c := range map[string]struct {
+		in      []av.Packet
+		want    []int64
+		derived []int
+	}{
+		"DTS later than PTS":   {late, []int64{0, 3600, 7000, 10800}, []int{2}},
+		"a thousand at a time": {same, ticks, moved},
+	} {
+		t.Run(name, func(t *testing.T) { normalize(t, c.in, 0, c.want, nil, nil, c.derived, 1) })
+	}
+}

@@ -248,6 +248,9 @@ func (t *track) describe(desc uint32, firstSample []byte) (av.Track, error) {
 	}
 	e := t.entries[desc-1]
 	a := av.Track{Kind: kindOf(t.handler), Codec: e.codec, Timebase: t.tb, Config: e.config, Language: t.lang, ID: t.id}
+	if a.Kind == av.Video {
+		a.Rotation = t.rotation
+	}
 	switch {
 	case e.codec == av.VP9:
 		a.Width, a.Height = e.width, e.height

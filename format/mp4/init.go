@@ -97,7 +97,7 @@ func (w *writer) trackHeader(t *av.Track, info codec.Info, id uint32) {
 		volume = 0x1000000
 	}
 	w.u32(volume)
-	w.matrix()
+	w.rotation(t.Rotation, info)
 	width := uint64(info.Width) << 16
 	if s := info.SAR; s.Num > 0 && s.Den > 0 {
 		width = width * uint64(s.Num) / uint64(s.Den)

@@ -30,6 +30,7 @@ type track struct {
 	kind, codec   string
 	tb            av.Timebase
 	width, height int
+	rotation      int    // degrees
 	extra         string // MD5 of the configuration
 	packets       []packet
 }
@@ -83,6 +84,9 @@ type ffprobe struct {
 		Width    int    `json:"width"`
 		Height   int    `json:"height"`
 		Extra    string `json:"extradata_hash"`
+		SideData []struct {
+			Rotation int `json:"rotation"`
+		} `json:"side_data_list"`
 	} `json:"streams"`
 	Packets []struct {
 		Stream int    `json:"stream_index"`
@@ -108,7 +112,7 @@ func runProbe(ctx context.Context, file string, args ...string) (*ffprobe, error
 }
 
 const (
-	streamFields = "stream=index,codec_type,codec_name,codec_tag_string,time_base,width,height,extradata_hash:format=format_name"
+	streamFields = "stream=index,codec_type,codec_name,codec_tag_string,time_base,width,height,extradata_hash:stream_side_data=rotation:format=format_name"
 	packetFields = ":packet=stream_index,pts,dts,pos,flags,data_hash"
 )
 
@@ -139,6 +143,9 @@ func packets(ctx context.Context, file, format string, options ...string) (*medi
 		t := track{index: s.Index, kind: s.Kind, codec: s.Codec, width: s.Width, height: s.Height, extra: s.Extra}
 		if t.codec == "" || t.codec == "unknown" {
 			t.codec = s.Tag
+		}
+		for _, d := range s.SideData {
+			t.rotation += d.Rotation
 		}
 		num, den, _ := strings.Cut(s.Timebase, "/")
 		n, _ := strconv.ParseUint(num, 10, 32)
@@ -284,7 +291,7 @@ const manyPixels = 50e9
 // pictures decodes a video track; n counts the video tracks.
 func pictures(ctx context.Context, m *media, n int, options ...string) ([]frame, string, error) {
 	args := append([]string{"-v", "error", "-nostdin"}, reading(m.format)...)
-	args = append(args, "-copyts", "-i", m.file, "-map", fmt.Sprintf("0:v:%d", n), "-fps_mode", "passthrough", "-autoscale", "0", "-enc_time_base", "-1")
+	args = append(args, "-copyts", "-autorotate", "0", "-i", m.file, "-map", fmt.Sprintf("0:v:%d", n), "-fps_mode", "passthrough", "-autoscale", "0", "-enc_time_base", "-1")
 	lines, complaints, err := hashes(ctx, append(append(args, options...), "-"))
 	return lines[0], complaints, err
 }

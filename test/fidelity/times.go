@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/cut"
 )
 
 // residue is got minus want, exact: in units of 1/(got.Den*want.Den) seconds.
@@ -39,15 +40,18 @@ func (r *residue) tick() int64   { return int64(r.g.Num) * int64(r.w.Den) }
 func (r *residue) second() int64 { return int64(r.g.Den) * int64(r.w.Den) }
 
 // whole returns the offset less shift ticks of the source as whole seconds; ok is
-// false if it is none. Clocks of transport streams are known modulo 2^33.
-func (r *residue) whole(shift int64, wraps bool) (seconds int64, ok bool) {
+// false if it is none. Clocks of transport streams are known modulo 2^33: near is
+// what the seconds are about, if they wrap.
+func (r *residue) whole(shift, near int64, wraps bool) (seconds int64, ok bool) {
 	d := r.least + (r.top-r.least)/2 - shift*int64(r.w.Num)*int64(r.g.Den)
 	turns := []int64{0}
 	if wraps {
-		turns = []int64{0, 1, -1}
+		turn := float64(wrapTicks) / 90000
+		n := int64(math.Round((float64(near) - float64(d)/float64(r.second())) / turn))
+		turns = []int64{0, n, 1, -1}
 	}
 	for _, k := range turns {
-		x := d + k*wrapTicks*(r.second()/90000)
+		x := d + k*(wrapTicks*(r.second()/90000))
 		seconds = int64(math.Round(float64(x) / float64(r.second())))
 		if off := x - seconds*r.second(); off < r.tick() && off > -r.tick() {
 			return seconds, true
@@ -55,6 +59,9 @@ func (r *residue) whole(shift int64, wraps bool) (seconds int64, ok bool) {
 	}
 	return 0, false
 }
+
+// wraps reports whether times are of 33 bits on one side.
+func (c *comparison) wraps() bool { return c.source.media.ts() || c.Container == cut.TS }
 
 // times: every PTS and DTS is the source's plus one offset, in whole seconds and
 // the same for all tracks, as long as the timeline goes on.
@@ -158,7 +165,7 @@ func (c *comparison) offsets(ctx context.Context, w *written, s *track, want []p
 			// The first of a new timeline may be heard before its first picture is shown.
 			r, _ = residues(s.tb, w, want[at:at+k], l[:k])
 			early, bad := residues(s.tb, w, want[at+k:at+len(l)], l[k:])
-			if seconds, ok := early.whole(shift, c.source.media.ts()); bad < 0 && ok && known {
+			if seconds, ok := early.whole(shift, c.out.chunks[0].Offset, c.wraps()); bad < 0 && ok && known {
 				if why := c.timeline(w, s.tb, want, n+1, at+k, seconds); why != "" {
 					return false, why
 				}
@@ -169,7 +176,7 @@ func (c *comparison) offsets(ctx context.Context, w *written, s *track, want []p
 			return false, fmt.Sprintf("part %d, packet %d of %d: PTS %d DTS %d became %d %d", n, k, len(l), want[at+k].pts, want[at+k].dts, l[k].pts, l[k].dts)
 		}
 		if r.n > 0 && known {
-			seconds, ok := r.whole(shift, c.source.media.ts())
+			seconds, ok := r.whole(shift, c.out.chunks[0].Offset, c.wraps())
 			if !ok {
 				seconds, ok = c.box(ctx, w, s, r, shift)
 			}
@@ -195,7 +202,7 @@ func (c *comparison) box(ctx context.Context, w *written, s *track, r *residue, 
 	if !ok || own == shift {
 		return 0, false
 	}
-	seconds, ok := r.whole(own, false)
+	seconds, ok := r.whole(own, c.out.chunks[0].Offset, c.wraps())
 	if ok {
 		c.note("%s: the edit list begins between two pictures; FFmpeg shifts it to the next, by %d ticks of 1/%d", w, own-shift, s.tb.Den)
 	}

@@ -139,6 +139,11 @@ func (e *Entry) Validate() error {
 	case len(e.Keys) > maxKeys:
 		return bad("number of keys", len(e.Keys))
 	}
+	return e.validateTables(bad)
+}
+
+// validateTables checks what is in the tracks and the keys.
+func (e *Entry) validateTables(bad func(what string, v any) error) error {
 	for i := range e.Tracks {
 		t := &e.Tracks[i]
 		if len(t.Name) > maxText || len(t.Init) > maxText || t.Timescale == 0 || t.Duration < 0 || t.Offset < 0 || t.Size < 0 {

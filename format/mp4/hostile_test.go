@@ -253,7 +253,7 @@ func TestRotation(t *testing.T) {
 	tr := avtest.ReadAll(t, open(sample(t, "last.mp4")))[0].Tracks[0]
 	for _, degrees := range []uint16{0, 90, 180, 270} {
 		tr.Rotation = degrees
-		b, err := mp4.AppendInit(nil, &tr, 1)
+		b, err := mp4.AppendInit(nil, &tr, 1, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -114,11 +114,7 @@ func (s *stream) stampPicture(u *unit, st stamp) {
 	if st.discont {
 		u.flags |= av.Discont
 	}
-	if t.started && st.hasPTS {
-		if d := since(st.pts, t.last); d > maxStep || d < -maxBack {
-			t.restart()
-		}
-	}
+	t.jumped(st)
 	st.hasDTS = st.hasDTS && !t.wrongDTS
 	switch {
 	case st.hasDTS:
@@ -145,6 +141,16 @@ func (s *stream) stampPicture(u *unit, st stamp) {
 		t.frame = d
 	}
 	t.last, t.started = u.dts, true
+}
+
+// jumped begins anew where the times do not go on from those before.
+func (t *times) jumped(st stamp) {
+	if !t.started || !st.hasPTS {
+		return
+	}
+	if d := since(st.pts, t.last); d > maxStep || d < -maxBack {
+		t.restart()
+	}
 }
 
 func (t *times) step() int64 {

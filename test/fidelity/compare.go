@@ -87,13 +87,7 @@ func (c *comparison) beforeKey(w *written, s *track, front int) bool {
 // each container, and each chunk that says it is independent alone; what has the
 // payload of one that was decoded is not decoded again.
 func (c *comparison) pictures(ctx context.Context, w *written, s *track, dropped int) error {
-	switch {
-	case s.rotation == w.rotation:
-	case c.Container == cut.TS && len(c.report.Warnings) > 0:
-		c.note("%s: is to be turned by %d degrees when shown; TS cannot say so, and the report does", w, -s.rotation)
-	default:
-		c.fault("%s: turned by %d degrees, the source by %d", w, -w.rotation, -s.rotation)
-	}
+	c.turned(w, s)
 	d := c.source.decode(ctx, s)
 	if d.err != nil {
 		return d.err
@@ -147,6 +141,17 @@ func (c *comparison) pictures(ctx context.Context, w *written, s *track, dropped
 		return c.alone(ctx, w, s, got, d)
 	}
 	return c.firstPictures(ctx, w, s, pr)
+}
+
+// turned compares by how much the picture is to be turned.
+func (c *comparison) turned(w *written, s *track) {
+	switch {
+	case s.rotation == w.rotation:
+	case c.Container == cut.TS && len(c.report.Warnings) > 0:
+		c.note("%s: is to be turned by %d degrees when shown; TS cannot say so, and the report does", w, -s.rotation)
+	default:
+		c.fault("%s: turned by %d degrees, the source by %d", w, -w.rotation, -s.rotation)
+	}
 }
 
 // decodesAlone: what chunks.json says of a chunk is said of the track that decides

@@ -298,7 +298,7 @@ func TestTornTail(t *testing.T) {
 	}
 }
 
-// TestBitFlips changes each bit of a log: an entry is right or not there, and where
+// TestBitFlips changes a bit of each byte of a log: an entry is right or not there, and where
 // entries follow behind the damage that is an error, which Repair ends.
 func TestBitFlips(t *testing.T) {
 	root, path, ends, list := logOf(t, 3)
@@ -307,7 +307,7 @@ func TestBitFlips(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range whole {
-		for _, bit := range []int{i % 8, (i*5 + 3) % 8} {
+		for _, bit := range []int{i * 5 % 8} {
 			dir := filepath.Join(t.TempDir(), "index")
 			copyTree(t, root, dir, func(string, []byte) []byte {
 				b := append([]byte(nil), whole...)
@@ -371,7 +371,7 @@ func TestSegmentDamage(t *testing.T) {
 		}
 		return b
 	})
-	for off := 0; off < size; off += 1 + size/150 {
+	for off := 0; off < size; off += 1 + size/60 {
 		dir := filepath.Join(t.TempDir(), "index")
 		copyTree(t, root, dir, func(path string, b []byte) []byte {
 			if filepath.Base(path) == seg {

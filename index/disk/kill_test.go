@@ -2,6 +2,7 @@ package disk
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/cleave-video/cleave/index"
 	"github.com/cleave-video/cleave/index/indextest"
+	storedisk "github.com/cleave-video/cleave/store/disk"
 )
 
 // killEnv names the index that a process of TestKill adds to.
@@ -33,8 +35,16 @@ func TestKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	st, err := storedisk.Open(filepath.Join(root, killStore))
+	if err != nil {
+		t.Fatal(err)
+	}
 	list := indextest.Entries(8, killEntries)
 	for i := len(got); i < len(list); i++ {
+		b := killBody(i)
+		if err := st.Put(context.Background(), list[i].Object, bytes.NewReader(b), int64(len(b))); err != nil {
+			t.Fatal(err)
+		}
 		if err := d.Add(context.Background(), name, list[i]); err != nil {
 			t.Fatal(err)
 		}
@@ -42,10 +52,17 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-const killEntries = 4000
+const (
+	killEntries = 4000
+	killStore   = "+objects"
+)
 
-// TestKill kills a process that adds entries, a number of times: what it said it
-// added is there, and at most one entry more.
+// killBody is the object of an entry.
+func killBody(i int) []byte { return bytes.Repeat([]byte(fmt.Sprintf("%08d", i)), 2000+i%3000) }
+
+// TestKill kills a process that stores objects and adds their entries, a number of
+// times: what it said it added is there, and at most one entry more; each entry's
+// object is there to the byte, and at most one object more.
 func TestKill(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "index")
 	list := indextest.Entries(8, killEntries)
@@ -82,11 +99,44 @@ func TestKill(t *testing.T) {
 		}
 		prefix(t, fmt.Sprintf("round %d", round), got, list, added, added+1)
 		added = len(got)
+		killObjects(t, root, list[:added])
 		if err := d.Close(); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if added < 10 {
 		t.Errorf("only %d were added", added)
+	}
+}
+
+// killObjects checks the objects of entries.
+func killObjects(t *testing.T, root string, list []index.Entry) {
+	t.Helper()
+	st, err := storedisk.Open(filepath.Join(root, killStore))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range list {
+		o, err := st.Open(t.Context(), list[i].Object)
+		if err != nil {
+			t.Errorf("entry %d: %v", i, err)
+			continue
+		}
+		b := make([]byte, o.Size())
+		_, err = o.ReadAt(b, 0)
+		o.Close()
+		if err != nil || !bytes.Equal(b, killBody(i)) {
+			t.Errorf("entry %d: another object of %d bytes, %v", i, len(b), err)
+		}
+	}
+	n := 0
+	for _, err := range st.List(t.Context(), "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		n++
+	}
+	if n < len(list) || n > len(list)+1 {
+		t.Errorf("%d objects, %d entries", n, len(list))
 	}
 }

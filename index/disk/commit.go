@@ -135,7 +135,7 @@ func (s *stream) tidy() {
 			return
 		}
 	}
-	_ = s.removeDropped()
+	s.removeDropped()
 }
 
 // maxRun bounds the bytes of entries in memory that have very many key frames.
@@ -182,16 +182,14 @@ func (s *stream) forget(blocks int) error {
 }
 
 // removeDropped removes the segments all of whose entries are dropped, but leaves
-// the one that has the last entry. s.mu is held.
-func (s *stream) removeDropped() error {
+// the one that has the last entry. A file that cannot be removed now is when the
+// stream is read again. s.mu is held.
+func (s *stream) removeDropped() {
 	n := 0
 	for n < len(s.segs) && s.segs[n].first+uint64(s.segs[n].count) <= s.kept && (n+1 < len(s.segs) || s.run.Len() > 0) {
-		g := s.segs[n]
-		if err := errors.Join(g.close(true), s.d.remove(g.path)); err != nil {
-			return err
-		}
+		_ = s.segs[n].close(true)
+		_ = s.d.remove(s.segs[n].path)
 		n++
 	}
 	s.segs = s.segs[n:]
-	return nil
 }

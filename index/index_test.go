@@ -260,6 +260,10 @@ func TestRebuild(t *testing.T) {
 	if r, err = index.Rebuild(t.Context(), s, ix, index.RebuildConfig{}); err != nil || r.Entries != 0 || r.Known != 359 {
 		t.Errorf("again: %+v, %v", r, err)
 	}
+	skip := func(info store.Info) bool { return info.Key != lost["other"][0].Object }
+	if r, err = index.Rebuild(t.Context(), s, indexmem.New(), index.RebuildConfig{Prefix: "other/", Skip: skip}); err != nil || r.Objects != 1 || r.Entries != 1 {
+		t.Errorf("one: %+v, %v", r, err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := index.Rebuild(ctx, s, ix, index.RebuildConfig{}); !errors.Is(err, context.Canceled) {

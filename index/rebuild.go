@@ -13,7 +13,7 @@ import (
 
 // Rebuilt says what Rebuild found.
 type Rebuilt struct {
-	Objects int     // in the store
+	Objects int     // in the store, without those skipped
 	Entries int     // added to the index
 	Known   int     // chunks that the index had, or that came before its last
 	Others  int     // objects that do not describe themselves
@@ -25,6 +25,7 @@ type Rebuilt struct {
 type RebuildConfig struct {
 	Prefix   string                // of the objects to look at; all
 	Parallel int                   // objects read at a time; 8
+	Skip     func(store.Info) bool // objects not to be read, if set: those that the caller knows
 	Progress func(objects, of int) // called now and then, by one goroutine at a time
 }
 
@@ -44,7 +45,9 @@ func Rebuild(ctx context.Context, s store.Store, ix Index, c RebuildConfig) (*Re
 		if err != nil {
 			return nil, fmt.Errorf("index: list: %w", err)
 		}
-		keys = append(keys, info.Key)
+		if c.Skip == nil || !c.Skip(info) {
+			keys = append(keys, info.Key)
+		}
 	}
 	r := &rebuild{Rebuilt: Rebuilt{Objects: len(keys)}, s: s, c: c, streams: make(map[string][]Entry)}
 	if err := r.readAll(ctx, keys); err != nil {

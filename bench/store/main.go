@@ -75,6 +75,10 @@ func machine(dir string) string {
 	load := ""
 	if b, err := os.ReadFile("/proc/loadavg"); err == nil {
 		load = ", load " + strings.Fields(string(b))[0] + " before"
+		var busy float64
+		if _, err := fmt.Sscan(string(b), &busy); err == nil && busy > float64(runtime.NumCPU())/2 {
+			load += ": others were at work on the machine, and times are provisional"
+		}
 	}
 	return fmt.Sprintf("%s, %d × %s, %s, %s%s", time.Now().Format(time.DateOnly), runtime.NumCPU(), cpu, kind, runtime.Version(), load)
 }

@@ -161,7 +161,7 @@ func (d *Disk) AddAll(ctx context.Context, name string, list []index.Entry) erro
 
 // Seek implements index.Index.
 func (d *Disk) Seek(ctx context.Context, name string, at time.Time) (e index.Entry, k index.Key, err error) {
-	for range triesIfDropped {
+	for { // again if what it read was dropped since it looked
 		var s *stream
 		if s, err = d.stream(ctx, name); err != nil {
 			return e, k, err
@@ -171,24 +171,17 @@ func (d *Disk) Seek(ctx context.Context, name string, at time.Time) (e index.Ent
 			return e, k, terr
 		}
 		if e, k, err = index.SeekTable(t, first, at); !errors.Is(err, errDropped) {
-			break
+			return e, k, err
 		}
 	}
-	return e, k, err
 }
-
-// triesIfDropped is how often a call begins anew because what it read was dropped.
-const triesIfDropped = 10
 
 // Range implements index.Index. What is dropped meanwhile may be left out.
 func (d *Disk) Range(ctx context.Context, name string, from, to time.Time) iter.Seq2[index.Entry, error] {
 	return func(yield func(index.Entry, error) bool) {
-		last := int64(-1)
-		var err error
-		for range triesIfDropped {
-			if err = d.list(ctx, name, from, to, &last, yield); !errors.Is(err, errDropped) {
-				break
-			}
+		last, err := int64(-1), errDropped
+		for errors.Is(err, errDropped) { // again if what it read was dropped since it looked
+			err = d.list(ctx, name, from, to, &last, yield)
 		}
 		if err != nil {
 			yield(index.Entry{}, err)

@@ -30,7 +30,7 @@ func open(t *testing.T, root string, opts ...Option) *Disk {
 func small(d *Disk) { d.perSegment = index.PerBlock }
 
 func TestDisk(t *testing.T) {
-	for name, opts := range map[string][]Option{"as it is": {WithoutSync()}, "small segments": {small, WithoutSync()}, "synced": {}} {
+	for name, opts := range map[string][]Option{"as it is": {}, "small segments": {small, WithoutSync()}} {
 		t.Run(name, func(t *testing.T) {
 			indextest.Run(t, func(t *testing.T) (index.Index, func() index.Index) {
 				root := filepath.Join(t.TempDir(), "index")

@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
-
-	"golang.org/x/sys/unix"
 )
 
 func checksum(b ...[]byte) uint32 {
@@ -80,8 +78,8 @@ func (d *Disk) sync(f *os.File) error {
 		return err
 	}
 	if !d.noSync {
-		if err := unix.Fdatasync(int(f.Fd())); err != nil {
-			return &fs.PathError{Op: "fdatasync", Path: f.Name(), Err: err}
+		if err := datasync(f); err != nil {
+			return err
 		}
 	}
 	return d.at(afterSync, f.Name())

@@ -6,8 +6,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/cleave-video/cleave/index"
 )
 
@@ -55,8 +53,8 @@ func (d *Disk) exchange(fresh, old, bad string) error {
 	if err := os.RemoveAll(bad); err != nil {
 		return err
 	}
-	if err := unix.Renameat2(unix.AT_FDCWD, fresh, unix.AT_FDCWD, old, unix.RENAME_EXCHANGE); err != nil {
-		return &os.LinkError{Op: "exchange", Old: fresh, New: old, Err: err}
+	if err := swap(fresh, old); err != nil {
+		return err
 	}
 	if err := os.Rename(fresh, bad); err != nil {
 		return err

@@ -149,7 +149,7 @@ func (d *Disk) room(size int64) error {
 	if err := unix.Statfs(d.root, &st); err != nil {
 		return store.Classify(fmt.Errorf("disk: statfs %s: %w", d.root, err))
 	}
-	if free := int64(st.Bavail) * st.Bsize; free-size < d.minFree {
+	if free := int64(st.Bavail) * int64(st.Bsize); free-size < d.minFree {
 		return fmt.Errorf("%w: disk: %d bytes free, %d to store, %d to be left free", store.ErrFull, free, size, d.minFree)
 	}
 	return nil

@@ -25,7 +25,12 @@ const (
 // finish writes what names the chunks, completes the report and gives the folder
 // its name.
 func (r *run) finish() error {
+	td := int64(1)
 	for _, rend := range r.rends {
+		td = max(td, target(r.segments(rend)))
+	}
+	for _, rend := range r.rends {
+		rend.td = td // all say the same (RFC 8216bis 6.2.4)
 		if err := r.writePlaylists(rend); err != nil {
 			return err
 		}
@@ -149,10 +154,7 @@ func (rd *rendition) timebase() av.Timebase { return av.Timebase{Num: 1, Den: rd
 func (rd *rendition) local(name string) string { return strings.TrimPrefix(name, rd.name+"/") }
 
 func (r *run) writePlaylists(rend *rendition) error {
-	m := &hls.Media{Type: hls.VOD, EndList: true, Sequence: 1, IndependentSegments: !rend.dependent}
-	for _, other := range r.rends { // all say the same (RFC 8216bis 6.2.4)
-		m.TargetDuration = max(m.TargetDuration, target(r.segments(other)))
-	}
+	m := &hls.Media{Type: hls.VOD, EndList: true, Sequence: 1, IndependentSegments: !rend.dependent, TargetDuration: rend.td}
 	if err := r.writePlaylist(rend, multivariantName, m, r.segments(rend)); err != nil {
 		return err
 	}
@@ -255,16 +257,28 @@ func (r *run) independent() bool {
 	return true
 }
 
-// rates returns the peak and the average bit rate of the segments' bytes.
+// rates returns the peak and the average bit rate of the segments' bytes. The peak
+// is that of any run of segments that lasts half to one and a half target durations
+// (RFC 8216bis 4.1).
 func (rd *rendition) rates() (peak, average int64) {
+	least, most := rd.td*int64(rd.scale)/2, rd.td*int64(rd.scale)*3/2
 	var bytes, ticks int64
+	from, runBytes, runTicks := 0, int64(0), int64(0)
 	for i := range rd.segs {
 		_, dur := rd.span(i)
-		bytes += rd.segs[i].size
-		ticks += dur
-		// A sliver at the end says nothing about what a client must load in time.
-		if dur >= int64(rd.scale)/2 || len(rd.segs) == 1 {
-			peak = max(peak, rate(rd.segs[i].size, dur, rd.scale))
+		bytes, ticks = bytes+rd.segs[i].size, ticks+dur
+		runBytes, runTicks = runBytes+rd.segs[i].size, runTicks+dur
+		for ; runTicks > most && from < i; from++ {
+			_, d := rd.span(from)
+			runBytes, runTicks = runBytes-rd.segs[from].size, runTicks-d
+		}
+		// Every run that ends here; a sliver alone says nothing about what a client must
+		// load in time.
+		b, t := runBytes, runTicks
+		for k := from; k <= i && t >= least; k++ {
+			peak = max(peak, rate(b, t, rd.scale))
+			_, d := rd.span(k)
+			b, t = b-rd.segs[k].size, t-d
 		}
 	}
 	average = rate(bytes, ticks, rd.scale)

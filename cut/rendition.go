@@ -26,7 +26,8 @@ type rendition struct {
 	factor  int64
 	delay   int64 // of decode before presentation, taken off by the newest header
 
-	dependent bool // a segment does not decode alone
+	dependent bool  // a segment does not decode alone
+	td        int64 // EXT-X-TARGETDURATION
 
 	inits    []string // names of the headers so far
 	sequence uint32   // of the next moof

@@ -126,16 +126,22 @@ func (d *Demuxer) more() {
 	}
 }
 
-// Bounds of the search for tracks: a whole GOP of most streams.
+// Bounds of the search for tracks: a whole GOP of most streams, or as much as
+// libavformat was to look at.
 const (
 	probeBytes   = 8 << 20
-	probePackets = 2048
+	probeMost    = 80 << 20
+	probePackets = 16384
 )
+
+func (d *Demuxer) probeLimit() int {
+	return int(min(max(probeBytes, d.opened.Widened, d.o.ProbeSize), probeMost))
+}
 
 // probe reads until every track is known and copies what it reads.
 func (d *Demuxer) probe() error {
 	total := 0
-	for d.err == nil && !d.settled() && total < probeBytes && len(d.queue) < probePackets {
+	for d.err == nil && !d.settled() && total < d.probeLimit() && len(d.queue) < probePackets {
 		if d.batch.at >= d.batch.n {
 			d.more()
 			continue

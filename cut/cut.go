@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/cleave-video/cleave/av"
@@ -38,14 +39,7 @@ type Config struct {
 	Progress  func(done, total int64) // called after each chunk, if not nil
 }
 
-// Bounds of one chunk of a file, whatever the policy wants.
-const (
-	maxChunk      = 60 * time.Second
-	maxChunkBytes = 48 << 20
-	defaultMemory = 192 << 20
-	// A file may hold its tracks one behind the other; bytes bound it, not time.
-	maxSkew = 10 * time.Minute
-)
+const defaultMemory = 192 << 20
 
 // Validate reports what is wrong with c.
 func (c *Config) Validate() error {
@@ -72,6 +66,9 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	}
 	if c.Container == "" {
 		c.Container = CMAF
+	}
+	if c.Container == TS {
+		c.Options.Carry = av.PrivateTS
 	}
 	sealing, err := newSealing(c.Encrypt)
 	if err != nil {
@@ -150,10 +147,7 @@ func (r *run) free() {
 // loop moves packets from the input through the chunker to the output.
 func (r *run) loop(ctx context.Context) error {
 	var err error
-	r.chunker, err = chunk.New(chunk.Config{
-		Stream: "cut", Epoch: 1, Policy: r.cfg.Policy, Arena: r.arena, MaxSkew: maxSkew,
-		Bounds: chunk.Bounds{MaxDur: maxChunk, MaxBytes: maxChunkBytes},
-	})
+	r.chunker, err = chunk.New(chunk.FileConfig(r.cfg.Policy, r.arena))
 	if err != nil {
 		return err
 	}
@@ -165,10 +159,15 @@ func (r *run) loop(ctx context.Context) error {
 			events, err = r.chunker.Write(p)
 		case errors.Is(err, av.ErrTracks):
 			events, err = r.chunker.SetTracks(r.in.Tracks())
+		case ctx.Err() != nil: // which has closed the input
+			return context.Cause(ctx)
 		default:
 			return r.ended(err)
 		}
 		if err != nil {
+			if w := r.in.Warnings(); len(w) > 0 { // why a track is not there
+				return fmt.Errorf("cut: %s: %w (%s)", r.cfg.Input, err, strings.Join(w, "; "))
+			}
 			return fmt.Errorf("cut: %s: %w", r.cfg.Input, err)
 		}
 		if err := r.take(events); err != nil {

@@ -51,6 +51,22 @@ type Config struct {
 	Log                  *slog.Logger  // nil: none
 }
 
+// Validate reports what is wrong with c, with the defaults for what it leaves open.
+func (c Config) Validate() error {
+	c.defaults()
+	switch {
+	case c.Target < 100*time.Millisecond || c.MaxChunk < c.Target || c.Window < c.Target:
+		return fmt.Errorf("live: target %v, max chunk %v, window %v: 100ms <= target <= max chunk, target <= window", c.Target, c.MaxChunk, c.Window)
+	case c.Part > 0 && (c.Part < 100*time.Millisecond || c.Part > c.Target/2):
+		return fmt.Errorf("live: part %v: it must be 100ms to half of the target, %v", c.Part, c.Target)
+	case c.Memory < 16<<20 || c.StreamMemory < 8<<20 || c.StreamMemory > c.Memory:
+		return fmt.Errorf("live: memory %d, stream memory %d: at least 16 MiB, and 8 MiB of it", c.Memory, c.StreamMemory)
+	case c.Viewer < 1<<20 || c.Viewer > c.StreamMemory/4:
+		return fmt.Errorf("live: viewer %d: it must be 1 MiB to a quarter of the stream memory, %d", c.Viewer, c.StreamMemory)
+	}
+	return nil
+}
+
 func (c *Config) defaults() {
 	set := func(d *time.Duration, v time.Duration) {
 		if *d <= 0 {

@@ -21,7 +21,6 @@ import (
 type rig struct {
 	t       *testing.T
 	pool    *mem.Pool
-	ctx     context.Context
 	parts   map[uint64][][]pack.Part // by chunk and track
 	packets map[uint64][][]av.Packet
 	why     map[uint64]chunk.Reason

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -23,24 +22,35 @@ import (
 
 // running is a server under test.
 type running struct {
-	http, rtmp string
-	stop       func()
+	http, rtmp, srt, rtsp string
+	addrs                 Addrs
+	stop                  func()
 }
 
 func start(t *testing.T, cfg live.Config) *running {
 	t.Helper()
+	return startWith(t, Config{Live: cfg})
+}
+
+// startWith starts a server on free ports of the loopback.
+func startWith(t *testing.T, cfg Config) *running {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	addrs := make(chan [2]string, 1)
+	addrs := make(chan Addrs, 1)
+	cfg.HTTP, cfg.RTMP, cfg.SRT, cfg.Data = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", t.TempDir()
+	cfg.RTSP, cfg.RTP, cfg.Admin = "127.0.0.1:0", Off, "127.0.0.1:0"
+	cfg.HTTPS, cfg.RTMPS, cfg.RTSPS = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+	cfg.Ready = func(a Addrs) { addrs <- a }
 	ended := make(chan error, 1)
 	go func() {
-		ended <- Run(ctx, Config{HTTP: "127.0.0.1:0", RTMP: "127.0.0.1:0", Data: t.TempDir(), Live: cfg, Ready: func(h, r net.Addr) {
-			addrs <- [2]string{h.String(), r.String()}
-		}})
+		ended <- Run(ctx, cfg)
 	}()
 	r := &running{}
 	select {
 	case a := <-addrs:
-		r.http, r.rtmp = "http://"+a[0], "rtmp://"+a[1]
+		r.http, r.rtmp, r.srt = "http://"+a.HTTP.String(), "rtmp://"+a.RTMP.String(), "srt://"+a.SRT.String()
+		r.addrs = a
+		r.rtsp = "rtsp://" + a.RTSP.String()
 	case err := <-ended:
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,9 +16,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/cleave-video/cleave/deliver/hls"
+	"github.com/cleave-video/cleave/ingest/pull"
 	"github.com/cleave-video/cleave/live"
-	"github.com/cleave-video/cleave/proto/rtmp"
 	"github.com/cleave-video/cleave/store/disk"
 	"github.com/cleave-video/cleave/web"
 )
@@ -26,20 +26,55 @@ import (
 const (
 	DefaultHTTP = ":8080"
 	DefaultRTMP = ":1935"
+	DefaultSRT  = ":8890"
+	DefaultRTSP = ":8554"
+	DefaultRTP  = ":8000"
 	DefaultData = "data"
+	// Of a server that has a certificate.
+	DefaultHTTPS = ":8443"
+	DefaultRTMPS = ":1936"
+	DefaultRTSPS = ":8322"
+	DefaultAdmin = "127.0.0.1:9080"
 )
 
+// Off as an address leaves a protocol out.
+const Off = "off"
+
 // Config is what a server is made of. The zero value of each field is the default
-// named in its constant.
+// named in its constant. An address may be Off.
 type Config struct {
-	HTTP string // address of delivery; DefaultHTTP
+	HTTP string // address of delivery and of HTTP publishers; DefaultHTTP
 	RTMP string // address of RTMP; DefaultRTMP
+	SRT  string // address of SRT; DefaultSRT
+	RTSP string // address of RTSP; DefaultRTSP
+	// RTP is the address of RTSP's media by UDP, whose port is even; the next one is
+	// taken too. DefaultRTP; Off leaves TCP.
+	RTP  string
 	Data string // folder of the chunks; DefaultData
+
+	// TLSCert and TLSKey are files in PEM, which are read again when they change; then
+	// there are HTTPS, RTMPS and RTSPS, too.
+	TLSCert, TLSKey string
+	HTTPS           string // DefaultHTTPS
+	RTMPS           string // DefaultRTMPS
+	RTSPS           string // DefaultRTSPS
+
+	Admin string // address of the administration; DefaultAdmin
+
+	Sources      []pull.Source // declared sources
+	AllowPrivate bool          // sources may be on loopback and private addresses
+
+	SRTPassphrase string        // of every SRT caller; empty: none may encrypt
+	SRTLatency    time.Duration // 0: srt.DefaultLatency
+
 	Live live.Config
 	Log  *slog.Logger
-	// Ready is called once both addresses are listened to.
-	Ready func(http, rtmp net.Addr)
+	// Ready is called once all addresses are listened to.
+	Ready func(Addrs)
 }
+
+// Addrs are the addresses that are listened to; nil where a protocol is left out.
+type Addrs struct{ HTTP, RTMP, SRT, RTSP, HTTPS, RTMPS, RTSPS, Admin net.Addr }
 
 // httpDrain is how long answers under way may take after the end was asked for.
 const httpDrain = 5 * time.Second
@@ -48,7 +83,7 @@ func (c *Config) defaults() {
 	for _, f := range []struct {
 		s *string
 		v string
-	}{{&c.HTTP, DefaultHTTP}, {&c.RTMP, DefaultRTMP}, {&c.Data, DefaultData}} {
+	}{{&c.HTTP, DefaultHTTP}, {&c.RTMP, DefaultRTMP}, {&c.SRT, DefaultSRT}, {&c.RTSP, DefaultRTSP}, {&c.RTP, DefaultRTP}, {&c.HTTPS, DefaultHTTPS}, {&c.RTMPS, DefaultRTMPS}, {&c.RTSPS, DefaultRTSPS}, {&c.Admin, DefaultAdmin}, {&c.Data, DefaultData}} {
 		if *f.s == "" {
 			*f.s = f.v
 		}
@@ -73,43 +108,32 @@ func Run(ctx context.Context, c Config) error {
 		return err
 	}
 	defer hub.Close()
-	web, err := net.Listen("tcp", c.HTTP)
+	client := c.policy().Client()
+	defer client.CloseIdleConnections()
+	sources, err := newSources(&c, hub, client)
 	if err != nil {
-		return fmt.Errorf("server: HTTP: %w", err)
-	}
-	pub, err := net.Listen("tcp", c.RTMP)
-	if err != nil {
-		web.Close()
-		return fmt.Errorf("server: RTMP: %w", err)
-	}
-	if c.Ready != nil {
-		c.Ready(web.Addr(), pub.Addr())
+		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
+	p := &ports{config: &c, hub: hub, store: st, sources: sources, ready: func() bool { return ctx.Err() == nil }}
+	if err := p.listen(); err != nil {
+		return err
+	}
+	if c.Ready != nil {
+		c.Ready(p.addrs)
+	}
 	group.Go(func() error { return hub.Run(ctx) })
-	group.Go(func() error { return (&rtmp.Server{Config: publishing(hub, c.Log)}).Serve(ctx, pub) })
-	group.Go(func() error { return serveHTTP(ctx, web, handler(hub, hls.New(hls.Config{Hub: hub, Store: st}))) })
+	group.Go(func() error { return sources.Run(ctx) })
+	for _, o := range p.open {
+		group.Go(func() error { return o.serve(ctx) })
+	}
 	return group.Wait()
 }
 
-// publishing gives RTMP's publishers to the hub.
-func publishing(hub *live.Hub, log *slog.Logger) rtmp.Config {
-	return rtmp.Config{Log: log, Publish: func(ctx context.Context, p *rtmp.Publisher) error {
-		err := hub.Publish(ctx, p.Name(), p)
-		switch {
-		case errors.Is(err, live.ErrTaken), errors.Is(err, live.ErrName):
-			return &rtmp.Refused{Code: rtmp.BadName, Description: err.Error()}
-		case errors.Is(err, live.ErrCrowded), errors.Is(err, live.ErrMemory):
-			return &rtmp.Refused{Code: rtmp.Denied, Description: err.Error()}
-		}
-		return err
-	}}
-}
-
-// serveHTTP serves on l until ctx is done.
-func serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
+// serveHTTP serves on l until ctx is done; by TLS if c is not nil.
+func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, c *tls.Config) error {
 	s := &http.Server{
-		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		Handler: h, TLSConfig: c, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		BaseContext: func(net.Listener) context.Context { return ctx },
 	}
 	done := make(chan error, 1)
@@ -122,15 +146,19 @@ func serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
 		}
 		done <- err
 	})
-	err := s.Serve(l)
+	serve := s.Serve
+	if c != nil {
+		serve = func(l net.Listener) error { return s.ServeTLS(l, "", "") }
+	}
+	err := serve(l)
 	if stop() || !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return <-done
 }
 
-// handler routes: pages, and what is below a stream's name.
-func handler(hub *live.Hub, streams http.Handler) http.Handler {
+// handler routes: pages, what is below a stream's name, and bodies to publish.
+func handler(hub *live.Hub, streams, push http.Handler) http.Handler {
 	pages := web.New()
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
@@ -139,6 +167,8 @@ func handler(hub *live.Hub, streams http.Handler) http.Handler {
 		pages.Home(w, names)
 	})
 	mux.HandleFunc("GET /hls.min.js", pages.Script)
+	mux.Handle("PUT /", push)
+	mux.Handle("POST /", push)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		name, isPage := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/"), "/")
 		switch {

@@ -120,8 +120,7 @@ func (l *line) push(p av.Packet) {
 		l.first(t, p)
 		return
 	}
-	expected := t.raw + t.dist
-	d := p.DTS - expected
+	d := t.beside(p.DTS)
 	switch {
 	case p.Flags&av.Discont == 0 && !t.jump(d):
 		l.release(t)
@@ -142,6 +141,15 @@ func (l *line) push(p av.Packet) {
 		l.release(t)
 		l.emit(t, p) // a loss, but on the old timeline
 	}
+}
+
+// beside returns by how much dts misses the time expected. Between the newest
+// time and that it misses nothing: after a gap the usual distance is the gap's.
+func (t *track) beside(dts int64) int64 {
+	if d := dts - t.raw; d < 0 {
+		return d
+	}
+	return max(dts-t.raw-t.dist, 0)
 }
 
 func (t *track) jump(d int64) bool {
@@ -201,7 +209,8 @@ func (l *line) first(t *track, p av.Packet) {
 // follows reports whether p continues t's output on the newest timeline.
 func (l *line) follows(t *track, p av.Packet) bool {
 	off := l.offTB.Rescale(l.off, t.tb)
-	return !t.jump(p.DTS + off - (t.last + t.dist))
+	d := p.DTS + off - t.last
+	return !t.jump(min(d, max(d-t.dist, 0)))
 }
 
 func (l *line) adopt(t *track, _ av.Packet) {
@@ -264,7 +273,7 @@ func (l *line) release(t *track) {
 // emit gives out p on t's timeline, with rising decode times.
 func (l *line) emit(t *track, p av.Packet) {
 	if d := p.DTS - t.raw; t.last != 0 && d > 0 && d < t.forward {
-		t.dist = min(d, t.back/2) // what follows a gap is not expected to be as far away
+		t.dist = d
 	} else if t.dist == 0 {
 		t.dist = p.Dur
 	}

@@ -163,8 +163,8 @@ func (k *checker) take(events []chunk.Event) {
 
 func (k *checker) add(e chunk.Event) {
 	k.Helper()
-	r := k.open[e.Chunk]
-	if r == nil {
+	r, open := k.open[e.Chunk]
+	if !open {
 		k.Fatalf("a packet for a chunk that is not open")
 	}
 	n := int(binary.BigEndian.Uint64(e.Packet.Data))

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 
 	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/format/libav"
 	"github.com/cleave-video/cleave/timeline"
 )
 
@@ -21,8 +22,20 @@ type Options struct {
 	// Format names the demuxer instead of letting the content choose: "mp4",
 	// "ts", "flv", "h264", "h265", "adts", "mp3".
 	Format string
+	// Demuxer says whose demuxers to use; "" is Auto.
+	Demuxer Demuxer
+	// Libav is how workers of libavformat are run; nil: as libav.Config's defaults
+	// say. One is started only if a file needs it.
+	Libav *libav.Workers
+	// ProbeSize (bytes) and AnalyzeDuration (microseconds) bound what libavformat
+	// looks at to know an input; 0 are its defaults.
+	ProbeSize, AnalyzeDuration int64
+	// Carry is what libavformat's tracks of codecs unknown here are made for; 0 is MP4.
+	Carry av.PrivateFormat
 	// RawTimes leaves the container's own times: no wrap undone, no jump closed.
 	RawTimes bool
+	// Timing measures the reading, if it is not nil.
+	Timing *Timing
 }
 
 // Input is an opened input: an av.Demuxer that also closes what it reads from.
@@ -78,10 +91,13 @@ func openFile(ctx context.Context, f *os.File, o Options) (*Input, error) {
 	if err != nil {
 		return nil, err
 	}
-	if format.at != nil {
-		return newInput(format.at(&osFile{f}, st.Size()), format.name, f.Close, nil, st.Size(), o), nil
+	if format.libav {
+		return openLibav(ctx, f, st.Size(), nil, o)
 	}
-	c := &counter{r: f}
+	if format.at != nil {
+		return newInput(format.at(o.Timing.readerAt(&osFile{f}), st.Size()), format.name, f.Close, nil, st.Size(), o), nil
+	}
+	c := &counter{r: o.Timing.reader(f)}
 	return newInput(format.stream(c), format.name, f.Close, &c.n, st.Size(), o), nil
 }
 
@@ -94,7 +110,7 @@ func openStream(ctx context.Context, r io.Reader, size int64, o Options) (*Input
 	}
 	stop := context.AfterFunc(ctx, func() { cl.Close() })
 	closeAll := func() error { stop(); return cl.Close() }
-	c := &counter{r: r}
+	c := &counter{r: o.Timing.reader(r)}
 	br := bufio.NewReaderSize(c, sniffLen)
 	head, err := br.Peek(sniffLen)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -105,6 +121,13 @@ func openStream(ctx context.Context, r io.Reader, size int64, o Options) (*Input
 	if err != nil {
 		closeAll()
 		return nil, err
+	}
+	if format.libav {
+		in, err := openLibav(ctx, br, -1, closeAll, o)
+		if err != nil {
+			closeAll()
+		}
+		return in, err
 	}
 	if format.at == nil {
 		return newInput(format.stream(br), format.name, closeAll, &c.n, size, o), nil
@@ -119,8 +142,9 @@ func openStream(ctx context.Context, r io.Reader, size int64, o Options) (*Input
 }
 
 func newInput(d av.Demuxer, format string, cl func() error, read *atomic.Int64, size int64, o Options) *Input {
+	d = o.Timing.demuxer(d, Parse, o.RawTimes)
 	if !o.RawTimes {
-		d = timeline.New(d, timeline.Options{})
+		d = o.Timing.demuxer(timeline.New(d, timeline.Options{}), Fixup, true)
 	}
 	return &Input{Demuxer: d, Format: format, close: cl, read: read, size: size}
 }

@@ -41,13 +41,21 @@ func openURL(ctx context.Context, url string, o Options) (*Input, error) {
 		s.Close()
 		return nil, fmt.Errorf("%s: %w", url, err)
 	}
+	if format.libav {
+		in, err := openLibav(ctx, s, s.size, s.Close, o)
+		if err != nil {
+			s.Close()
+			return nil, fmt.Errorf("%s: %w", url, err)
+		}
+		return in, nil
+	}
 	if format.at != nil {
-		return newInput(format.at(s, s.size), format.name, s.Close, nil, s.size, o), nil
+		return newInput(format.at(o.Timing.readerAt(s), s.size), format.name, s.Close, nil, s.size, o), nil
 	}
 	if err := s.open(0); err != nil {
 		return nil, err
 	}
-	c := &counter{r: s.body}
+	c := &counter{r: o.Timing.reader(s.body)}
 	return newInput(format.stream(c), format.name, s.Close, &c.n, s.size, o), nil
 }
 

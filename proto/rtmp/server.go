@@ -1,6 +1,6 @@
 // Package rtmp receives and publishes live streams by RTMP and Enhanced RTMP.
 // Server accepts publishers, each of which is an av.Demuxer; Client publishes what
-// an av.Demuxer gives. Playing is not offered.
+// an av.Demuxer gives; Pull plays from other servers. The Server does not play.
 //
 // Adobe RTMP 1.0 ("RTMP"), Enhanced RTMP v2 ("E-RTMP").
 package rtmp

@@ -294,6 +294,12 @@ func TestPromiseIsKept(t *testing.T) {
 				p.DTS, p.PTS, p.Dur = (n*100+1)/3, (n*100+1)/3, 0
 			}
 		}},
+		{name: "uneven", spec: millis(40, 1), want: 364 * time.Millisecond, change: func(p *av.Packet) {
+			if p.Track == 0 { // 32 or 47 ms
+				p.DTS += p.DTS / 40 * 7 % 15
+				p.PTS, p.Dur = p.DTS, 0
+			}
+		}},
 		{name: "four a second", spec: avtest.Spec{Video: avtest.Video{Frames: 60, Timebase: av.Timebase{Num: 1, Den: 4}, GOPs: []int{8}}}, want: 251 * time.Millisecond},
 	} {
 		t.Run(c.name, func(t *testing.T) {

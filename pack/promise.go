@@ -10,8 +10,8 @@ import (
 type frames struct {
 	begun       bool
 	first, last int64
-	n           int64 // distances between them
-	longest     int64
+	n           int64    // distances between them
+	longest     [3]int64 // of them, in order
 }
 
 func (f *frames) add(p *av.Packet) {
@@ -21,18 +21,33 @@ func (f *frames) add(p *av.Packet) {
 		return
 	}
 	f.n++
-	f.longest = max(f.longest, d)
 	f.last = p.DTS
+	for i, l := range f.longest {
+		if d > l {
+			f.longest[i], d = d, l
+		}
+	}
 }
+
+// regular is the longest distance but two, which may have been hiccups.
+func (f *frames) regular() int64 { return f.longest[2] }
 
 // The share of PART-TARGET that parts of whole frames must reach for it to be
 // promised: a little more than leastPercent, for frames that are not all alike.
 const fitPercent = 87
 
+// Where frames come unevenly, the longest of them must be a smaller share of a part
+// than what leastPercent leaves, or parts of whole frames cannot all be as long as they
+// must and no longer than they may. But no part is made longer than longestPart for it.
+const (
+	unevenPercent = 14
+	longestPart   = time.Second
+)
+
 // Promise chooses PART-TARGET from the frames seen so far: as many whole frames of
 // the first video track, or else of the first track, as come nearest to the target
-// and let the other tracks' whole frames fill it, too, plus what ticks and an uneven
-// source make frames differ by. From then on no part is longer, but for a single
+// and let the other tracks' whole frames fill it, too, and a tick; more where the source
+// is uneven. From then on no part is longer, but for a single
 // frame that is. The chunk that is open may have parts made by another measure. It is
 // a whole number of milliseconds, and 0 if nothing was seen.
 func (k *Packager) Promise() time.Duration {
@@ -42,10 +57,15 @@ func (k *Packager) Promise() time.Duration {
 	}
 	frame := lead.tb.Duration(lead.frames.last-lead.frames.first) / time.Duration(lead.frames.n)
 	n := max(1, (k.cfg.Target+frame/2)/frame)
-	spare := k.spare(lead, frame, n)
-	best := n*frame + spare
+	tick := k.tick()
+	least := time.Duration(0)
+	if longest := lead.tb.Duration(lead.frames.regular()); longest-frame > tick+time.Millisecond {
+		least = min(longest*100/unevenPercent, longestPart)
+	}
+	n = max(n, (least+frame-1)/frame)
+	best := n*frame + tick
 	for more := range n/2 + 2 {
-		if d := (n+more)*frame + spare; k.fits(d) {
+		if d := (n+more)*frame + tick; k.fits(d) {
 			best = d
 			break
 		}
@@ -93,22 +113,16 @@ func (k *Packager) leading() (lead *trackParts) {
 	return lead
 }
 
-// spare is what a part of n frames may last longer than n average ones: a tick of
-// the coarsest timebase, up to a millisecond, and twice what single frames were off by, up to a tenth.
-// Where frames are dropped or come as they like, only parts of many frames can be
-// as long as they must and no longer than they may.
-func (k *Packager) spare(lead *trackParts, frame, n time.Duration) time.Duration {
+// tick is the coarsest timebase's, up to a millisecond: as much longer a part of whole
+// frames may be by rounding.
+func (k *Packager) tick() time.Duration {
 	tick := time.Duration(0)
 	for i := range k.tracks {
 		if t := &k.tracks[i]; t.init != nil {
 			tick = max(tick, min(t.tb.Duration(1), time.Millisecond))
 		}
 	}
-	off := lead.tb.Duration(lead.frames.longest) - frame
-	if off <= tick+time.Millisecond {
-		return tick
-	}
-	return tick + min(2*off, n*frame/10)
+	return tick
 }
 
 // fits reports whether whole frames of every track fill parts of d well enough.

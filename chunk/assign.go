@@ -193,7 +193,11 @@ func (c *Chunker) split(cur *Chunk, p av.Packet) *Chunk {
 
 // add puts a packet into a chunk.
 func (c *Chunker) add(to *Chunk, t *trackState, p av.Packet) {
-	to.Runs[p.Track] = append(to.Runs[p.Track], p)
+	run := to.Runs[p.Track]
+	if n := len(run); n > 0 && p.Flags&av.Discont != 0 && p.DTS > run[n-1].DTS {
+		run[n-1].Dur = p.DTS - run[n-1].DTS // one behind the other, a gap is the sample's
+	}
+	to.Runs[p.Track] = append(run, p)
 	to.bytes += int64(len(p.Data))
 	t.in = to
 	c.events = append(c.events, Event{Op: Add, Chunk: to, Packet: p})

@@ -155,6 +155,7 @@ func (c *comparison) order(w *written) {
 func (c *comparison) offsets(ctx context.Context, w *written, s *track, want []packet, quiet bool) (ok bool, why string) {
 	shift, known := c.source.edit(ctx, s)
 	at, lacks := 0, 0
+	var before *int64 // seconds of the track's packets so far
 	for n, l := range w.parts {
 		if len(l) == 0 {
 			continue
@@ -166,10 +167,10 @@ func (c *comparison) offsets(ctx context.Context, w *written, s *track, want []p
 			r, _ = residues(s.tb, w, want[at:at+k], l[:k])
 			early, bad := residues(s.tb, w, want[at+k:at+len(l)], l[k:])
 			if seconds, ok := early.whole(shift, c.out.chunks[0].Offset, c.wraps()); bad < 0 && ok && known {
-				if why := c.timeline(w, s.tb, want, n+1, at+k, seconds); why != "" {
+				if why := c.timeline(w, s.tb, want, n+1, at+k, seconds, c.before(n)); why != "" {
 					return false, why
 				}
-				k = -1
+				k, before = -1, &seconds
 			}
 		}
 		if k >= 0 {
@@ -183,8 +184,10 @@ func (c *comparison) offsets(ctx context.Context, w *written, s *track, want []p
 			if !ok {
 				return false, fmt.Sprintf("part %d: the offset from the source's times is no whole number of seconds: %d/%d", n, r.least, r.second())
 			}
-			if why := c.timeline(w, s.tb, want, n, at, seconds); why != "" {
-				return false, why
+			if before == nil || *before != seconds { // not verified yet
+				if why := c.timeline(w, s.tb, want, n, at, seconds, c.before(n-1)); why != "" {
+					return false, why
+				}
 			}
 		}
 		at += len(l)
@@ -237,21 +240,28 @@ const (
 
 // timeline: all tracks have one offset, and it changes only where the source's
 // own clock jumps.
-func (c *comparison) timeline(w *written, tb av.Timebase, want []packet, n, at int, seconds int64) string {
+func (c *comparison) timeline(w *written, tb av.Timebase, want []packet, n, at int, seconds int64, before *int64) string {
 	if other, ok := c.seconds[n]; ok && other != seconds && len(w.rendition.parts) == len(c.out.renditions[0].parts) {
 		return fmt.Sprintf("part %d: %d s are added to its times, %d s to those of another track", n, seconds, other)
 	}
 	c.seconds[n] = seconds
-	before, ok := c.seconds[n-1]
-	if !ok || before == seconds || at == 0 {
+	if before == nil || *before == seconds || at == 0 {
 		return ""
 	}
 	step := tb.Duration(want[at].dts - want[at-1].dts).Seconds()
 	if step < jumpForward && step > -jumpBack {
-		return fmt.Sprintf("part %d: the offset changes by %d s where the source's clock goes on by %.3f s", n, seconds-before, step)
+		return fmt.Sprintf("part %d: the offset changes by %d s where the source's clock goes on by %.3f s", n, seconds-*before, step)
 	}
 	c.note("the source's clock jumps by %.3f s at packet %d of %s: a new timeline there, marked as discontinuity", step, at, w)
 	return ""
+}
+
+// before returns the seconds of part n, nil if they are not known.
+func (c *comparison) before(n int) *int64 {
+	if s, ok := c.seconds[n]; ok {
+		return &s
+	}
+	return nil
 }
 
 // asWritten reads the source again without what FFmpeg fills in.

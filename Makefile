@@ -5,6 +5,7 @@
 GO ?= go
 FUZZTIME ?= 60s
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
+GOFUMPT = mvdan.cc/gofumpt@v0.9.2
 
 # What cleave-av is built with, empty if FFmpeg 5.1 or newer is not there to build with.
 AV := $(shell pkg-config --exists 'libavformat >= 59.27.100' libavcodec libavutil 2>/dev/null && command -v "$$($(GO) env CC)" >/dev/null && echo libav)
@@ -40,7 +41,7 @@ test:
 	$(GO) test -tags '$(AV)' -race -timeout 20m ./...
 
 lint:
-	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "run gofmt -w on these" >&2; exit 1; }
+	@bad=$$($(GO) run $(GOFUMPT) -l $$(git ls-files '*.go')) && test -z "$$bad" || { echo "$$bad"; echo "run gofumpt -w on these" >&2; exit 1; }
 	$(GO) vet -tags '$(AV)' ./...
 	$(GO) run $(STATICCHECK) -tags '$(AV)' ./...
 
@@ -61,6 +62,8 @@ fidelity:
 bench:
 	$(GO) run ./bench/cut > bench/cut/RESULT.md
 	cat bench/cut/RESULT.md
+	$(GO) run ./bench/store > bench/store/RESULT.md
+	cat bench/store/RESULT.md
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 # cleave-av beside plain libavformat and cleave's own demuxers.

@@ -274,6 +274,7 @@ func (p *publisher) show() {
 		e.Renditions[i] = l.r
 		if l.in != nil {
 			open := l.seg
+			open.Independent = l.in.c.Independent || l.r.Track.Kind != av.Video
 			e.Renditions[i].Open = &open
 		}
 	}

@@ -190,7 +190,12 @@ func (k *Packager) settle(t *trackParts, p *av.Packet, to *chunk.Chunk) error {
 
 // missing reports whether audio packets are missing where the distance of two is d:
 // a frame of audio lasts no longer for what is lost behind it. A picture does.
-func (t *trackParts) missing(d int64) bool { return !t.video && t.usual > 0 && d > 3*t.usual }
+// Uneven stamps are none: less than leastMissing stays the packet's.
+func (t *trackParts) missing(d int64) bool {
+	return !t.video && t.usual > 0 && d > 3*t.usual && t.tb.Duration(d) > leastMissing
+}
+
+const leastMissing = 150 * time.Millisecond
 
 // limit shortens the last packet of a segment that would be longer than was promised.
 func (k *Packager) limit(t *trackParts, last *av.Packet) {

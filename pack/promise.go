@@ -12,6 +12,9 @@ type frames struct {
 	first, last int64
 	n           int64    // distances between them
 	longest     [3]int64 // of them, in order
+	// The distance that most have, within a quarter, by majority vote; those near it.
+	most, votes int64
+	sum, near   int64
 }
 
 func (f *frames) add(p *av.Packet) {
@@ -22,11 +25,34 @@ func (f *frames) add(p *av.Packet) {
 	}
 	f.n++
 	f.last = p.DTS
+	f.vote(d)
 	for i, l := range f.longest {
 		if d > l {
 			f.longest[i], d = d, l
 		}
 	}
+}
+
+func (f *frames) vote(d int64) {
+	switch off := max(d-f.most, f.most-d); {
+	case f.votes == 0:
+		f.most, f.votes, f.sum, f.near = d, 1, d, 1
+	case off*4 <= f.most:
+		f.votes, f.sum, f.near = f.votes+1, f.sum+d, f.near+1
+	default:
+		f.votes--
+	}
+}
+
+// even reports whether nearly all distances are alike.
+func (f *frames) even() bool { return f.near*8 >= f.n*7 }
+
+// frame is what a usual frame lasts, or where there is none the mean one.
+func (f *frames) frame(tb av.Timebase) time.Duration {
+	if f.even() {
+		return tb.Duration(f.sum) / time.Duration(f.near)
+	}
+	return tb.Duration(f.last-f.first) / time.Duration(f.n)
 }
 
 // regular is the longest distance but two, which may have been hiccups.
@@ -55,11 +81,11 @@ func (k *Packager) Promise() time.Duration {
 	if lead == nil {
 		return 0
 	}
-	frame := lead.tb.Duration(lead.frames.last-lead.frames.first) / time.Duration(lead.frames.n)
+	frame := lead.frames.frame(lead.tb)
 	n := max(1, (k.cfg.Target+frame/2)/frame)
 	tick := k.tick()
 	least := time.Duration(0)
-	if longest := lead.tb.Duration(lead.frames.regular()); longest-frame > tick+time.Millisecond {
+	if longest := lead.tb.Duration(lead.frames.regular()); longest-frame > tick+time.Millisecond || !lead.frames.even() {
 		least = min(longest*100/unevenPercent, longestPart)
 	}
 	n = max(n, (least+frame-1)/frame)
@@ -132,7 +158,7 @@ func (k *Packager) fits(d time.Duration) bool {
 		if t.init == nil || t.frames.n == 0 {
 			continue
 		}
-		frame := t.tb.Duration(t.frames.last-t.frames.first) / time.Duration(t.frames.n)
+		frame := t.frames.frame(t.tb)
 		if frame > 0 && d/frame*frame*100 < d*fitPercent {
 			return false
 		}

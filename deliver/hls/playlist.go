@@ -43,7 +43,7 @@ func media(e *live.Edge, r *live.Rendition, skip int64) []byte {
 		s := &r.Segments[i]
 		x := segment(s)
 		x.URI, x.Gap = segmentURI(s), s.Gap || gone(s)
-		if i >= parts {
+		if i >= parts && s.Listed == len(s.Parts) { // they add up to it, or are not listed
 			x.Parts = listParts(s)
 		}
 		m.Segments = append(m.Segments, x)
@@ -179,7 +179,7 @@ func independent(r *live.Rendition) bool {
 			return false
 		}
 	}
-	return true
+	return r.Open == nil || r.Open.Listed == 0 || r.Open.Independent
 }
 
 // firstKeys returns the first segment that has key frames, or nil.

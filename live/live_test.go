@@ -209,7 +209,7 @@ func (c *checkEdges) see(e *Edge) {
 }
 
 func (c *checkEdges) follows(r *Rendition, a, b *Segment) {
-	if longest := b.Duration() > 2*time.Second; b.DTS != a.End() && !(b.DTS > a.End() && longest) {
+	if longest := b.Duration() >= 2*time.Second; b.DTS != a.End() && !(b.DTS > a.End() && longest) {
 		c.errorf("%s: %d ends at %d, the next begins at %d of %d a second", r.Name, a.MSN, a.End(), b.DTS, a.Timescale)
 	}
 	tb := av.Timebase{Num: 1, Den: a.Timescale}

@@ -14,6 +14,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/cleave-video/cleave/live"
+	"github.com/cleave-video/cleave/test/browser"
 )
 
 // hls.js plays with low latency: less than 3 s behind, with parts of 200 ms, and by
@@ -59,13 +60,7 @@ func TestLowLatencyInBrowser(t *testing.T) {
 func TestStrictParserTakesPlaylists(t *testing.T) {
 	need(t, "ffmpeg")
 	node := need(t, "node")
-	parser := os.Getenv("CLEAVE_HLS_PARSER") // the folder of node packages that has it
-	if parser == "" {
-		parser = filepath.Join("..", "test", "judge", "node_modules")
-	}
-	if _, err := os.Stat(filepath.Join(parser, "hls-parser")); err != nil {
-		t.Skip("hls-parser is not installed: its judgement is left out")
-	}
+	browser.Modules(t)
 	s := start(t, live.Config{Window: 20 * time.Second})
 	stop := publish(t, s.rtmp+"/live/cam")
 	defer func() { stop() }()
@@ -98,15 +93,11 @@ func TestStrictParserTakesPlaylists(t *testing.T) {
 	if n < 100 {
 		t.Errorf("only %d playlists", n)
 	}
-	script := `const fs=require('fs'),hls=require(process.argv[1]+'/hls-parser');hls.setOptions({strictMode:true});
-let bad=0;for(const f of process.argv.slice(2)){const s=fs.readFileSync(f,'utf8');try{hls.parse(s)}catch(e){bad++;console.log(f+': '+e.message);if(bad==1)console.log(s)}}
-process.exit(bad?1:0)`
-	files, _ := filepath.Glob(filepath.Join(dir, "*.m3u8"))
-	where, err := filepath.Abs(parser)
+	files, err := filepath.Glob(filepath.Join(dir, "*.m3u8"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.Command(node, append([]string{"-e", script, where}, files...)...).CombinedOutput()
+	out, err := exec.Command(node, append([]string{filepath.Join(browser.Dir(), "playlists.js")}, files...)...).CombinedOutput()
 	if err != nil {
 		t.Errorf("%v\n%s", err, strings.TrimSpace(string(out))[:min(len(out)-1, 6000)])
 	}

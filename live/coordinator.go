@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cleave-video/cleave/index"
 	"github.com/cleave-video/cleave/mem"
 )
 
@@ -66,6 +67,7 @@ type job struct {
 	object       *object
 	body         *buffers
 	at           []int64
+	entry        *index.Entry // nil: it cannot be described
 	blocks       [][]*mem.Block
 	headers      []*lane // whose initialization sections are not stored yet
 	before, done chan struct{}
@@ -74,9 +76,9 @@ type job struct {
 // commit begins to store a closed chunk, whose blocks it takes over. While too many
 // are under way it waits as long as it may; then the chunk is not stored, and is only in
 // memory as long as that holds it.
-func (c *coordinator) commit(o *opened, lanes []*lane, wait time.Duration) {
+func (c *coordinator) commit(p *publisher, o *opened, wait time.Duration) {
 	j := &job{c: c, object: o.object, blocks: o.blocks, body: &buffers{}, before: c.last, done: make(chan struct{})}
-	for i, l := range lanes {
+	for i, l := range p.lanes {
 		j.at = append(j.at, j.body.size)
 		for _, b := range o.blocks[i] {
 			j.body.add(b.Bytes())
@@ -84,6 +86,12 @@ func (c *coordinator) commit(o *opened, lanes []*lane, wait time.Duration) {
 		if !c.has(l.init) {
 			j.headers = append(j.headers, l)
 		}
+	}
+	if e, ok := p.entry(o, j.at); ok {
+		description := index.AppendDescription(nil, c.s.name, &e)
+		e.Size = j.body.size + int64(len(description))
+		j.body.add(description)
+		j.entry = &e
 	}
 	if err := c.enter(j.body.size, wait); err != nil {
 		j.fail(err)
@@ -139,6 +147,7 @@ func (j *job) run() {
 		j.fail(err)
 		return
 	}
+	j.c.s.enlist(j.c.ctx, j.entry)
 	j.object.at = j.at
 	j.object.state.Store(stored)
 	j.release()

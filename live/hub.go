@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/index"
 	"github.com/cleave-video/cleave/mem"
 	"github.com/cleave-video/cleave/pack"
 	"github.com/cleave-video/cleave/store"
@@ -36,6 +37,7 @@ const (
 // other field is the default named.
 type Config struct {
 	Store    store.Store
+	Index    index.Index   // of what is stored; nil: none
 	Target   time.Duration // chunk length aimed at
 	Part     time.Duration // length of parts aimed at; negative: none are listed
 	MaxChunk time.Duration // longest chunk of the first GOP, and so the longest promise

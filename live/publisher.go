@@ -320,7 +320,7 @@ func (p *publisher) close(c *chunk.Chunk, render bool) (err error) {
 		if p.elastic || p.ctx.Err() != nil {
 			wait = 1<<63 - 1
 		}
-		p.coord.commit(o, p.lanes, wait)
+		p.coord.commit(p, o, wait)
 	}
 	return err
 }

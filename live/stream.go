@@ -70,8 +70,9 @@ type turn struct {
 
 // expiry is an object that left the window.
 type expiry struct {
-	key string
-	at  time.Time
+	key   string
+	at    time.Time
+	ended time.Time // when it had been shown; zero if unknown
 }
 
 func newStream(h *Hub, name string) *Stream {
@@ -147,7 +148,7 @@ func (s *Stream) slide(r *Rendition, expire bool, now time.Time) {
 	if expire {
 		for i := range past[:gone] {
 			// A rendition that lags lists the chunk a little longer.
-			s.expire(past[i].object.key, now.Add(10*time.Second))
+			s.expire(past[i].object.key, now.Add(10*time.Second), past[i].Date.Add(past[i].Duration()))
 		}
 	}
 	r.Past = past[gone:]
@@ -172,6 +173,10 @@ func (s *Stream) resume(ctx context.Context) error {
 	if s.started {
 		return nil
 	}
+	ended, err := s.resumeIndex(ctx)
+	if err != nil {
+		return err
+	}
 	now := time.Now()
 	for info, err := range s.hub.cfg.Store.List(ctx, s.name+"/") {
 		if err != nil {
@@ -189,7 +194,7 @@ func (s *Stream) resume(ctx context.Context) error {
 			continue
 		}
 		s.epoch, s.seq = max(s.epoch, uint32(epoch)), max(s.seq, seq+1)
-		s.expire(info.Key, now.Add(s.hub.cfg.Window))
+		s.expire(info.Key, now.Add(s.hub.cfg.Window), ended)
 	}
 	if s.seq > 0 {
 		// The last ones may have been listed and not stored: their numbers are in answers
@@ -211,10 +216,10 @@ func chunkKey(name string, epoch uint32, seq int64) string {
 }
 
 // expire has an object deleted at the next sweep from now on.
-func (s *Stream) expire(key string, now time.Time) {
+func (s *Stream) expire(key string, now, ended time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.expired = append(s.expired, expiry{key, now})
+	s.expired = append(s.expired, expiry{key, now, ended})
 }
 
 // expireAll lets everything go that is still listed.
@@ -223,7 +228,7 @@ func (s *Stream) expireAll() {
 	for _, r := range s.edge.Load().Renditions {
 		for _, seg := range append(r.Past[:len(r.Past):len(r.Past)], r.Segments...) {
 			if seg.object.key != seen {
-				s.expire(seg.object.key, time.Time{})
+				s.expire(seg.object.key, time.Time{}, seg.Date.Add(seg.Duration()))
 			}
 			seen = seg.object.key
 		}
@@ -241,6 +246,7 @@ func (s *Stream) deleteExpired(ctx context.Context, now time.Time) {
 	s.expired = append(s.expired[:0], s.expired[n:]...)
 	s.mu.Unlock()
 	for _, x := range due {
+		s.drop(ctx, x.ended) // first, so that the index has nothing that is not there
 		if err := s.hub.cfg.Store.Delete(ctx, x.key); err != nil {
 			s.hub.cfg.Log.Warn("delete", "key", x.key, "error", err)
 		}

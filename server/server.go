@@ -10,12 +10,14 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	indexdisk "github.com/cleave-video/cleave/index/disk"
 	"github.com/cleave-video/cleave/ingest/pull"
 	"github.com/cleave-video/cleave/live"
 	"github.com/cleave-video/cleave/store/disk"
@@ -36,6 +38,10 @@ const (
 	DefaultRTSPS = ":8322"
 	DefaultAdmin = "127.0.0.1:9080"
 )
+
+// IndexDir is the folder of the index in the data folder. No key of a chunk begins
+// with "+".
+const IndexDir = "+index"
 
 // Off as an address leaves a protocol out.
 const Off = "off"
@@ -102,7 +108,12 @@ func Run(ctx context.Context, c Config) error {
 	if err != nil {
 		return fmt.Errorf("server: data folder: %w", err)
 	}
-	c.Live.Store, c.Live.Log = st, c.Log
+	ix, err := indexdisk.Open(filepath.Join(c.Data, IndexDir))
+	if err != nil {
+		return fmt.Errorf("server: index: %w", err)
+	}
+	defer ix.Close()
+	c.Live.Store, c.Live.Index, c.Live.Log = st, ix, c.Log
 	hub, err := live.NewHub(c.Live)
 	if err != nil {
 		return err

@@ -14,16 +14,13 @@ import (
 
 	"github.com/cleave-video/cleave/index"
 	indexdisk "github.com/cleave-video/cleave/index/disk"
+	"github.com/cleave-video/cleave/server"
 	storedisk "github.com/cleave-video/cleave/store/disk"
 )
 
 type indexCommand struct {
 	Rebuild indexRebuildCommand `cmd:"" help:"Build the index anew from the chunks in the data folder."`
 }
-
-// indexDir is the folder of the index in the data folder. No key of a chunk begins
-// with "+".
-const indexDir = "+index"
 
 type indexRebuildCommand struct {
 	Data  string `default:"data" env:"CLEAVE_DATA" placeholder:"DIR" help:"Folder of the chunks."`
@@ -53,7 +50,7 @@ func (c *indexRebuildCommand) Run(ctx context.Context) error {
 	}
 	dir := c.Index
 	if dir == "" {
-		dir = filepath.Join(c.Data, indexDir)
+		dir = filepath.Join(c.Data, server.IndexDir)
 	}
 	// Open as long as it is being replaced, so that no server begins to use it.
 	old, err := indexdisk.Open(dir)

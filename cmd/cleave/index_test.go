@@ -10,6 +10,7 @@ import (
 	"github.com/cleave-video/cleave/index"
 	indexdisk "github.com/cleave-video/cleave/index/disk"
 	"github.com/cleave-video/cleave/index/indextest"
+	"github.com/cleave-video/cleave/server"
 	storedisk "github.com/cleave-video/cleave/store/disk"
 )
 
@@ -37,7 +38,7 @@ func TestIndexRebuild(t *testing.T) {
 		t.Fatalf("exit code %d", got)
 	}
 	count := func() int {
-		ix, err := indexdisk.Open(filepath.Join(data, indexDir))
+		ix, err := indexdisk.Open(filepath.Join(data, server.IndexDir))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -69,7 +70,7 @@ func TestIndexRebuild(t *testing.T) {
 	if n := count(); n != 29 {
 		t.Errorf("%d entries", n)
 	}
-	ix, err := indexdisk.Open(filepath.Join(data, indexDir))
+	ix, err := indexdisk.Open(filepath.Join(data, server.IndexDir))
 	if err != nil {
 		t.Fatal(err)
 	}

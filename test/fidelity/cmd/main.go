@@ -70,7 +70,7 @@ func run(w io.Writer, match, synth string, jobs int) error {
 		}
 	}
 	work(all, scratch, jobs)
-	return print(w, all)
+	return print(w, all, match)
 }
 
 // variants runs the media's own synth.sh.
@@ -202,8 +202,11 @@ func (f *file) print(w io.Writer) {
 	}
 }
 
-func print(w io.Writer, all []*file) error {
+func print(w io.Writer, all []*file, match string) error {
 	fmt.Fprint(w, head)
+	if match != "" {
+		defer fmt.Fprintf(w, "\nOnly files whose name contains %q.\n", match)
+	}
 	faults, cuts, left := 0, 0, 0
 	for _, f := range all {
 		f.print(w)

@@ -166,6 +166,7 @@ func (k *checker) add(e chunk.Event) {
 	r, open := k.open[e.Chunk]
 	if !open {
 		k.Fatalf("a packet for a chunk that is not open")
+		return
 	}
 	n := int(binary.BigEndian.Uint64(e.Packet.Data))
 	if k.seen[n]++; k.seen[n] > 1 {

@@ -155,22 +155,23 @@ func (c *comparison) order(w *written) {
 func (c *comparison) offsets(ctx context.Context, w *written, s *track, want []packet, quiet bool) (ok bool, why string) {
 	shift, known := c.source.edit(ctx, s)
 	at, lacks := 0, 0
-	var before *int64 // seconds of the track's packets so far
+	var begun *int64 // seconds of the timeline that began early, in the part before
 	for n, l := range w.parts {
 		if len(l) == 0 {
 			continue
 		}
+		var early *int64
 		lacks += lacking(want[at : at+len(l)])
 		r, k := residues(s.tb, w, want[at:at+len(l)], l)
 		if k >= 0 && w != c.lead() && len(l)-k <= mostEarly && n+1 < len(w.parts) {
 			// The first of a new timeline may be heard before its first picture is shown.
 			r, _ = residues(s.tb, w, want[at:at+k], l[:k])
-			early, bad := residues(s.tb, w, want[at+k:at+len(l)], l[k:])
-			if seconds, ok := early.whole(shift, c.out.chunks[0].Offset, c.wraps()); bad < 0 && ok && known {
+			rest, bad := residues(s.tb, w, want[at+k:at+len(l)], l[k:])
+			if seconds, ok := rest.whole(shift, c.out.chunks[0].Offset, c.wraps()); bad < 0 && ok && known {
 				if why := c.timeline(w, s.tb, want, n+1, at+k, seconds, c.before(n)); why != "" {
 					return false, why
 				}
-				k, before = -1, &seconds
+				k, early = -1, &seconds
 			}
 		}
 		if k >= 0 {
@@ -184,13 +185,13 @@ func (c *comparison) offsets(ctx context.Context, w *written, s *track, want []p
 			if !ok {
 				return false, fmt.Sprintf("part %d: the offset from the source's times is no whole number of seconds: %d/%d", n, r.least, r.second())
 			}
-			if before == nil || *before != seconds { // not verified yet
+			if begun == nil || *begun != seconds {
 				if why := c.timeline(w, s.tb, want, n, at, seconds, c.before(n-1)); why != "" {
 					return false, why
 				}
 			}
 		}
-		at += len(l)
+		at, begun = at+len(l), early
 	}
 	if lacks > 0 && !quiet {
 		c.note("%s: the source has no time for %d of its packets; theirs are derived", w, lacks)

@@ -70,7 +70,7 @@ func run(w io.Writer, match, synth string, jobs int) error {
 		}
 	}
 	work(all, scratch, jobs)
-	return print(w, all)
+	return print(w, all, match)
 }
 
 // variants runs the media's own synth.sh.
@@ -202,8 +202,11 @@ func (f *file) print(w io.Writer) {
 	}
 }
 
-func print(w io.Writer, all []*file) error {
+func print(w io.Writer, all []*file, match string) error {
 	fmt.Fprint(w, head)
+	if match != "" {
+		defer fmt.Fprintf(w, "\nOnly files whose name contains %q.\n", match)
+	}
 	faults, cuts, left := 0, 0, 0
 	for _, f := range all {
 		f.print(w)
@@ -227,7 +230,29 @@ func print(w io.Writer, all []*file) error {
 
 const head = `# Fidelity
 
-Made by ` + "`make fidelity`" + `.
+Made by ` + "`make fidelity`" + `: every file of the containers that cleave reads, and the variants
+that the media's synth.sh makes, cut by every strategy (memory with 1 MiB a chunk)
+into both containers. "equal, n" means n chunks, and of them all:
+
+- Payload: the NAL units of every picture, and the bytes of every other frame, are
+  the source's, in number and order, as ffmpeg takes them out of both.
+- Times: every PTS and DTS that ffprobe reads is the source's plus one offset, exactly
+  (where the timebase changes, rounded once). The offset is a whole number of seconds
+  after the edit list, the same for all tracks, and changes only where the source's
+  own clock jumps. DTS rise and are not later than PTS.
+- Pictures: ffmpeg's framemd5 of all decoded pictures is equal, once for each
+  container; a strategy with the same payload and configuration is not decoded again.
+  Where there are very many pixels the hash is murmur3 instead of MD5.
+- Chunks: with keyframe each independent chunk is decoded alone with its header, and
+  shows the source's pictures; with the other strategies its first picture is. What a
+  playlist promises with EXT-X-INDEPENDENT-SEGMENTS is so.
+- chunks.json: each chunk begins at its start and has its key pictures and as many
+  packets as it says; one that does not begin with a key picture follows a chunk whose
+  reason allows that. Key pictures are those of KEYS.tsv, which has the bitstream's.
+
+The notes say what differs, after it was verified: packets that are missing lie before
+the first key picture and are counted in the report; a new offset begins at a jump of
+the source's clock; a derived time is one that the container does not have.
 
 | file | container | keyframe | fixed | memory | adaptive_gop | notes |
 | --- | --- | --- | --- | --- | --- | --- |

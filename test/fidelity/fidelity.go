@@ -80,7 +80,7 @@ type proof struct {
 func NewSource(ctx context.Context, file string) (*Source, error) {
 	s := &Source{File: file, shift: map[int]*int64{}, shown: map[int]*decoding{}, cuts: map[cut.Container]*proof{}}
 	var err error
-	if s.media, err = probe(ctx, file); err != nil {
+	if s.media, err = probe(ctx, file, false); err != nil {
 		if ctx.Err() != nil {
 			return nil, err
 		}

@@ -81,7 +81,7 @@ func read(ctx context.Context, dir, scratch string) (*output, error) {
 			if err := o.join(p, path); err != nil {
 				return nil, err
 			}
-			if p.media, err = probe(ctx, path); err != nil {
+			if p.media, err = probe(ctx, path, true); err != nil {
 				return nil, fmt.Errorf("%s, part %d: %w", r.name, i, err)
 			}
 		}

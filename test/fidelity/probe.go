@@ -44,6 +44,7 @@ func (t *track) data() bool { return t.kind != "video" && t.kind != "audio" }
 type media struct {
 	file   string
 	format string
+	ours   bool // cleave has written it
 	tracks []track
 }
 
@@ -54,17 +55,22 @@ func (m *media) mp4() bool { return strings.HasPrefix(m.format, "mov,") }
 var (
 	// An edit list moves times by a constant, and drops packets that a cut keeps.
 	withoutEdits = []string{"-ignore_editlist", "1"}
+	// What was cut says by one when its reordered pictures are shown.
+	withEdits = []string{"-ignore_editlist", "0"}
 	// libavformat takes a jump back for a wrap; raw times of 33 bits have neither.
 	rawClock = []string{"-correct_ts_overflow", "0"}
 	// Nothing but what the container itself says.
 	asWritten = []string{"-fflags", "+nofillin"}
 )
 
-func reading(format string) []string {
+// reading are the options for m.
+func (m *media) reading() []string {
 	switch {
-	case strings.HasPrefix(format, "mov,"):
+	case m.mp4() && m.ours:
+		return withEdits
+	case m.mp4():
 		return withoutEdits
-	case format == "mpegts":
+	case m.ts():
 		return rawClock
 	}
 	return nil
@@ -116,13 +122,14 @@ const (
 	packetFields = ":packet=stream_index,pts,dts,pos,flags,data_hash"
 )
 
-// probe reads the tracks of a file, with the payload's hashes.
-func probe(ctx context.Context, file string) (*media, error) {
+// probe reads the tracks of a file, with the payload's hashes. ours: cleave has written
+// it.
+func probe(ctx context.Context, file string, ours bool) (*media, error) {
 	head, err := runProbe(ctx, file, "-show_entries", streamFields)
 	if err != nil {
 		return nil, err
 	}
-	m, err := packets(ctx, file, head.Format.Name)
+	m, err := packets(ctx, media{file: file, format: head.Format.Name, ours: ours})
 	if err != nil {
 		return nil, err
 	}
@@ -130,15 +137,15 @@ func probe(ctx context.Context, file string) (*media, error) {
 }
 
 // packets reads all packets, with more options.
-func packets(ctx context.Context, file, format string, options ...string) (*media, error) {
+func packets(ctx context.Context, of media, options ...string) (*media, error) {
 	if len(options) == 0 || options[0] == asWritten[0] {
-		options = append(options, reading(format)...)
+		options = append(options, of.reading()...)
 	}
-	out, err := runProbe(ctx, file, append(options, "-show_data_hash", "md5", "-show_entries", streamFields+packetFields)...)
+	out, err := runProbe(ctx, of.file, append(options, "-show_data_hash", "md5", "-show_entries", streamFields+packetFields)...)
 	if err != nil {
 		return nil, err
 	}
-	m := &media{file: file, format: format}
+	m := &media{file: of.file, format: of.format, ours: of.ours}
 	for _, s := range out.Streams {
 		t := track{index: s.Index, kind: s.Kind, codec: s.Codec, width: s.Width, height: s.Height, extra: s.Extra}
 		if t.codec == "" || t.codec == "unknown" {
@@ -222,7 +229,7 @@ func filter(codec string) string {
 // payload replaces the sums of tracks whose framing depends on the container. If
 // ffmpeg gives another number of packets than ffprobe, they have none.
 func (m *media) payload(ctx context.Context) error {
-	args := append([]string{"-v", "error", "-nostdin"}, reading(m.format)...)
+	args := append([]string{"-v", "error", "-nostdin"}, m.reading()...)
 	args = append(args, "-i", m.file)
 	var of []int
 	for i := range m.tracks {
@@ -290,7 +297,7 @@ const manyPixels = 50e9
 
 // pictures decodes a video track; n counts the video tracks.
 func pictures(ctx context.Context, m *media, n int, options ...string) ([]frame, string, error) {
-	args := append([]string{"-v", "error", "-nostdin"}, reading(m.format)...)
+	args := append([]string{"-v", "error", "-nostdin"}, m.reading()...)
 	args = append(args, "-copyts", "-autorotate", "0", "-i", m.file, "-map", fmt.Sprintf("0:v:%d", n), "-fps_mode", "passthrough", "-autoscale", "0", "-enc_time_base", "-1")
 	lines, complaints, err := hashes(ctx, append(append(args, options...), "-"))
 	return lines[0], complaints, err

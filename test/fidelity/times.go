@@ -178,10 +178,7 @@ func (c *comparison) offsets(ctx context.Context, w *written, s *track, want []p
 			return false, fmt.Sprintf("part %d, packet %d of %d: PTS %d DTS %d became %d %d", n, k, len(l), want[at+k].pts, want[at+k].dts, l[k].pts, l[k].dts)
 		}
 		if r.n > 0 && known {
-			seconds, ok := r.whole(shift, c.out.chunks[0].Offset, c.wraps())
-			if !ok {
-				seconds, ok = c.box(ctx, w, s, r, shift)
-			}
+			seconds, ok := c.moved(ctx, w, s, r, shift)
 			if !ok {
 				return false, fmt.Sprintf("part %d: the offset from the source's times is no whole number of seconds: %d/%d", n, r.least, r.second())
 			}
@@ -216,6 +213,15 @@ func (c *comparison) box(ctx context.Context, w *written, s *track, r *residue, 
 // mostEarly is how many packets of audio or data may belong to the chunk before
 // the picture with which their timeline begins.
 const mostEarly = 8
+
+// moved returns the seconds that a residue is, by what ffprobe makes of the edit list or by
+// what its box says.
+func (c *comparison) moved(ctx context.Context, w *written, s *track, r *residue, shift int64) (int64, bool) {
+	if seconds, ok := r.whole(shift, c.out.chunks[0].Offset, c.wraps()); ok {
+		return seconds, true
+	}
+	return c.box(ctx, w, s, r, shift)
+}
 
 // residues compares a run of packets; k is the first whose offset is another than
 // that of those before, or -1.
@@ -270,7 +276,7 @@ func (s *Source) asWritten(ctx context.Context) (*media, error) {
 	if s.written != nil {
 		return s.written, nil
 	}
-	m, err := packets(ctx, s.File, s.media.format, asWritten...)
+	m, err := packets(ctx, media{file: s.File, format: s.media.format}, asWritten...)
 	s.written = m
 	return m, err
 }
@@ -288,7 +294,7 @@ func (s *Source) edit(ctx context.Context, t *track) (shift int64, ok bool) {
 		return *p, true
 	}
 	if s.edited == nil {
-		m, err := packets(ctx, s.File, s.media.format, "-ignore_editlist", "0")
+		m, err := packets(ctx, media{file: s.File, format: s.media.format}, withEdits...)
 		if err != nil {
 			return 0, false
 		}

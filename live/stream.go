@@ -26,6 +26,9 @@ type Stream struct {
 	edge    atomic.Pointer[Edge]
 	ring    *ring
 
+	feedMu sync.Mutex // guards feeds
+	feeds  map[string]*Feed
+
 	mu      sync.Mutex // guards what follows
 	left    time.Time  // when the publisher left; zero while one is there
 	expired []expiry

@@ -15,7 +15,10 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/cleave-video/cleave/deliver/feed"
+	"github.com/cleave-video/cleave/deliver/flv"
 	"github.com/cleave-video/cleave/deliver/hls"
+	"github.com/cleave-video/cleave/deliver/ts"
 	"github.com/cleave-video/cleave/live"
 	"github.com/cleave-video/cleave/proto/rtmp"
 	"github.com/cleave-video/cleave/store/disk"
@@ -88,8 +91,11 @@ func Run(ctx context.Context, c Config) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return hub.Run(ctx) })
 	group.Go(func() error { return (&rtmp.Server{Config: publishing(hub, c.Log)}).Serve(ctx, pub) })
-	group.Go(func() error { return serveHTTP(ctx, web, handler(hub, hls.New(hls.Config{Hub: hub, Store: st}))) })
-	return group.Wait()
+	feeds := feed.New(feed.Config{Hub: hub, Formats: []feed.Format{flv.Format(), ts.Format()}})
+	group.Go(func() error { return serveHTTP(ctx, web, handler(hub, hls.New(hls.Config{Hub: hub, Store: st}), feeds)) })
+	err = group.Wait()
+	feeds.Wait() // their connections are not net/http's any more
+	return err
 }
 
 // publishing gives RTMP's publishers to the hub.
@@ -130,7 +136,7 @@ func serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
 }
 
 // handler routes: pages, and what is below a stream's name.
-func handler(hub *live.Hub, streams http.Handler) http.Handler {
+func handler(hub *live.Hub, streams http.Handler, feeds *feed.Handler) http.Handler {
 	pages := web.New()
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
@@ -141,7 +147,10 @@ func handler(hub *live.Hub, streams http.Handler) http.Handler {
 	mux.HandleFunc("GET /hls.min.js", pages.Script)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		name, isPage := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/"), "/")
+		s, format := feeds.Find(r.URL.Path)
 		switch {
+		case s != nil && format != nil:
+			feeds.ServeHTTP(w, r)
 		case isPage && live.CheckName(name) == nil:
 			pages.Player(w, name) // also before the stream begins: it waits
 		case hub.Lookup(strings.TrimPrefix(r.URL.Path, "/")) != nil:

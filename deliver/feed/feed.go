@@ -1,0 +1,137 @@
+// Package feed answers a request with a live stream in a container that has no
+// end: HTTP-FLV, HTTP-TS.
+package feed
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/httpio"
+	"github.com/cleave-video/cleave/live"
+)
+
+// DefaultWait is how long a request waits for the first key frame of a stream.
+const DefaultWait = 10 * time.Second
+
+// Format is a container.
+type Format struct {
+	Suffix      string // of the URL, with the dot
+	ContentType string
+	New         func() live.Renderer
+}
+
+// Config is what a Handler is made of. The zero value of each other field than Hub
+// is its default.
+type Config struct {
+	Hub     *live.Hub
+	Formats []Format
+	Wait    time.Duration // DefaultWait
+	Write   time.Duration // how long a client may take for a batch; httpio.DefaultDeadline
+}
+
+// Handler serves /NAME.SUFFIX. It is safe for concurrent use.
+type Handler struct {
+	cfg   Config
+	group sync.WaitGroup
+}
+
+// New returns a Handler.
+func New(cfg Config) *Handler {
+	if cfg.Wait <= 0 {
+		cfg.Wait = DefaultWait
+	}
+	return &Handler{cfg: cfg}
+}
+
+// Wait returns when every answer has ended. They end with their requests' contexts;
+// the server must not hand in new ones.
+func (h *Handler) Wait() { h.group.Wait() }
+
+// Find returns the stream and the container that path names; the stream is nil if
+// there is none of that name, the Format if path names no container.
+func (h *Handler) Find(path string) (*live.Stream, *Format) {
+	for i := range h.cfg.Formats {
+		f := &h.cfg.Formats[i]
+		if n := len(path) - len(f.Suffix); n > 1 && path[n:] == f.Suffix && path[0] == '/' {
+			return h.cfg.Hub.Lookup(path[1:n]), f
+		}
+	}
+	return nil, nil
+}
+
+// ServeHTTP implements http.Handler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.group.Add(1)
+	defer h.group.Done()
+	s, f := h.Find(r.URL.Path)
+	switch {
+	case s == nil || f == nil:
+		fail(w, http.StatusNotFound, "no such stream")
+		return
+	case r.Method == http.MethodOptions:
+		allow(w)
+		w.WriteHeader(http.StatusNoContent)
+		return
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		w.Header().Set("Allow", "GET, HEAD, OPTIONS")
+		fail(w, http.StatusMethodNotAllowed, "only GET and HEAD")
+		return
+	}
+	allow(w)
+	w.Header().Set("Content-Type", f.ContentType)
+	w.Header().Set("Cache-Control", "no-store")
+	if r.Method == http.MethodHead {
+		return
+	}
+	v := s.Watch(f.Suffix, f.New)
+	defer v.Close()
+	h.stream(w, r, v)
+}
+
+// maxPieces is how many pieces are written by one call at most.
+const maxPieces = 64
+
+// stream waits for the first bytes, so that it can still refuse, and then sends
+// whatever comes.
+func (h *Handler) stream(w http.ResponseWriter, r *http.Request, v *live.Viewer) {
+	ctx, cancel := context.WithTimeout(r.Context(), h.cfg.Wait)
+	bufs, err := v.Next(ctx, make([][]byte, 0, maxPieces))
+	cancel()
+	switch {
+	case errors.Is(err, av.ErrUnsupported):
+		fail(w, http.StatusNotAcceptable, err.Error())
+		return
+	case err != nil:
+		w.Header().Set("Retry-After", "2")
+		fail(w, http.StatusServiceUnavailable, "the stream has nothing to play now")
+		return
+	}
+	out, err := httpio.Open(w, r, h.cfg.Write)
+	if err != nil {
+		return // the client is gone
+	}
+	for err == nil {
+		if err = out.Write(bufs); err == nil {
+			bufs, err = v.Next(r.Context(), bufs)
+		}
+	}
+	v.Close() // before the connection lingers
+	_ = out.Close(errors.Is(err, io.EOF))
+}
+
+// allow lets pages of other origins play.
+func allow(w http.ResponseWriter) {
+	w.Header().Set("Access-Control-Allow-Origin", "*")
+	w.Header().Set("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS")
+}
+
+func fail(w http.ResponseWriter, code int, text string) {
+	allow(w)
+	w.Header().Set("Cache-Control", "no-store")
+	http.Error(w, text, code)
+}

@@ -11,7 +11,7 @@ import (
 	"github.com/cleave-video/cleave/live"
 )
 
-// TestFeeds: FLV and TS over HTTP are read by ffprobe while a publisher sends, each
+// TestFeeds: FLV and TS over HTTP, and RTMP, are read by ffprobe while a publisher sends, each
 // from a key frame on, and end properly when the server stops.
 func TestFeeds(t *testing.T) {
 	need(t, "ffmpeg")
@@ -20,12 +20,12 @@ func TestFeeds(t *testing.T) {
 	stop := publish(t, s.rtmp+"/live/cam")
 	defer stop()
 	until(t, s.http+"/live/cam/index.m3u8", "#EXTM3U")
-	for _, suffix := range []string{".flv", ".ts"} {
-		t.Run(suffix, func(t *testing.T) {
+	for _, address := range []string{s.http + "/live/cam.flv", s.http + "/live/cam.ts", s.rtmp + "/live/cam"} {
+		t.Run(address[len(address)-3:], func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
 			cmd := exec.CommandContext(ctx, "ffprobe", "-v", "error", "-read_intervals", "%+2", "-show_entries",
-				"packet=codec_type,flags:stream=codec_name,width", "-of", "compact", s.http+"/live/cam"+suffix)
+				"packet=codec_type,flags:stream=codec_name,width", "-of", "compact", address)
 			var complaints bytes.Buffer
 			cmd.Stderr = &complaints
 			out, err := cmd.Output()
@@ -46,6 +46,9 @@ func TestFeeds(t *testing.T) {
 	}
 	if code, _ := get(t, s.http+"/live/none.flv"); code != 404 {
 		t.Error("a stream that is not there:", code)
+	}
+	if out, err := exec.Command("ffprobe", "-v", "error", s.rtmp+"/live/none").CombinedOutput(); err == nil {
+		t.Errorf("a stream that is not there is played: %s", out)
 	}
 	// The end of the server is the end of an answer, and nobody hangs.
 	cmd := exec.Command("ffmpeg", "-v", "error", "-nostdin", "-i", s.http+"/live/cam.flv", "-c", "copy", "-f", "null", "-")

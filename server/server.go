@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -92,7 +93,9 @@ func Run(ctx context.Context, c Config) error {
 	group.Go(func() error { return hub.Run(ctx) })
 	group.Go(func() error { return (&rtmp.Server{Config: publishing(hub, c.Log)}).Serve(ctx, pub) })
 	feeds := feed.New(feed.Config{Hub: hub, Formats: []feed.Format{flv.Format(), ts.Format()}})
-	group.Go(func() error { return serveHTTP(ctx, web, handler(hub, hls.New(hls.Config{Hub: hub, Store: st}), feeds)) })
+	group.Go(func() error {
+		return serveHTTP(ctx, web, handler(hub, hls.New(hls.Config{Hub: hub, Store: st}), feeds))
+	})
 	err = group.Wait()
 	feeds.Wait() // their connections are not net/http's any more
 	return err
@@ -100,7 +103,7 @@ func Run(ctx context.Context, c Config) error {
 
 // publishing gives RTMP's publishers to the hub.
 func publishing(hub *live.Hub, log *slog.Logger) rtmp.Config {
-	return rtmp.Config{Log: log, Publish: func(ctx context.Context, p *rtmp.Publisher) error {
+	return rtmp.Config{Log: log, Play: playing(hub), Publish: func(ctx context.Context, p *rtmp.Publisher) error {
 		err := hub.Publish(ctx, p.Name(), p)
 		switch {
 		case errors.Is(err, live.ErrTaken), errors.Is(err, live.ErrName):
@@ -110,6 +113,34 @@ func publishing(hub *live.Hub, log *slog.Logger) rtmp.Config {
 		}
 		return err
 	}}
+}
+
+// playing sends RTMP's players what the hub has. A stream that is not there yet is
+// not waited for: players ask again.
+func playing(hub *live.Hub) func(ctx context.Context, p *rtmp.Player) error {
+	return func(ctx context.Context, p *rtmp.Player) error {
+		s := hub.Lookup(p.Name())
+		if s == nil {
+			return &rtmp.Refused{Code: rtmp.NotFound, Description: "no such stream"}
+		}
+		v := s.Watch(fmt.Sprintf("rtmp%d", p.Stream()), func() live.Renderer { return rtmp.NewRenderer(p.Stream()) })
+		defer v.Close()
+		return p.Start(ctx, func(ctx context.Context) error {
+			bufs := make([][]byte, 0, 64)
+			for {
+				var err error
+				if bufs, err = v.Next(ctx, bufs); err == nil {
+					err = p.Write(bufs)
+				}
+				if errors.Is(err, io.EOF) {
+					return nil
+				}
+				if err != nil {
+					return err
+				}
+			}
+		})
+	}
 }
 
 // serveHTTP serves on l until ctx is done.

@@ -6,10 +6,8 @@ import (
 	"time"
 
 	"github.com/cleave-video/cleave/av"
-	"github.com/cleave-video/cleave/codec"
 	"github.com/cleave-video/cleave/deliver/feed"
 	"github.com/cleave-video/cleave/format/flv"
-	"github.com/cleave-video/cleave/format/flv/amf0"
 	"github.com/cleave-video/cleave/live"
 )
 
@@ -30,20 +28,8 @@ type renderer struct {
 // Begin implements live.Renderer.
 func (r *renderer) Begin(tracks []av.Track, offset time.Duration) error {
 	r.tracks, r.offset = tracks, offset.Milliseconds()
-	r.kinds = make([]byte, len(tracks))
-	carried := false
-	for i := range tracks {
-		kind := flv.TagType(&tracks[i])
-		if kind == 0 || r.has(kind) {
-			continue
-		}
-		if _, err := flv.AppendSequenceStart(nil, &tracks[i]); err != nil {
-			continue // a configuration that cannot be written: as if it were not carried
-		}
-		r.kinds[i] = kind
-		carried = true
-	}
-	if !carried {
+	r.kinds = flv.Select(tracks)
+	if !r.has(flv.TypeVideo) && !r.has(flv.TypeAudio) {
 		return fmt.Errorf("flv: %w: none of the %d tracks can be carried", av.ErrUnsupported, len(tracks))
 	}
 	return nil
@@ -64,44 +50,18 @@ func (r *renderer) Header(dst []byte, first bool) []byte {
 	if first {
 		at = 0
 		dst = flv.AppendHeader(dst, r.has(flv.TypeVideo), r.has(flv.TypeAudio))
-		dst = flv.AppendTag(dst, flv.TypeScript, 0, nil, r.metadata())
+		dst = flv.AppendTag(dst, flv.TypeScript, 0, nil, flv.AppendMetadata(nil, r.tracks, r.kinds))
 	}
 	for i, kind := range r.kinds {
 		if kind == 0 {
 			continue
 		}
-		// Begin has tried it.
+		// Select has tried it.
 		if body, err := flv.AppendSequenceStart(nil, &r.tracks[i]); err == nil && len(body) > 0 {
 			dst = flv.AppendTag(dst, kind, at, nil, body)
 		}
 	}
 	return dst
-}
-
-// metadata is the body of onMetaData. FLV E.5
-func (r *renderer) metadata() []byte {
-	b := amf0.AppendObject(amf0.AppendString(nil, "onMetaData"))
-	number := func(key string, v float64) { b = amf0.AppendNumber(amf0.AppendKey(b, key), v) }
-	for i, kind := range r.kinds {
-		if kind == 0 {
-			continue
-		}
-		info, err := codec.Describe(&r.tracks[i])
-		if err != nil {
-			continue
-		}
-		if kind == flv.TypeVideo {
-			number("width", float64(info.Width))
-			number("height", float64(info.Height))
-			if info.FrameRate.Den != 0 {
-				number("framerate", info.FrameRate.Float())
-			}
-		} else {
-			number("audiosamplerate", float64(info.SampleRate))
-			b = amf0.AppendBool(amf0.AppendKey(b, "stereo"), info.Channels > 1)
-		}
-	}
-	return amf0.AppendEnd(b)
 }
 
 // Append implements live.Renderer.

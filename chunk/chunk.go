@@ -136,5 +136,19 @@ func (c *Chunk) Release() {
 	}
 }
 
+// Begins returns where the chunk's presentation begins, in lead ticks: at its key
+// frame; in a chunk that was cut inside a GOP, whose first decoded picture need not
+// be the first shown, at the earliest picture.
+func (c *Chunk) Begins() int64 {
+	begins, run := c.Span.Start, c.Runs[c.Lead]
+	if len(run) == 0 || run[0].Flags&av.Key != 0 {
+		return begins
+	}
+	for i := range run {
+		begins = min(begins, run[i].PTS)
+	}
+	return begins
+}
+
 // Bytes returns the payload of all tracks.
 func (c *Chunk) Bytes() int64 { return c.bytes }

@@ -38,14 +38,7 @@ type Config struct {
 	Progress  func(done, total int64) // called after each chunk, if not nil
 }
 
-// Bounds of one chunk of a file, whatever the policy wants.
-const (
-	maxChunk      = 60 * time.Second
-	maxChunkBytes = 48 << 20
-	defaultMemory = 192 << 20
-	// A file may hold its tracks one behind the other; bytes bound it, not time.
-	maxSkew = 10 * time.Minute
-)
+const defaultMemory = 192 << 20
 
 // Validate reports what is wrong with c.
 func (c *Config) Validate() error {
@@ -150,10 +143,7 @@ func (r *run) free() {
 // loop moves packets from the input through the chunker to the output.
 func (r *run) loop(ctx context.Context) error {
 	var err error
-	r.chunker, err = chunk.New(chunk.Config{
-		Stream: "cut", Epoch: 1, Policy: r.cfg.Policy, Arena: r.arena, MaxSkew: maxSkew,
-		Bounds: chunk.Bounds{MaxDur: maxChunk, MaxBytes: maxChunkBytes},
-	})
+	r.chunker, err = chunk.New(chunk.FileConfig(r.cfg.Policy, r.arena))
 	if err != nil {
 		return err
 	}

@@ -24,8 +24,9 @@ type Encryption struct {
 	// KeyURL is the URI of a key in playlists, with "{kid}" for its ID; one that is
 	// relative is so to the output. Empty: keys are written into the folder keys.
 	KeyURL string
-	// LicenseURL is where ClearKey clients of the manifest ask for keys. Empty: at
-	// keys/clearkey.json if keys are written, else it is not stated.
+	// LicenseURL is where ClearKey clients of the manifest ask for keys; players do
+	// not resolve a relative one. Empty: the manifest does not say, and they must be
+	// told.
 	LicenseURL string
 }
 
@@ -262,9 +263,6 @@ func (s *sealing) dashProtection(x stretch) *dash.Protection {
 	p := &dash.Protection{
 		Scheme: string(s.cfg.Scheme), DefaultKID: x.rend.initKeys[segs[0].init], LicenseURL: s.cfg.LicenseURL,
 	}
-	if p.LicenseURL == "" && s.hosts() {
-		p.LicenseURL = licenseName
-	}
 	kids := [][16]byte{p.DefaultKID}
 	for i := range segs {
 		if id := s.keys[segs[i].key].ID; id != kids[len(kids)-1] {
@@ -278,7 +276,7 @@ func (s *sealing) dashProtection(x stretch) *dash.Protection {
 // writeLicense writes what a ClearKey server would answer. W3C EME 9.1.4
 func (r *run) writeLicense() error {
 	s := r.seal
-	if !s.scheme().Samples() || !s.hosts() || s.cfg.LicenseURL != "" {
+	if !s.scheme().Samples() || !s.hosts() {
 		return nil
 	}
 	type jwk struct {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/chunk"
-	"github.com/cleave-video/cleave/pack"
 )
 
 // indexEntry is one chunk in chunks.json. Times are ticks of Timebase in the
@@ -83,10 +82,7 @@ func (r *run) note(c *chunk.Chunk, files []string) error {
 		}
 	}
 	lead := leadTrack(c)
-	start := c.Span.Start
-	if run := c.Runs[lead]; len(run) > 0 && run[0].Flags&av.Key == 0 {
-		start, _ = pack.Presented(run) // the first decoded is not the first shown
-	}
+	start := c.Begins()
 	e := &indexEntry{
 		Timebase: c.Tracks[lead].Timebase.String(), Start: start, Duration: c.Span.MaxPTS - start,
 		Offset: r.offset, Keyframes: []int64{}, Bytes: c.Span.Bytes, Independent: c.Independent, Reason: c.Why.String(), Files: files,

@@ -81,7 +81,8 @@ func Parse(b []byte) (List, error) {
 		return nil, fmt.Errorf("seal: keys: %w: more than %d bytes", av.ErrTooLarge, maxKeyFile)
 	}
 	var l List
-	at := make(map[[16]byte]int) // IDs and keys, by line
+	var at [2]map[[16]byte]int // lines of IDs and of keys
+	at[0], at[1] = make(map[[16]byte]int), make(map[[16]byte]int)
 	line := 0
 	for text := range bytes.Lines(b) {
 		line++
@@ -93,11 +94,11 @@ func Parse(b []byte) (List, error) {
 		if err != nil {
 			return nil, fmt.Errorf("seal: keys: line %d: %w", line, err)
 		}
-		for _, x := range [][16]byte{k.ID, k.Key} {
-			if other := at[x]; other > 0 {
-				return nil, fmt.Errorf("seal: keys: line %d: %w: its ID or key is already in line %d", line, av.ErrInvalid, other)
+		for i, x := range [][16]byte{k.ID, k.Key} {
+			if other := at[i][x]; other > 0 {
+				return nil, fmt.Errorf("seal: keys: line %d: %w: %s is that of line %d", line, av.ErrInvalid, keyPart(i), other)
 			}
-			at[x] = line
+			at[i][x] = line
 		}
 		if len(l) == maxKeys {
 			return nil, fmt.Errorf("seal: keys: %w: more than %d", av.ErrTooLarge, maxKeys)
@@ -122,13 +123,13 @@ func parseKey(text []byte) (k Key, err error) {
 		}
 		p := bytes.TrimSpace(parts[i])
 		if len(p) != 2*len(dst) {
-			return k, fmt.Errorf("%w: %s has %d digits, not 32", av.ErrInvalid, keyParts[i], len(p))
+			return k, fmt.Errorf("%w: %s has %d digits, not 32", av.ErrInvalid, keyPart(i), len(p))
 		}
 		if _, err := hex.Decode(dst, p); err != nil {
-			return k, fmt.Errorf("%w: %s is not hexadecimal", av.ErrInvalid, keyParts[i])
+			return k, fmt.Errorf("%w: %s is not hexadecimal", av.ErrInvalid, keyPart(i))
 		}
 	}
 	return k, nil
 }
 
-var keyParts = [...]string{"ID", "KEY", "IV"}
+func keyPart(i int) string { return [...]string{"ID", "KEY", "IV"}[i] }

@@ -19,17 +19,24 @@ import (
 
 // policyFlags are the flags that choose where to cut.
 type policyFlags struct {
-	Strategy string        `default:"keyframe" enum:"keyframe,fixed,memory,adaptive_gop" help:"Where to cut: ${enum}."`
+	Strategy      string `default:"keyframe" enum:"keyframe,fixed,memory,adaptive_gop" help:"Where to cut: ${enum}."`
+	cutParameters `embed:""`
+}
+
+// cutParameters are what the strategies take, each what it needs.
+type cutParameters struct {
 	Target   time.Duration `default:"2s" help:"Chunk length that keyframe and fixed aim at."`
 	MaxBytes byteSize      `default:"16MiB" help:"Payload bytes of a chunk, for memory."`
 	MinGOP   int           `name:"min-gop" default:"12" help:"Least frames of a chunk, for adaptive_gop."`
 	MaxGOP   int           `name:"max-gop" default:"48" help:"Most frames of a chunk of several GOPs, for adaptive_gop."`
 }
 
+func (f *cutParameters) options() chunk.Options {
+	return chunk.Options{Target: f.Target, MaxBytes: int64(f.MaxBytes), MinGOP: f.MinGOP, MaxGOP: f.MaxGOP}
+}
+
 func (f *policyFlags) policy() (chunk.Policy, error) {
-	p, err := chunk.Parse(f.Strategy, chunk.Options{
-		Target: f.Target, MaxBytes: int64(f.MaxBytes), MinGOP: f.MinGOP, MaxGOP: f.MaxGOP,
-	})
+	p, err := chunk.Parse(f.Strategy, f.options())
 	if err != nil {
 		return nil, &usageError{err}
 	}

@@ -3,24 +3,36 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 
-	"github.com/cleave-video/cleave/ingest/file"
+	"github.com/cleave-video/cleave/chunk"
 	"github.com/cleave-video/cleave/probe"
 )
 
 type probeCommand struct {
-	Input string `arg:"" help:"File, '-' for standard input, or http(s) URL."`
-	JSON  bool   `name:"json" help:"Print the report as JSON."`
-	All   bool   `help:"List every GOP, not only the first."`
+	Input         string `arg:"" help:"File, '-' for standard input, or http(s) URL."`
+	cutParameters `embed:""`
+	JSON          bool   `name:"json" help:"Print the report as JSON."`
+	All           bool   `help:"List every GOP, not only the first."`
+	SVG           string `name:"svg" placeholder:"FILE" help:"Draw frames, GOPs and the chunks of each strategy."`
+	Timing        bool   `help:"Measure what each step of the reading takes."`
 }
 
 // Run probes.
 func (c *probeCommand) Run(ctx context.Context) error {
-	report, err := probe.Run(ctx, c.Input, file.Options{})
-	if err != nil {
+	report, err := probe.Run(ctx, c.Input, probe.Config{Cut: c.options(), Picture: c.SVG != "", Timing: c.Timing})
+	switch {
+	case errors.Is(err, chunk.ErrPolicy):
+		return &usageError{err}
+	case err != nil:
 		return err
+	}
+	if c.SVG != "" {
+		if err := probe.WriteFile(c.SVG, report); err != nil {
+			return err
+		}
 	}
 	if c.JSON {
 		err = json.NewEncoder(os.Stdout).Encode(report)

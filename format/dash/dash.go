@@ -180,12 +180,11 @@ func (s *Set) build(id int) (*mpd.AdaptationSetType, error) {
 	return set, nil
 }
 
-// The schemes of ContentProtection. ClearKey is known by its own and by the
-// common one, and clients look at either.
+// The schemes of ContentProtection. There is no element of the common system,
+// 1077efec: shaka-player takes it for one of ClearKey that lacks its server.
 const (
-	schemeMP4    = "urn:mpeg:dash:mp4protection:2011"
-	schemeCommon = "urn:uuid:1077efec-c0b2-4d02-ace3-3c1e52e2fb4b"
-	schemeClear  = "urn:uuid:e2719d58-a985-b3c9-781a-b030af78d30e"
+	schemeMP4   = "urn:mpeg:dash:mp4protection:2011"
+	schemeClear = "urn:uuid:e2719d58-a985-b3c9-781a-b030af78d30e"
 )
 
 func (p *Protection) build() []*mpd.ContentProtectionType {
@@ -195,15 +194,12 @@ func (p *Protection) build() []*mpd.ContentProtectionType {
 	first := element(schemeMP4, p.Scheme)
 	k := p.DefaultKID
 	first.DefaultKID = fmt.Sprintf("%x-%x-%x-%x-%x", k[:4], k[4:6], k[6:8], k[8:10], k[10:])
-	common := element(schemeCommon, "")
-	common.Pssh = &mpd.PsshType{Value: base64.StdEncoding.EncodeToString(p.PSSH)}
-	out := []*mpd.ContentProtectionType{first, common}
+	clear := element(schemeClear, "ClearKey1.0")
+	clear.Pssh = &mpd.PsshType{Value: base64.StdEncoding.EncodeToString(p.PSSH)}
 	if p.LicenseURL != "" {
-		clear := element(schemeClear, "ClearKey1.0")
 		clear.LaURL = &mpd.LaURLType{LicenseType: "EME-1.0", Value: mpd.AnyURI(p.LicenseURL)}
-		out = append(out, clear)
 	}
-	return out
+	return []*mpd.ContentProtectionType{first, clear}
 }
 
 // frameRate is "25" or "30000/1001".

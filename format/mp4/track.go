@@ -112,6 +112,9 @@ func (m *movie) readTracks(moov box, traks, trexes []box) error {
 	var first error
 	for _, b := range traks {
 		t, err := m.readTrack(b)
+		if errors.Is(err, av.ErrEncrypted) { // what is left would be taken for the whole
+			return err
+		}
 		if err != nil {
 			if first == nil {
 				first = err

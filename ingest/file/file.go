@@ -23,6 +23,8 @@ type Options struct {
 	Format string
 	// RawTimes leaves the container's own times: no wrap undone, no jump closed.
 	RawTimes bool
+	// Timing measures the reading, if it is not nil.
+	Timing *Timing
 }
 
 // Input is an opened input: an av.Demuxer that also closes what it reads from.
@@ -79,9 +81,9 @@ func openFile(ctx context.Context, f *os.File, o Options) (*Input, error) {
 		return nil, err
 	}
 	if format.at != nil {
-		return newInput(format.at(&osFile{f}, st.Size()), format.name, f.Close, nil, st.Size(), o), nil
+		return newInput(format.at(o.Timing.readerAt(&osFile{f}), st.Size()), format.name, f.Close, nil, st.Size(), o), nil
 	}
-	c := &counter{r: f}
+	c := &counter{r: o.Timing.reader(f)}
 	return newInput(format.stream(c), format.name, f.Close, &c.n, st.Size(), o), nil
 }
 
@@ -94,7 +96,7 @@ func openStream(ctx context.Context, r io.Reader, size int64, o Options) (*Input
 	}
 	stop := context.AfterFunc(ctx, func() { cl.Close() })
 	closeAll := func() error { stop(); return cl.Close() }
-	c := &counter{r: r}
+	c := &counter{r: o.Timing.reader(r)}
 	br := bufio.NewReaderSize(c, sniffLen)
 	head, err := br.Peek(sniffLen)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -119,8 +121,9 @@ func openStream(ctx context.Context, r io.Reader, size int64, o Options) (*Input
 }
 
 func newInput(d av.Demuxer, format string, cl func() error, read *atomic.Int64, size int64, o Options) *Input {
+	d = o.Timing.demuxer(d, Parse, o.RawTimes)
 	if !o.RawTimes {
-		d = timeline.New(d, timeline.Options{})
+		d = o.Timing.demuxer(timeline.New(d, timeline.Options{}), Fixup, true)
 	}
 	return &Input{Demuxer: d, Format: format, close: cl, read: read, size: size}
 }

@@ -42,12 +42,12 @@ func openURL(ctx context.Context, url string, o Options) (*Input, error) {
 		return nil, fmt.Errorf("%s: %w", url, err)
 	}
 	if format.at != nil {
-		return newInput(format.at(s, s.size), format.name, s.Close, nil, s.size, o), nil
+		return newInput(format.at(o.Timing.readerAt(s), s.size), format.name, s.Close, nil, s.size, o), nil
 	}
 	if err := s.open(0); err != nil {
 		return nil, err
 	}
-	c := &counter{r: s.body}
+	c := &counter{r: o.Timing.reader(s.body)}
 	return newInput(format.stream(c), format.name, s.Close, &c.n, s.size, o), nil
 }
 

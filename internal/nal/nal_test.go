@@ -189,3 +189,16 @@ func BenchmarkStartCode(b *testing.B) {
 		}
 	}
 }
+
+// TestEscaped: the bytes that hold the first of the unescaped ones.
+func TestEscaped(t *testing.T) {
+	unit := []byte{0x65, 0, 0, 3, 1, 0, 0, 3, 0, 0, 3, 0xff}
+	for n, want := range []int{0, 1, 2, 3, 5, 6, 7, 9, 10, 12, 12} {
+		if got := Escaped(unit, n); got != want {
+			t.Errorf("%d: %d, want %d", n, got, want)
+		}
+		if n < 10 && len(Unescape(nil, unit[:want])) != n {
+			t.Errorf("%d: %x", n, Unescape(nil, unit[:want]))
+		}
+	}
+}

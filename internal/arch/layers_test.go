@@ -43,6 +43,7 @@ var thirdParty = map[string][]string{
 	"ingest/file":      {"golang.org/x/sys"},
 	"cut":              {"golang.org/x/sys"},
 	"server":           {"golang.org/x/sync"},
+	"bench/live":       {"golang.org/x/sys"},
 	"cmd/cleave":       {"github.com/alecthomas/kong", "github.com/schollz/progressbar/v3", "golang.org/x/term", "golang.org/x/sync"},
 }
 

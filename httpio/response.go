@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/cleave-video/cleave/internal/nowait"
 )
 
 // DefaultDeadline is how long a write may take before the client is given up.
@@ -30,6 +32,8 @@ type Response struct {
 	spare    net.Buffers // the same array, which WriteTo does not consume
 	size     []byte
 	joined   []byte
+	nowait   *nowait.Conn // nil: TryWrite leaves everything
+	rest     net.Buffers  // what it has left, with its framing
 	closed   bool
 }
 
@@ -62,6 +66,7 @@ func Open(w http.ResponseWriter, r *http.Request, deadline time.Duration) (*Resp
 	}
 	p.conn = conn
 	_, p.plain = conn.(*net.TCPConn)
+	p.nowait = nowait.New(conn)
 	_ = conn.SetDeadline(time.Now().Add(deadline)) // what fails there fails at the write, too
 	_, err = rw.WriteString("HTTP/1.1 200 OK\r\n")
 	if err == nil {
@@ -80,25 +85,64 @@ func Open(w http.ResponseWriter, r *http.Request, deadline time.Duration) (*Resp
 	return p, nil
 }
 
-// Write sends bufs, one behind the other, as one chunk. They are only read. Empty
-// ones are left out, and if there is nothing, nothing is sent: an empty chunk would
-// be the last (RFC 9112 7.1).
+// Write sends bufs, one behind the other, as one chunk, behind what TryWrite has
+// left. They are only read. Empty ones are left out, and if there is nothing,
+// nothing is sent: an empty chunk would be the last (RFC 9112 7.1).
 func (p *Response) Write(bufs [][]byte) error {
 	if p.closed {
 		return ErrClosed
 	}
-	n := 0
-	for _, b := range bufs {
-		n += len(b)
+	if p.conn == nil {
+		err := p.flush(p.rest)
+		clear(p.rest)
+		p.rest = p.rest[:0]
+		if err == nil && size(bufs) > 0 {
+			err = p.flush(bufs)
+		}
+		return err
 	}
-	if n == 0 {
+	p.bufs = append(p.spare[:0], p.rest...)
+	clear(p.rest)
+	p.rest = p.rest[:0]
+	p.frame(bufs)
+	p.spare = p.bufs
+	if len(p.bufs) == 0 {
 		return nil
 	}
-	until := time.Now().Add(p.deadline)
+	return p.send()
+}
+
+// TryWrite is Write that does not wait. False: a part of bufs, or all, was left, and
+// the pieces, but not the slice, stay valid until the next call, of Write, has
+// returned. It may be called by another goroutine than Write, but not at the same
+// time.
+func (p *Response) TryWrite(bufs [][]byte) (whole bool, err error) {
+	if p.closed {
+		return false, ErrClosed
+	}
 	if p.conn == nil {
-		return p.flush(bufs, until)
+		p.rest = append(p.rest, bufs...)
+		return false, nil
 	}
 	p.bufs = p.spare[:0]
+	p.frame(bufs)
+	p.spare = p.bufs
+	n := 0
+	if p.nowait != nil {
+		n, err = p.nowait.Write(p.bufs)
+	}
+	p.rest = nowait.Rest(p.rest, p.bufs, n)
+	clear(p.spare)
+	p.bufs = nil
+	return len(p.rest) == 0, err
+}
+
+// frame appends bufs to p.bufs as one chunk.
+func (p *Response) frame(bufs [][]byte) {
+	n := size(bufs)
+	if n == 0 {
+		return
+	}
 	if p.chunked {
 		p.size = append(strconv.AppendUint(p.size[:0], uint64(n), 16), '\r', '\n')
 		p.bufs = append(p.bufs, p.size)
@@ -111,15 +155,21 @@ func (p *Response) Write(bufs [][]byte) error {
 	if p.chunked {
 		p.bufs = append(p.bufs, crlf)
 	}
-	p.spare = p.bufs
-	return p.send(until)
+}
+
+func size(bufs [][]byte) int {
+	n := 0
+	for _, b := range bufs {
+		n += len(b)
+	}
+	return n
 }
 
 var crlf = []byte("\r\n")
 
-// send writes bufs on the connection.
-func (p *Response) send(until time.Time) error {
-	if err := p.conn.SetWriteDeadline(until); err != nil {
+// send writes p.bufs on the connection.
+func (p *Response) send() error {
+	if err := p.conn.SetWriteDeadline(time.Now().Add(p.deadline)); err != nil {
 		return err
 	}
 	var err error
@@ -138,8 +188,11 @@ func (p *Response) send(until time.Time) error {
 }
 
 // flush writes bufs through the server's own framing.
-func (p *Response) flush(bufs [][]byte, until time.Time) error {
-	if err := p.control.SetWriteDeadline(until); err != nil && !errors.Is(err, http.ErrNotSupported) {
+func (p *Response) flush(bufs [][]byte) error {
+	if len(bufs) == 0 {
+		return nil
+	}
+	if err := p.control.SetWriteDeadline(time.Now().Add(p.deadline)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return err
 	}
 	for _, b := range bufs {

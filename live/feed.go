@@ -3,7 +3,6 @@ package live
 import (
 	"context"
 	"errors"
-
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,6 +38,10 @@ type Feed struct {
 	jumps  atomic.Int64
 
 	users int // guarded by Stream.feedMu
+
+	laneMu sync.Mutex // guards lanes
+	lanes  []*lane
+	group  sync.WaitGroup // of their goroutines
 
 	mu    sync.Mutex // guards what follows
 	items []feedItem // oldest first
@@ -218,6 +221,11 @@ type Viewer struct {
 	head   *feedHeader
 	held   []*mem.Block
 	closed bool
+
+	// Of Send. While the viewer is the lane's, so is everything above.
+	sink Sink
+	lane *lane
+	back chan error // by which the lane hands it back
 }
 
 // Next waits for bytes and puts pieces of them, to be sent one behind the other,
@@ -335,6 +343,9 @@ func (v *Viewer) Close() {
 	v.closed = true
 	v.release()
 	s, f := v.f.s, v.f
+	if v.lane != nil {
+		v.lane.free()
+	}
 	s.feedMu.Lock()
 	f.users--
 	last := f.users == 0
@@ -345,6 +356,7 @@ func (v *Viewer) Close() {
 	if last {
 		f.cancel()
 		<-f.done
+		f.group.Wait()
 		f.drop()
 	}
 }

@@ -126,19 +126,10 @@ func playing(hub *live.Hub) func(ctx context.Context, p *rtmp.Player) error {
 		v := s.Watch(fmt.Sprintf("rtmp%d", p.Stream()), func() live.Renderer { return rtmp.NewRenderer(p.Stream()) })
 		defer v.Close()
 		return p.Start(ctx, func(ctx context.Context) error {
-			bufs := make([][]byte, 0, 64)
-			for {
-				var err error
-				if bufs, err = v.Next(ctx, bufs); err == nil {
-					err = p.Write(bufs)
-				}
-				if errors.Is(err, io.EOF) {
-					return nil
-				}
-				if err != nil {
-					return err
-				}
+			if err := v.Send(ctx, p); !errors.Is(err, io.EOF) {
+				return err
 			}
+			return nil
 		})
 	}
 }

@@ -115,10 +115,8 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, v *live.Viewer)
 	if err != nil {
 		return // the client is gone
 	}
-	for err == nil {
-		if err = out.Write(bufs); err == nil {
-			bufs, err = v.Next(r.Context(), bufs)
-		}
+	if err = out.Write(bufs); err == nil {
+		err = v.Send(r.Context(), out)
 	}
 	v.Close() // before the connection lingers
 	_ = out.Close(errors.Is(err, io.EOF))

@@ -39,6 +39,7 @@ var thirdParty = map[string][]string{
 	"format/dash":      {"github.com/Eyevinn/dash-mpd"},
 	"chunk/policytest": {"pgregory.net/rapid"},
 	"mem":              {"golang.org/x/sys"},
+	"internal/nowait":  {"golang.org/x/sys"},
 	"store/disk":       {"golang.org/x/sys"},
 	"ingest/file":      {"golang.org/x/sys"},
 	"cut":              {"golang.org/x/sys"},

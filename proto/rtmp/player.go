@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-
 	"net"
 	"net/url"
 	"sync"
@@ -13,6 +12,7 @@ import (
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/format/flv"
 	"github.com/cleave-video/cleave/format/flv/amf0"
+	"github.com/cleave-video/cleave/internal/nowait"
 )
 
 // Codes of a Refused that Config.Play returns.
@@ -35,8 +35,10 @@ type Player struct {
 	stream  uint32
 	started bool
 
-	mu   sync.Mutex // guards writes to conn
-	bufs net.Buffers
+	mu     sync.Mutex // guards writes to conn
+	nowait *nowait.Conn
+	bufs   net.Buffers
+	rest   net.Buffers // what TryWrite has left
 }
 
 // Name is the application and the stream key, "app/key", without a query.
@@ -69,6 +71,7 @@ func (p *Player) Start(ctx context.Context, send func(ctx context.Context) error
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	p.s.out.w = lockedWriter{p}
+	p.nowait = nowait.New(p.conn)
 	p.timed.forever()
 	listening := make(chan struct{})
 	go func() {
@@ -90,13 +93,47 @@ func (p *Player) Start(ctx context.Context, send func(ctx context.Context) error
 }
 
 // Write sends messages that a Renderer of Stream has made, one behind the other,
-// without a copy. It blocks while the client does not read, up to 5 s.
+// without a copy, behind what TryWrite has left. It blocks while the client does not
+// read, up to 5 s.
 func (p *Player) Write(bufs [][]byte) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if len(bufs) == 0 && len(p.rest) == 0 {
+		return nil
+	}
 	if err := p.conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return err
 	}
+	if err := p.writeRest(); err != nil {
+		return err
+	}
+	return p.writeAll(bufs)
+}
+
+// TryWrite is Write that does not wait. False: a part of bufs, or all, was left, and
+// the pieces, but not the slice, stay valid until the next call, of Write, has
+// returned. It may be called by another goroutine than Write, but not at the same
+// time.
+func (p *Player) TryWrite(bufs [][]byte) (whole bool, err error) {
+	if p.nowait == nil || !p.mu.TryLock() { // an answer is being written
+		p.rest = append(p.rest, bufs...)
+		return false, nil
+	}
+	defer p.mu.Unlock()
+	n, err := p.nowait.Write(bufs)
+	p.rest = nowait.Rest(p.rest, bufs, n)
+	return len(p.rest) == 0, err
+}
+
+// writeRest sends what TryWrite has left. mu is held.
+func (p *Player) writeRest() error {
+	err := p.writeAll(p.rest)
+	clear(p.rest)
+	p.rest = p.rest[:0]
+	return err
+}
+
+func (p *Player) writeAll(bufs [][]byte) error {
 	if _, tcp := p.conn.(*net.TCPConn); !tcp {
 		for _, b := range bufs {
 			if _, err := p.conn.Write(b); err != nil {
@@ -118,7 +155,13 @@ type lockedWriter struct{ p *Player }
 func (w lockedWriter) Write(b []byte) (int, error) {
 	w.p.mu.Lock()
 	defer w.p.mu.Unlock()
-	return w.p.timed.Write(b)
+	if err := w.p.conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return 0, err
+	}
+	if err := w.p.writeRest(); err != nil { // a message is not to be interrupted
+		return 0, err
+	}
+	return w.p.conn.Write(b)
 }
 
 // errStopped says that the client has stopped playing.

@@ -41,7 +41,8 @@ type Response struct {
 // written. On HTTP/1 the connection is taken over: each Write is one chunk (RFC
 // 9112 7.1), on 1.0 it is sent as it is until the connection ends. On HTTP/2 each
 // Write is flushed. A write that takes longer than deadline fails; 0 is
-// DefaultDeadline. The caller must Close the Response before its handler returns.
+// DefaultDeadline. The caller must Close the Response, before its handler returns
+// unless it is Detached.
 func Open(w http.ResponseWriter, r *http.Request, deadline time.Duration) (*Response, error) {
 	if deadline <= 0 {
 		deadline = DefaultDeadline
@@ -64,7 +65,7 @@ func Open(w http.ResponseWriter, r *http.Request, deadline time.Duration) (*Resp
 	if err != nil {
 		return nil, err
 	}
-	p.conn = conn
+	p.conn, p.w, p.control = conn, nil, nil // net/http's memory goes with the handler
 	_, p.plain = conn.(*net.TCPConn)
 	p.nowait = nowait.New(conn)
 	_ = conn.SetDeadline(time.Now().Add(deadline)) // what fails there fails at the write, too
@@ -84,6 +85,10 @@ func Open(w http.ResponseWriter, r *http.Request, deadline time.Duration) (*Resp
 	}
 	return p, nil
 }
+
+// Detached reports whether the connection is the Response's own: then the handler
+// may return before Close, which lets go of what net/http keeps for a request.
+func (p *Response) Detached() bool { return p.conn != nil }
 
 // Write sends bufs, one behind the other, as one chunk, behind what TryWrite has
 // left. They are only read. Empty ones are left out, and if there is nothing,

@@ -58,6 +58,7 @@ type feedItem struct {
 	block *mem.Block
 	key   bool  // it begins with a key frame of the lead track
 	at    int64 // bytes rendered before it
+	made  time.Time
 	head  *feedHeader
 }
 
@@ -160,17 +161,21 @@ func (f *Feed) add(blocks *mem.Arena, b []byte, key bool, head *feedHeader) {
 	if key {
 		f.key, f.keyed = f.base+uint64(len(f.items)), true
 	}
-	f.items = append(f.items, feedItem{block, key, f.total, head})
+	now := time.Now()
+	f.items = append(f.items, feedItem{block, key, f.total, now, head})
 	f.total += int64(len(b))
-	f.trim(f.s.ring.viewer)
+	f.trim(f.s.ring.viewer, now)
 	f.wakes.wake()
 }
 
 // trim lets items go that are before the newest key frame and of which nobody may
 // be late enough to read.
-func (f *Feed) trim(budget int64) {
+func (f *Feed) trim(budget int64, now time.Time) {
 	n := 0
-	for n < len(f.items)-1 && f.base+uint64(n) < f.key && f.total-f.items[n+1].at >= budget {
+	for n < len(f.items)-1 && f.base+uint64(n) < f.key {
+		if next := &f.items[n+1]; f.total-next.at < budget && now.Sub(next.made) < history {
+			break
+		}
 		f.items[n].block.Release()
 		n++
 	}
@@ -189,7 +194,7 @@ func (f *Feed) cut(n int) {
 func (f *Feed) shed() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.trim(0)
+	f.trim(0, time.Now())
 }
 
 // drop lets everything go.

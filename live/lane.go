@@ -3,6 +3,7 @@ package live
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/cleave-video/cleave/mem"
 )
@@ -24,6 +25,11 @@ const (
 	laneSize = 512
 	// lanePieces is how many items a lane writes by one call at most.
 	lanePieces = 8
+	// laneRest is how many times as long as it has written a lane rests, but not longer
+	// than maxRest: what comes meanwhile is written by one call for each viewer. Few
+	// viewers get each picture at once; many, or a machine that has no time, cost less.
+	laneRest = 50
+	maxRest  = 60 * time.Millisecond
 )
 
 // lane writes to the viewers of a feed that have got everything so far, one after
@@ -67,17 +73,27 @@ func (l *lane) free() {
 
 // run writes until the feed is over.
 func (l *lane) run() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
-		woken, over := l.push()
+		start := time.Now()
+		woken, wrote, over := l.push()
 		if over {
 			return
+		}
+		if wrote {
+			timer.Reset(min(laneRest*time.Since(start), maxRest))
+			select {
+			case <-timer.C:
+			case <-l.f.done:
+			}
 		}
 		<-woken
 	}
 }
 
 // push writes what is there; woken is closed when there is more.
-func (l *lane) push() (woken <-chan struct{}, over bool) {
+func (l *lane) push() (woken <-chan struct{}, wrote, over bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for {
@@ -86,9 +102,10 @@ func (l *lane) push() (woken <-chan struct{}, over bool) {
 			l.dismiss()
 		}
 		if len(l.bufs) == 0 {
-			return woken, over
+			return woken, wrote, over
 		}
 		l.write()
+		wrote = true
 	}
 }
 

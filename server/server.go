@@ -96,8 +96,13 @@ func Run(ctx context.Context, c Config) error {
 	group.Go(func() error {
 		return serveHTTP(ctx, web, handler(hub, hls.New(hls.Config{Hub: hub, Store: st}), feeds))
 	})
+	group.Go(func() error {
+		<-ctx.Done()
+		feeds.Close() // their connections are not net/http's any more
+		return nil
+	})
 	err = group.Wait()
-	feeds.Wait() // their connections are not net/http's any more
+	feeds.Close() // of requests that came meanwhile
 	return err
 }
 

@@ -34,6 +34,7 @@ type config struct {
 	viewers       []int
 	dir, also     string
 	only          string
+	media         []string
 }
 
 func main() {
@@ -61,15 +62,17 @@ func start(ctx context.Context, args []string) error {
 	f.StringVar(&c.dir, "dir", "/dev/shm/cleave-bench-live", "`folder` for streams, servers' files and programs")
 	f.StringVar(&c.also, "also", "", "another cleave `program` to compare with")
 	f.StringVar(&c.only, "only", "", "`names` of servers, with commas between; all that are there by default")
+	media := f.String("media", "small,large", "`streams`, of media.sh")
 	viewers := f.String("viewers", "200,1000", "`numbers` of viewers, growing")
 	_ = f.Parse(args)
 	for s := range strings.SplitSeq(*viewers, ",") {
 		n, err := strconv.Atoi(s)
-		if err != nil || len(c.viewers) > 0 && n <= c.viewers[len(c.viewers)-1] || n < 1 {
+		if err != nil || len(c.viewers) > 0 && n <= c.viewers[len(c.viewers)-1] || n < 2 {
 			return fmt.Errorf("-viewers %s", *viewers)
 		}
 		c.viewers = append(c.viewers, n)
 	}
+	c.media = strings.Split(*media, ",")
 	return run(ctx, c)
 }
 
@@ -79,7 +82,7 @@ func run(ctx context.Context, c config) error {
 		return err
 	}
 	for i := range c.rounds {
-		for _, m := range media {
+		for _, m := range b.media {
 			for _, s := range b.servers {
 				if err := b.measure(ctx, s, m); err != nil {
 					return fmt.Errorf("%s: %w", s.name, err)
@@ -91,9 +94,6 @@ func run(ctx context.Context, c config) error {
 	b.report(os.Stdout)
 	return nil
 }
-
-// media are the streams, made by media.sh.
-var media = []string{"small", "large"}
 
 // bench is one comparison.
 type bench struct {
@@ -160,16 +160,16 @@ func (b *bench) measure(ctx context.Context, s *server, media string) error {
 	}
 	defer pub.stop()
 	b.rates[media] = pub.rate
-	pause(ctx, 5*time.Second) // memory and the first segments settle
-	idle, base, err := b.idle(ctx, p)
+	pause(ctx, 3*time.Second) // memory and the first segments settle
+	idle, err := b.idle(ctx, p)
 	if err != nil {
 		return err
 	}
 	for _, protocol := range s.protocols {
-		if err := b.climb(ctx, p, pub, media, protocol, idle, base); err != nil {
+		if err := b.climb(ctx, p, pub, media, protocol, idle); err != nil {
 			return fmt.Errorf("%s: %w", protocol, err)
 		}
-		if media != "large" || b.joins == 0 {
+		if media != b.media[len(b.media)-1] || b.joins == 0 {
 			continue
 		}
 		ms, err := b.join(ctx, protocol, p)
@@ -186,29 +186,32 @@ func (b *bench) measure(ctx context.Context, s *server, media string) error {
 }
 
 // idle measures a server that nobody watches.
-func (b *bench) idle(ctx context.Context, p *process) (cpu, rss float64, err error) {
+func (b *bench) idle(ctx context.Context, p *process) (cpu float64, err error) {
 	before, err := p.cpu()
 	if err != nil {
-		return 0, 0, err
+		return 0, err
 	}
 	start := time.Now()
 	pause(ctx, b.window/2)
 	after, err := p.cpu()
-	if err != nil {
-		return 0, 0, err
-	}
-	cpu = (after - before).Seconds() / time.Since(start).Seconds()
-	rss, err = p.rss()
-	return cpu, rss, err
+	return (after - before).Seconds() / time.Since(start).Seconds(), err
 }
 
 // climb measures more and more viewers of one protocol.
-func (b *bench) climb(ctx context.Context, p *process, pub *publisher, media, protocol string, idle, base float64) error {
+func (b *bench) climb(ctx context.Context, p *process, pub *publisher, media, protocol string, idle float64) error {
 	v, err := b.view(ctx, protocol, p)
 	if err != nil {
 		return err
 	}
 	defer v.stop()
+	if err := v.grow(1); err != nil {
+		return err
+	}
+	pause(ctx, 6*time.Second) // what is rendered for the first viewer is kept for that long
+	base, err := p.rss()
+	if err != nil {
+		return err
+	}
 	for _, n := range b.viewers {
 		if err := v.grow(n); err != nil {
 			return err
@@ -223,7 +226,7 @@ func (b *bench) climb(ctx context.Context, p *process, pub *publisher, media, pr
 		if err != nil {
 			return err
 		}
-		r.perViewer = (rss - base) / float64(n)
+		r.perViewer = (rss - base) / float64(n-1)
 		c := cell{media, p.name, protocol, n}
 		if len(b.results[c]) == 0 {
 			b.cells = append(b.cells, c)

@@ -18,7 +18,8 @@ machine that does nothing else with ` + "`go run ./bench/live > bench/live/RESUL
 
 Every viewer gets all pictures; "least" is the share of the published pictures that the one that got fewest had in the window. cleave also cuts, stores and
 lists the stream as HLS meanwhile, the others only relay: "idle" is the CPU with nobody watching. SRS merges what it sends over 350 ms unless told otherwise.
-Memory is what the resident set has grown by for each viewer, whatever it is for; the kernel's socket buffers are not in it.
+Memory is what the resident set has grown by for each viewer behind the first, for whom the stream is rendered and its last seconds are kept; the kernel's
+socket buffers are not in it.
 
 `
 
@@ -28,11 +29,11 @@ func (b *bench) report(w io.Writer) {
 		absent = " Absent: " + strings.Join(b.absent, ", ") + "."
 	}
 	fmt.Fprintf(w, intro, b.rounds, b.window, load1(), machine(), strings.Join(b.versions(), ", "), absent)
-	for _, m := range media {
+	for _, m := range b.media {
 		b.table(w, m)
 	}
 	fmt.Fprint(w, "## CPU per Mbit delivered: cleave / peer's RTMP, round by round\n\n| stream | viewers | cleave's | peer | least | median | most | aim |\n|---|---|---|---|---|---|---|---|\n")
-	for _, m := range media {
+	for _, m := range b.media {
 		for _, n := range b.viewers {
 			b.ratios(w, m, n)
 		}

@@ -36,8 +36,10 @@ type Config struct {
 
 // Handler serves /NAME.SUFFIX. It is safe for concurrent use.
 type Handler struct {
-	cfg   Config
-	group sync.WaitGroup
+	cfg    Config
+	ctx    context.Context // of the answers that outlive their requests
+	cancel context.CancelFunc
+	group  sync.WaitGroup
 }
 
 // New returns a Handler.
@@ -45,12 +47,17 @@ func New(cfg Config) *Handler {
 	if cfg.Wait <= 0 {
 		cfg.Wait = DefaultWait
 	}
-	return &Handler{cfg: cfg}
+	h := &Handler{cfg: cfg}
+	h.ctx, h.cancel = context.WithCancel(context.Background())
+	return h
 }
 
-// Wait returns when every answer has ended. They end with their requests' contexts;
-// the server must not hand in new ones.
-func (h *Handler) Wait() { h.group.Wait() }
+// Close ends every answer and waits until that is done; the server must not hand in
+// new requests. Idempotent.
+func (h *Handler) Close() {
+	h.cancel()
+	h.group.Wait()
+}
 
 // Find returns the stream and the container that path names; the stream is nil if
 // there is none of that name, the Format if path names no container.
@@ -88,35 +95,46 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodHead {
 		return
 	}
-	v := s.Watch(f.Suffix, f.New)
-	defer v.Close()
-	h.stream(w, r, v)
+	h.answer(w, r, s.Watch(f.Suffix, f.New))
 }
 
-// maxPieces is how many pieces are written by one call at most.
-const maxPieces = 64
+// maxPieces is how many pieces the first write has at most.
+const maxPieces = 16
 
-// stream waits for the first bytes, so that it can still refuse, and then sends
-// whatever comes.
-func (h *Handler) stream(w http.ResponseWriter, r *http.Request, v *live.Viewer) {
+// answer waits for the first bytes, so that it can still refuse, and then sends
+// whatever comes. It returns before that is over if the connection is not net/http's
+// any more: that keeps 20 kB for each request.
+func (h *Handler) answer(w http.ResponseWriter, r *http.Request, v *live.Viewer) {
 	ctx, cancel := context.WithTimeout(r.Context(), h.cfg.Wait)
 	bufs, err := v.Next(ctx, make([][]byte, 0, maxPieces))
 	cancel()
-	switch {
-	case errors.Is(err, av.ErrUnsupported):
-		fail(w, http.StatusNotAcceptable, err.Error())
-		return
-	case err != nil:
+	if err != nil {
+		v.Close()
+		if errors.Is(err, av.ErrUnsupported) {
+			fail(w, http.StatusNotAcceptable, err.Error())
+			return
+		}
 		w.Header().Set("Retry-After", "2")
 		fail(w, http.StatusServiceUnavailable, "the stream has nothing to play now")
 		return
 	}
 	out, err := httpio.Open(w, r, h.cfg.Write)
 	if err != nil {
+		v.Close()
 		return // the client is gone
 	}
-	if err = out.Write(bufs); err == nil {
-		err = v.Send(r.Context(), out)
+	if out.Detached() {
+		h.group.Go(func() { send(h.ctx, out, bufs, v) })
+		return
+	}
+	send(r.Context(), out, bufs, v)
+}
+
+// send sends bufs and whatever comes, until ctx ends.
+func send(ctx context.Context, out *httpio.Response, bufs [][]byte, v *live.Viewer) {
+	err := out.Write(bufs)
+	if err == nil {
+		err = v.Send(ctx, out)
 	}
 	v.Close() // before the connection lingers
 	_ = out.Close(errors.Is(err, io.EOF))

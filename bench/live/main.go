@@ -84,8 +84,10 @@ func run(ctx context.Context, c config) error {
 	for i := range c.rounds {
 		for _, m := range b.media {
 			for _, s := range b.servers {
-				if err := b.measure(ctx, s, m); err != nil {
-					return fmt.Errorf("%s: %w", s.name, err)
+				for _, protocol := range s.protocols {
+					if err := b.measure(ctx, s, m, protocol); err != nil {
+						return fmt.Errorf("%s: %s: %w", s.name, protocol, err)
+					}
 				}
 			}
 		}
@@ -146,7 +148,7 @@ func (b *bench) prepare(ctx context.Context) (err error) {
 }
 
 // measure starts a server, publishes, and measures it with each number of viewers.
-func (b *bench) measure(ctx context.Context, s *server, media string) error {
+func (b *bench) measure(ctx context.Context, s *server, media, protocol string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	p, err := b.start(ctx, s)
@@ -165,13 +167,10 @@ func (b *bench) measure(ctx context.Context, s *server, media string) error {
 	if err != nil {
 		return err
 	}
-	for _, protocol := range s.protocols {
-		if err := b.climb(ctx, p, pub, media, protocol, idle); err != nil {
-			return fmt.Errorf("%s: %w", protocol, err)
-		}
-		if media != b.media[len(b.media)-1] || b.joins == 0 {
-			continue
-		}
+	if err := b.climb(ctx, p, pub, media, protocol, idle); err != nil {
+		return err
+	}
+	if media == b.media[len(b.media)-1] && b.joins > 0 {
 		ms, err := b.join(ctx, protocol, p)
 		if err != nil {
 			return err

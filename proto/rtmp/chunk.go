@@ -25,7 +25,8 @@ const (
 
 const (
 	readSize   = 128 << 10 // of who publishes
-	talkSize   = 4 << 10   // of who says little
+	talkSize   = 4 << 10   // of who has not said yet what it wants
+	idleSize   = 512       // of who plays, and says next to nothing
 	maxNoReads = 100      // empty reads in a row
 	minBlock   = 256 << 10
 )
@@ -72,9 +73,9 @@ func newChunkReader(r io.Reader, maxVideo int) *chunkReader {
 	return &chunkReader{r: r, size: talkSize, chunkSize: defaultChunkSize, maxVideo: maxVideo, pool: mem.NewPool(limit)}
 }
 
-// expectMedia has messages read in larger pieces from now on.
-func (c *chunkReader) expectMedia() {
-	c.size = readSize
+// resize has messages read in pieces of another size from now on.
+func (c *chunkReader) resize(size int) {
+	c.size = max(size, 2*(c.end-c.pos)) // what was read may be the front of a message
 	if c.buf != nil {
 		b := make([]byte, c.size)
 		c.pos, c.end = 0, copy(b, c.buf[c.pos:c.end])

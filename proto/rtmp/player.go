@@ -70,7 +70,8 @@ func (p *Player) Start(ctx context.Context, send func(ctx context.Context) error
 		return err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	p.s.out.w = lockedWriter{p}
+	p.s.out.w, p.s.out.buf = lockedWriter{p}, nil
+	p.s.in.resize(idleSize) // a thousand of them wait
 	p.nowait = nowait.New(p.conn)
 	p.timed.forever()
 	listening := make(chan struct{})

@@ -278,7 +278,7 @@ func (s *session) publish(r *amf0.Reader, stream uint32) (role, error) {
 	}
 	s.published = stream
 	s.state = statePublish
-	s.in.expectMedia()
+	s.in.resize(readSize)
 	s.commands = 0
 	return role{pub: &Publisher{s: s, name: name, query: query}}, nil
 }

@@ -136,7 +136,9 @@ func (p *Response) TryWrite(bufs [][]byte) (whole bool, err error) {
 	if p.nowait != nil {
 		n, err = p.nowait.Write(p.bufs)
 	}
-	p.rest = nowait.Rest(p.rest, p.bufs, n)
+	if p.rest = nowait.Rest(p.rest, p.bufs, n); len(p.rest) > 0 {
+		p.size = nil // it may be there
+	}
 	clear(p.spare)
 	p.bufs = nil
 	return len(p.rest) == 0, err

@@ -2,6 +2,7 @@ package httpio_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -134,6 +136,82 @@ func TestClients(t *testing.T) {
 			b, err := io.ReadAll(res.Body)
 			if err != nil || string(b) != "onetwothree" || strings.HasPrefix(name, "HTTP") && res.Proto != name {
 				t.Errorf("%s: %q %v", res.Proto, b, err)
+			}
+		})
+	}
+}
+
+// TestTryWrite: whatever was taken without waiting, the body is the same, on every
+// version; an answer of HTTP/1 outlives its handler.
+func TestTryWrite(t *testing.T) {
+	for name, start := range map[string]func(s *httptest.Server){
+		"HTTP/1.1": (*httptest.Server).Start,
+		"TLS":      (*httptest.Server).StartTLS,
+		"HTTP/2.0": func(s *httptest.Server) { s.EnableHTTP2 = true; s.StartTLS() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var group sync.WaitGroup
+			defer group.Wait()
+			var want []byte
+			for i := range 40 {
+				want = append(want, bytes.Repeat([]byte{byte('a' + i)}, 100000*(i%5)+i)...)
+			}
+			s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				p, err := httpio.Open(w, r, 20*time.Second)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				answer := func() {
+					left := 0
+					rest := want
+					for i := 0; len(rest) > 0; i++ {
+						n := min(len(rest), 5+i*1000)
+						whole, err := p.TryWrite([][]byte{rest[:n/2], nil, rest[n/2 : n]})
+						if rest = rest[n:]; err == nil && !whole {
+							left++
+							n = min(len(rest), left%2*10)
+							err = p.Write([][]byte{rest[:n]})
+							rest = rest[n:]
+						}
+						if err != nil {
+							t.Error(err)
+							break
+						}
+					}
+					if err := p.Close(true); err != nil {
+						t.Error(err)
+					}
+					if _, err := p.TryWrite([][]byte{{1}}); !errors.Is(err, httpio.ErrClosed) {
+						t.Error("a write after Close:", err)
+					}
+					if left == 0 {
+						t.Error("nothing was left")
+					}
+				}
+				if p.Detached() != (r.ProtoMajor == 1) {
+					t.Error("Detached is", p.Detached(), "on", r.Proto)
+				}
+				if p.Detached() {
+					group.Go(answer)
+					return
+				}
+				answer()
+			}))
+			s.Config.ConnState = func(c net.Conn, _ http.ConnState) {
+				if tcp, ok := c.(*net.TCPConn); ok {
+					_ = tcp.SetWriteBuffer(16 << 10)
+				}
+			}
+			start(s)
+			defer s.Close()
+			res, err := s.Client().Get(s.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			if got, err := io.ReadAll(res.Body); err != nil || !bytes.Equal(got, want) {
+				t.Errorf("%d bytes, want %d: %v", len(got), len(want), err)
 			}
 		})
 	}

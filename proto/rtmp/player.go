@@ -38,7 +38,9 @@ type Player struct {
 	mu     sync.Mutex // guards writes to conn
 	nowait *nowait.Conn
 	bufs   net.Buffers
-	rest   net.Buffers // what TryWrite has left
+	rest   net.Buffers // what TryWrite has left of messages it has begun
+
+	next net.Buffers // messages that TryWrite has not begun; of who calls Write
 }
 
 // Name is the application and the stream key, "app/key", without a query.
@@ -99,13 +101,19 @@ func (p *Player) Start(ctx context.Context, send func(ctx context.Context) error
 func (p *Player) Write(bufs [][]byte) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(bufs) == 0 && len(p.rest) == 0 {
+	if len(bufs)+len(p.rest)+len(p.next) == 0 {
 		return nil
 	}
 	if err := p.conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return err
 	}
 	if err := p.writeRest(); err != nil {
+		return err
+	}
+	err := p.writeAll(p.next)
+	clear(p.next)
+	p.next = p.next[:0]
+	if err != nil {
 		return err
 	}
 	return p.writeAll(bufs)
@@ -117,7 +125,7 @@ func (p *Player) Write(bufs [][]byte) error {
 // time.
 func (p *Player) TryWrite(bufs [][]byte) (whole bool, err error) {
 	if p.nowait == nil || !p.mu.TryLock() { // an answer is being written
-		p.rest = append(p.rest, bufs...)
+		p.next = append(p.next, bufs...)
 		return false, nil
 	}
 	defer p.mu.Unlock()
@@ -135,6 +143,9 @@ func (p *Player) writeRest() error {
 }
 
 func (p *Player) writeAll(bufs [][]byte) error {
+	if len(bufs) == 0 {
+		return nil
+	}
 	if _, tcp := p.conn.(*net.TCPConn); !tcp {
 		for _, b := range bufs {
 			if _, err := p.conn.Write(b); err != nil {

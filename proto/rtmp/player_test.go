@@ -190,3 +190,61 @@ func TestPlayerLeaves(t *testing.T) {
 		})
 	}
 }
+
+// TestTryWrite: whatever the connection takes at once, messages come whole, also
+// with answers between them.
+func TestTryWrite(t *testing.T) {
+	left := make(chan int, 1)
+	const count, size = 300, 50000
+	address, ended := playing(t, func(p *Player, _ *Renderer, _ av.Demuxer) error {
+		_ = p.conn.(*net.TCPConn).SetWriteBuffer(16 << 10)
+		w := chunkWriter{chunkSize: playChunkSize}
+		n := 0
+		for i := range count {
+			w.append(mediaID, typeVideo, p.Stream(), uint32(i), []byte{byte(i)}, bytes.Repeat([]byte{byte(i)}, size))
+			b := w.take()
+			whole, err := p.TryWrite([][]byte{b[:100], b[100:]})
+			if err == nil && !whole {
+				n++
+				err = p.Write(nil)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		left <- n
+		return nil
+	})
+	c, r := watch(t, address, "k")
+	s := &session{in: r}
+	ping := newWire()
+	ping.chunkWriter.append(controlID, typeUserControl, 0, 0, []byte{0, eventPing, 1, 2, 3, 4}, nil)
+	got, pongs := 0, 0
+	for got < count {
+		m, err := r.next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch m.kind {
+		case typeSetChunkSize:
+			_ = s.handle(m)
+		case typeUserControl:
+			pongs++
+		case typeVideo:
+			if m.timestamp != uint32(got) || !bytes.Equal(m.body, bytes.Repeat([]byte{byte(got)}, size+1)) {
+				t.Fatalf("message %d differs", got)
+			}
+			if got++; got%10 == 0 {
+				if _, err := c.Write(ping.buf); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if n := <-left; n == 0 || pongs < 2 {
+		t.Errorf("%d times something was left, %d answers", n, pongs)
+	}
+}

@@ -42,6 +42,8 @@ fidelity:
 bench:
 	$(GO) run ./bench/cut > bench/cut/RESULT.md
 	cat bench/cut/RESULT.md
+	$(GO) run ./bench/live > bench/live/RESULT.md
+	cat bench/live/RESULT.md
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 clean:

@@ -101,9 +101,7 @@ func Run(ctx context.Context, c Config) error {
 		feeds.Close() // their connections are not net/http's any more
 		return nil
 	})
-	err = group.Wait()
-	feeds.Close() // of requests that came meanwhile
-	return err
+	return group.Wait()
 }
 
 // publishing gives RTMP's publishers to the hub.

@@ -13,11 +13,13 @@ import (
 const intro = `# One stream to many
 
 What a server spends to show one stream to viewers on loopback, by RTMP and by HTTP-FLV. %d interleaved rounds, windows of %v, medians. Repeat it on a
-machine that does nothing else with ` + "`go run ./bench/live > bench/live/RESULT.md`" + `; the load when this was written was %s.
+machine that does nothing else with ` + "`go run ./bench/live > bench/live/RESULT.md`" + `; the load when this was written was %s. Far above
+1 (the viewers and the publisher) the machine was busy otherwise: then look at ratios alone, at latencies not at all, and run it again.
 %s, %s.%s
 
 Every viewer gets all pictures; "least" is the share of the published pictures that the one that got fewest had in the window. cleave also cuts, stores and
-lists the stream as HLS meanwhile, the others only relay: "idle" is the CPU with nobody watching. SRS merges what it sends over 350 ms unless told otherwise.
+lists the stream as HLS meanwhile, the others only relay: "idle" is the CPU with nobody watching. SRS merges what it sends over 350 ms unless told otherwise,
+cleave over at most 60 ms, and less the fewer watch.
 Memory is what the resident set has grown by for each viewer behind the first, for whom the stream is rendered and its last seconds are kept; the kernel's
 socket buffers are not in it.
 

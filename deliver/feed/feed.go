@@ -39,6 +39,9 @@ type Handler struct {
 	cfg    Config
 	ctx    context.Context // of the answers that outlive their requests
 	cancel context.CancelFunc
+
+	mu     sync.Mutex // guards closed, behind which group does not grow
+	closed bool
 	group  sync.WaitGroup
 }
 
@@ -52,11 +55,24 @@ func New(cfg Config) *Handler {
 	return h
 }
 
-// Close ends every answer and waits until that is done; the server must not hand in
-// new requests. Idempotent.
+// Close ends every answer and waits until that is done; new requests are turned
+// away. Idempotent.
 func (h *Handler) Close() {
+	h.mu.Lock()
+	h.closed = true
+	h.mu.Unlock()
 	h.cancel()
 	h.group.Wait()
+}
+
+// enter counts a request, unless the handler is closed.
+func (h *Handler) enter() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.closed {
+		h.group.Add(1)
+	}
+	return !h.closed
 }
 
 // Find returns the stream and the container that path names; the stream is nil if
@@ -73,7 +89,10 @@ func (h *Handler) Find(path string) (*live.Stream, *Format) {
 
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	h.group.Add(1)
+	if !h.enter() {
+		fail(w, http.StatusServiceUnavailable, "the server ends")
+		return
+	}
 	defer h.group.Done()
 	s, f := h.Find(r.URL.Path)
 	switch {

@@ -67,6 +67,8 @@ bench:
 	cat bench/cut/RESULT.md
 	$(GO) run ./bench/store > bench/store/RESULT.md
 	cat bench/store/RESULT.md
+	$(GO) run ./bench/live > bench/live/RESULT.md
+	cat bench/live/RESULT.md
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 # cleave-av beside plain libavformat and cleave's own demuxers.

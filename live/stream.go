@@ -23,6 +23,9 @@ type Stream struct {
 	headers headers
 	stats   streamStats
 
+	feedMu sync.Mutex // guards feeds
+	feeds  map[string]*Feed
+
 	mu      sync.Mutex // guards what follows
 	turn    *turn      // of the publisher; nil: nobody publishes
 	left    time.Time  // when the last one left

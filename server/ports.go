@@ -5,11 +5,15 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
 
+	"github.com/cleave-video/cleave/deliver/feed"
+	"github.com/cleave-video/cleave/deliver/flv"
 	"github.com/cleave-video/cleave/deliver/hls"
+	"github.com/cleave-video/cleave/deliver/ts"
 	ingest "github.com/cleave-video/cleave/ingest/http"
 	"github.com/cleave-video/cleave/ingest/pull"
 	"github.com/cleave-video/cleave/live"
@@ -88,7 +92,11 @@ func (p *ports) listenHTTP(address string, c *tls.Config) (port, error) {
 	}
 	serve := func(ctx context.Context) error {
 		push := ingest.New(ingest.Config{Log: p.config.Log, Publish: p.publishHTTP, End: ctx})
-		return serveHTTP(ctx, l, handler(p.hub, hls.New(hls.Config{Hub: p.hub, Store: p.store}), push), c)
+		feeds := feed.New(feed.Config{Hub: p.hub, Formats: []feed.Format{flv.Format(), ts.Format()}})
+		stop := context.AfterFunc(ctx, feeds.Close) // their connections are not net/http's any more
+		defer feeds.Close()
+		defer stop()
+		return serveHTTP(ctx, l, handler(p.hub, hls.New(hls.Config{Hub: p.hub, Store: p.store}), push, feeds), c)
 	}
 	return port{l.Addr(), serve, l.Close}, nil
 }
@@ -124,7 +132,7 @@ func (p *ports) listenRTMP(address string, c *tls.Config) (port, error) {
 	if c != nil {
 		l = tls.NewListener(l, c)
 	}
-	s := &rtmp.Server{Config: rtmp.Config{Log: p.config.Log, Publish: p.publishRTMP}}
+	s := &rtmp.Server{Config: rtmp.Config{Log: p.config.Log, Publish: p.publishRTMP, Play: p.playRTMP}}
 	return port{l.Addr(), func(ctx context.Context) error { return s.Serve(ctx, l) }, l.Close}, nil
 }
 
@@ -137,6 +145,23 @@ func (p *ports) publishRTMP(ctx context.Context, pub *rtmp.Publisher) error {
 		return &rtmp.Refused{Code: rtmp.Denied, Description: err.Error()}
 	}
 	return err
+}
+
+// playRTMP sends a player what the hub has. A stream that is not there yet is not
+// waited for: players ask again.
+func (p *ports) playRTMP(ctx context.Context, player *rtmp.Player) error {
+	s := p.hub.Lookup(player.Name())
+	if s == nil {
+		return &rtmp.Refused{Code: rtmp.NotFound, Description: "no such stream"}
+	}
+	v := s.Watch(fmt.Sprintf("rtmp%d", player.Stream()), func() live.Renderer { return rtmp.NewRenderer(player.Stream()) })
+	defer v.Close()
+	return player.Start(ctx, func(ctx context.Context) error {
+		if err := v.Send(ctx, player); !errors.Is(err, io.EOF) {
+			return err
+		}
+		return nil
+	})
 }
 
 func (p *ports) listenSRT(address string, _ *tls.Config) (port, error) {

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/cleave-video/cleave/deliver/feed"
 	indexdisk "github.com/cleave-video/cleave/index/disk"
 	"github.com/cleave-video/cleave/ingest/pull"
 	"github.com/cleave-video/cleave/live"
@@ -169,7 +170,7 @@ func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, c *tls.Confi
 }
 
 // handler routes: pages, what is below a stream's name, and bodies to publish.
-func handler(hub *live.Hub, streams, push http.Handler) http.Handler {
+func handler(hub *live.Hub, streams, push http.Handler, feeds *feed.Handler) http.Handler {
 	pages := web.New()
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
@@ -182,7 +183,10 @@ func handler(hub *live.Hub, streams, push http.Handler) http.Handler {
 	mux.Handle("POST /", push)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		name, isPage := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/"), "/")
+		s, format := feeds.Find(r.URL.Path)
 		switch {
+		case s != nil && format != nil:
+			feeds.ServeHTTP(w, r)
 		case isPage && live.CheckName(name) == nil:
 			pages.Player(w, name) // also before the stream begins: it waits
 		case hub.Lookup(strings.TrimPrefix(r.URL.Path, "/")) != nil:

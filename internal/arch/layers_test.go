@@ -21,7 +21,7 @@ var ranks = []struct {
 	{"codec", 1}, {"timeline", 1},
 	{"format", 2},
 	{"chunk", 3}, {"seal", 3},
-	{"pack", 4}, {"store", 4}, {"index", 4},
+	{"pack", 4}, {"store", 4}, {"index", 4}, {"httpio", 4},
 	{"live", 5},
 	{"proto", 6}, {"ingest", 6}, {"deliver", 6},
 	{"cut", 7}, {"probe", 7}, {"verify", 7}, {"web", 7},
@@ -43,6 +43,7 @@ var thirdParty = map[string][]string{
 	"mem":              {"golang.org/x/sys"},
 	"index/disk":       {"golang.org/x/sys"},
 	"index/indextest":  {"github.com/google/go-cmp"},
+	"internal/nowait":  {"golang.org/x/sys"},
 	"store/disk":       {"golang.org/x/sys"},
 	"store/s3":         {"github.com/minio/minio-go/v7", "golang.org/x/sync"},
 	"ingest/file":      {"golang.org/x/sys"},
@@ -51,6 +52,7 @@ var thirdParty = map[string][]string{
 	"cut":              {"golang.org/x/sys"},
 	"server":           {"golang.org/x/sync", "github.com/goccy/go-yaml"},
 	"test/browser":     {"github.com/chromedp/chromedp"},
+	"bench/live":       {"golang.org/x/sys"},
 	"cmd/cleave":       {"github.com/alecthomas/kong", "github.com/schollz/progressbar/v3", "golang.org/x/term", "golang.org/x/sync"},
 }
 
@@ -113,7 +115,7 @@ func imports(t *testing.T, pkg string, list []string) {
 // sameRank lists the imports between neighbours that are meant.
 func sameRank(pkg, other string) bool {
 	switch {
-	case strings.HasPrefix(pkg, "codec/") && other == "codec/es", strings.HasPrefix(pkg, "index") && other == "store", strings.HasPrefix(pkg, "test/"):
+	case strings.HasPrefix(pkg, "codec/") && other == "codec/es", strings.HasPrefix(pkg, "deliver/") && other == "deliver/feed", strings.HasPrefix(pkg, "index") && other == "store", strings.HasPrefix(pkg, "test/"):
 		return true
 	}
 	return false

@@ -24,9 +24,10 @@ const (
 )
 
 const (
-	readSize   = 128 << 10
-	maxDirect  = 64 << 10 // bytes of a message that is read in place
-	maxNoReads = 100      // empty reads in a row
+	readSize   = 128 << 10 // of who publishes
+	talkSize   = 4 << 10   // of who has not said yet what it wants
+	idleSize   = 512       // of who plays, and says next to nothing
+	maxNoReads = 100       // empty reads in a row
 	minBlock   = 256 << 10
 )
 
@@ -36,6 +37,7 @@ const (
 type chunkReader struct {
 	r        io.Reader
 	filled   func() error // called after each read, if not nil
+	size     int          // that buf is to have
 	buf      []byte
 	pos, end int
 	received int64 // bytes read
@@ -68,8 +70,21 @@ type chunkStream struct {
 func newChunkReader(r io.Reader, maxVideo int) *chunkReader {
 	// Address space: what is touched is bounded by partial.
 	limit := int64(maxChunkStreams+2) * int64(maxVideo+minBlock)
-	return &chunkReader{r: r, chunkSize: defaultChunkSize, maxVideo: maxVideo, pool: mem.NewPool(limit)}
+	return &chunkReader{r: r, size: talkSize, chunkSize: defaultChunkSize, maxVideo: maxVideo, pool: mem.NewPool(limit)}
 }
+
+// resize has messages read in pieces of another size from now on.
+func (c *chunkReader) resize(size int) {
+	c.size = max(size, 2*(c.end-c.pos)) // what was read may be the front of a message
+	if c.buf != nil {
+		b := make([]byte, c.size)
+		c.pos, c.end = 0, copy(b, c.buf[c.pos:c.end])
+		c.buf = b
+	}
+}
+
+// direct is how long a message is at most that is read in place.
+func (c *chunkReader) direct() int { return c.size / 2 }
 
 // close gives the memory back; next must not be called again.
 func (c *chunkReader) close() {
@@ -266,7 +281,7 @@ func (c *chunkReader) limit(kind byte) int {
 // payload reads a chunk's payload; whole tells that its message is complete.
 func (c *chunkReader) payload(s *chunkStream) (body []byte, whole bool, err error) {
 	left := min(c.chunkSize, s.length-s.got)
-	if !s.open && left == s.length && left <= maxDirect {
+	if !s.open && left == s.length && left <= c.direct() {
 		if err := c.need(left); err != nil {
 			return nil, false, err
 		}
@@ -334,19 +349,19 @@ func (c *chunkReader) abort(id uint32) {
 	}
 }
 
-// need reads until n bytes are there, at most maxDirect.
+// need reads until n bytes are there, at most direct.
 func (c *chunkReader) need(n int) error {
 	for empty := 0; c.end-c.pos < n; {
 		if c.err != nil {
 			return c.err
 		}
 		if c.buf == nil {
-			c.buf = make([]byte, readSize)
+			c.buf = make([]byte, c.size)
 		}
 		if c.pos == c.end {
 			c.pos, c.end = 0, 0
 		}
-		if len(c.buf)-c.end < readSize/4 {
+		if len(c.buf)-c.end < c.size/4 {
 			c.end = copy(c.buf, c.buf[c.pos:c.end])
 			c.pos = 0
 		}

@@ -130,7 +130,7 @@ func TestChunkErrors(t *testing.T) {
 // TestChunkSizes: messages of all lengths around the bounds of chunks, of the
 // buffer and of what is read in place, written and read.
 func TestChunkSizes(t *testing.T) {
-	lengths := []int{0, 1, 127, 128, 129, 255, 256, 257, 4096, 60000, maxDirect - 1, maxDirect, maxDirect + 1, readSize, minBlock, minBlock + 1, 2 << 20, DefaultMaxUnit}
+	lengths := []int{0, 1, 127, 128, 129, 255, 256, 257, 4096, 60000, talkSize/2 - 1, talkSize / 2, talkSize/2 + 1, readSize/2 - 1, readSize / 2, readSize/2 + 1, readSize, minBlock, minBlock + 1, 2 << 20, DefaultMaxUnit}
 	for _, size := range []int{1, 100, 128, 4096, 65536, 1 << 20, maxChunkSize} {
 		w := chunkWriter{chunkSize: size}
 		var want []kept

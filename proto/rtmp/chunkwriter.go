@@ -39,6 +39,13 @@ func (w *chunkWriter) append(id byte, kind byte, stream, timestamp uint32, a, b 
 	}
 }
 
+// take returns what was added, and forgets it.
+func (w *chunkWriter) take() []byte {
+	b := w.buf
+	w.buf = nil
+	return b
+}
+
 // flush sends what was added.
 func (w *chunkWriter) flush() error {
 	if len(w.buf) == 0 {

@@ -206,11 +206,8 @@ func (p *Publisher) next() error {
 // command obeys a command while publishing.
 func (p *Publisher) command(m message) error {
 	s := p.s
-	if now := time.Now(); now.Sub(s.second) > time.Second {
-		s.second, s.commands = now, 0
-	}
-	if s.commands++; s.commands > commandsASec {
-		return s.in.fault("command", "%w: more than %d a second", av.ErrTooLarge, commandsASec)
+	if err := s.pace(time.Now()); err != nil {
+		return err
 	}
 	r := amf0.NewReader(amfBody(m))
 	name, id := string(r.Bytes()), r.Number()

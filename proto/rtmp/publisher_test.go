@@ -79,7 +79,8 @@ func TestNegotiatePrefixes(t *testing.T) {
 	w := newWire().publish("live", "key")
 	avtest.Prefixes(t, w.buf, func(b []byte) {
 		s := newSession(bytes.NewReader(b), io.Discard, DefaultMaxUnit)
-		p, err := s.negotiate()
+		r, err := s.negotiate()
+		p := r.pub
 		if p != nil != (len(b) == len(w.buf)) || p == nil && err != io.EOF && err != io.ErrUnexpectedEOF {
 			t.Fatalf("%d bytes of %d: %v", len(b), len(w.buf), err)
 		}
@@ -263,7 +264,8 @@ func FuzzPublisher(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s := newSession(bytes.NewReader(b), io.Discard, 1<<20)
 		defer s.in.close()
-		p, err := s.negotiate()
+		r, err := s.negotiate()
+		p := r.pub
 		if err == nil {
 			_, err = avtest.Read(p)
 		}

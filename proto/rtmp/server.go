@@ -1,6 +1,6 @@
-// Package rtmp receives and publishes live streams by RTMP and Enhanced RTMP.
-// Server accepts publishers, each of which is an av.Demuxer; Client publishes what
-// an av.Demuxer gives; Pull plays from other servers. The Server does not play.
+// Package rtmp receives, sends and publishes live streams by RTMP and Enhanced
+// RTMP. Server accepts publishers, each of which is an av.Demuxer, and players;
+// Client publishes what an av.Demuxer gives; Pull plays from other servers.
 //
 // Adobe RTMP 1.0 ("RTMP"), Enhanced RTMP v2 ("E-RTMP").
 package rtmp
@@ -42,6 +42,10 @@ type Config struct {
 	// reads p until it ends and returns; then the connection is closed. ctx is
 	// Serve's. To refuse p it returns a *Refused before it has read.
 	Publish func(ctx context.Context, p *Publisher) error
+
+	// Play is called for every client that plays, on its connection's goroutine; it
+	// calls p.Start, or returns a *Refused to turn p away. Nil: playing is refused.
+	Play func(ctx context.Context, p *Player) error
 
 	HandshakeTimeout time.Duration // from the connect; 0: DefaultHandshakeTimeout
 	CommandTimeout   time.Duration // from the connect to the publish command; 0: DefaultCommandTimeout
@@ -89,7 +93,7 @@ func orDefault[T int | time.Duration](v, d T) T {
 	return v
 }
 
-// Refused is what Config.Publish returns to turn a publisher away. The client is
+// Refused is what Config.Publish and Config.Play return to turn a client away. The client is
 // told both.
 type Refused struct {
 	Code        string // BadName, Denied, or another of NetStream's codes
@@ -221,42 +225,57 @@ func serveConn(ctx context.Context, g *gate, from string, c net.Conn) {
 	t := &timedConn{Conn: c, idle: g.config.IdleTimeout}
 	s := newSession(t, t, g.config.MaxUnit)
 	defer s.in.close()
-	p, err := s.open(t, g.config)
+	s.plays = g.config.Play != nil
+	r, err := s.open(t, g.config)
 	g.settled(from)
-	if err == nil {
-		p.remote, p.closer, p.ctx = c.RemoteAddr(), c, ctx
-		err = publish(ctx, g.config, p)
+	switch {
+	case err != nil:
+	case r.pub != nil:
+		r.pub.remote, r.pub.closer, r.pub.ctx = c.RemoteAddr(), c, ctx
+		err = publish(ctx, g.config, r.pub)
+	default:
+		r.play.conn, r.play.timed = c, t
+		err = play(ctx, g.config, r.play)
 	}
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	name := ""
-	if p != nil {
-		name = p.name
-	}
-	g.config.Log.Info("rtmp connection closed", "remote", c.RemoteAddr().String(), "name", name, "bytes", s.in.received, "err", err)
+	g.config.Log.Info("rtmp connection closed", "remote", c.RemoteAddr().String(), "name", r.name(), "bytes", s.in.received, "err", err)
 }
 
-// open does the handshake and the commands up to publish.
-func (s *session) open(t *timedConn, c Config) (*Publisher, error) {
+// open does the handshake and the commands up to publish or play.
+func (s *session) open(t *timedConn, c Config) (role, error) {
 	start := time.Now()
 	if err := t.until(start.Add(c.HandshakeTimeout)); err != nil {
-		return nil, err
+		return role{}, err
 	}
 	if err := acceptHandshake(t); err != nil {
-		return nil, err
+		return role{}, err
 	}
 	if err := t.until(start.Add(c.CommandTimeout)); err != nil {
-		return nil, err
+		return role{}, err
 	}
-	p, err := s.negotiate()
+	r, err := s.negotiate()
 	if err != nil {
 		if len(s.out.buf) > 0 && s.out.flush() == nil {
 			t.linger()
 		}
-		return nil, err
+		return role{}, err
 	}
-	return p, t.until(time.Time{})
+	return r, t.until(time.Time{})
+}
+
+// play calls Config.Play and tells a client that is turned away.
+func play(ctx context.Context, c Config, p *Player) error {
+	err := c.Play(ctx, p)
+	var no *Refused
+	if errors.As(err, &no) && !p.started {
+		p.s.status(p.stream, "error", no.Code, no.Description)
+		if p.s.out.flush() == nil {
+			p.timed.linger()
+		}
+	}
+	return err
 }
 
 // publish calls Config.Publish and tells the client how it ended.
@@ -290,6 +309,12 @@ type timedConn struct {
 func (t *timedConn) until(at time.Time) error {
 	t.fixed = !at.IsZero()
 	return t.SetReadDeadline(at)
+}
+
+// forever takes the deadline from reads: who plays may have nothing to say.
+func (t *timedConn) forever() {
+	t.fixed = true
+	_ = t.SetReadDeadline(time.Time{}) // what fails there fails at the read, too
 }
 
 func (t *timedConn) Read(b []byte) (int, error) {

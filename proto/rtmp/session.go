@@ -23,12 +23,31 @@ const (
 	statusID      = 5
 	peerDynamic   = 2
 	eventBegin    = 0 // user control events. RTMP 7.1.7
+	eventEOF      = 1
 	eventPing     = 6
 	eventPong     = 7
 	minAckWindow  = 1 << 10
 	capabilities  = 31
 	serverProduct = "FMS/3,5,7,7009"
 )
+
+// role is what a client came for: one of both.
+type role struct {
+	pub  *Publisher
+	play *Player
+}
+
+func (r role) is() bool { return r.pub != nil || r.play != nil }
+
+func (r role) name() string {
+	switch {
+	case r.pub != nil:
+		return r.pub.name
+	case r.play != nil:
+		return r.play.name
+	}
+	return ""
+}
 
 // state is how far a session has come.
 type state uint8
@@ -37,9 +56,10 @@ const (
 	stateConnect state = iota // nothing but connect is understood
 	stateStream               // connected
 	statePublish              // the last: media follow
+	statePlay                 // the last, too
 )
 
-func (s state) String() string { return [...]string{"connect", "stream", "publish"}[s] }
+func (s state) String() string { return [...]string{"connect", "stream", "publish", "play"}[s] }
 
 // errEnded says that the client has unpublished.
 var errEnded = errors.New("rtmp: unpublished")
@@ -50,6 +70,7 @@ type session struct {
 	in  *chunkReader
 	out chunkWriter
 
+	plays     bool // playing is offered
 	state     state
 	app       string
 	query     url.Values
@@ -96,27 +117,27 @@ func (s *session) event(kind uint16, v uint32) {
 	s.out.append(controlID, typeUserControl, 0, 0, binary.BigEndian.AppendUint32(b, v), nil)
 }
 
-// negotiate reads commands up to publish. The error of a client that wants
+// negotiate reads commands up to publish or play. The error of a client that wants
 // something else was told to it, in what is to be flushed.
-func (s *session) negotiate() (*Publisher, error) {
+func (s *session) negotiate() (role, error) {
 	for {
 		m, err := s.in.next()
 		if err != nil {
-			return nil, err
+			return role{}, err
 		}
 		if isCommand(m.kind) {
 			if s.commands++; s.commands > maxCommands {
-				return nil, s.in.fault("command", "%w: more than %d without publish", av.ErrTooLarge, maxCommands)
+				return role{}, s.in.fault("command", "%w: more than %d without publish", av.ErrTooLarge, maxCommands)
 			}
-			p, err := s.command(m)
-			if p != nil || err != nil {
-				return p, err
+			r, err := s.command(m)
+			if r.is() || err != nil {
+				return r, err
 			}
 		} else if err := s.handle(m); err != nil {
-			return nil, err
+			return role{}, err
 		}
 		if err := s.out.flush(); err != nil {
-			return nil, err
+			return role{}, err
 		}
 	}
 }
@@ -157,22 +178,22 @@ func (s *session) handle(m message) error {
 	return nil
 }
 
-// command obeys a command before publishing.
-func (s *session) command(m message) (*Publisher, error) {
+// command obeys a command before publishing and playing.
+func (s *session) command(m message) (role, error) {
 	r := amf0.NewReader(amfBody(m))
 	name, id := string(r.Bytes()), r.Number()
 	if r.Err() != nil {
-		return nil, s.badCommand(&r)
+		return role{}, s.badCommand(&r)
 	}
 	if s.state == stateConnect && name != "connect" {
-		return nil, s.in.fault("command", "%w: %.40q before connect", av.ErrInvalid, name)
+		return role{}, s.in.fault("command", "%w: %.40q before connect", av.ErrInvalid, name)
 	}
 	switch name {
 	case "connect":
-		return nil, s.connect(&r, id)
+		return role{}, s.connect(&r, id)
 	case "createStream":
 		if s.streams == maxStreams {
-			return nil, s.in.fault("createStream", "%w: more than %d", av.ErrTooLarge, maxStreams)
+			return role{}, s.in.fault("createStream", "%w: more than %d", av.ErrTooLarge, maxStreams)
 		}
 		s.streams++
 		s.reply("_result", id, amf0.AppendNumber(amf0.AppendNull(nil), float64(s.streams)))
@@ -183,10 +204,9 @@ func (s *session) command(m message) (*Publisher, error) {
 	case "publish":
 		return s.publish(&r, m.stream)
 	case "play", "play2":
-		s.status(m.stream, "error", "NetStream.Play.Failed", "playing is not offered")
-		return nil, s.in.fault("command", "%w: play", av.ErrUnsupported)
+		return s.play(&r, m.stream)
 	}
-	return nil, nil
+	return role{}, nil
 }
 
 // amfBody returns a command or data message's values. RTMP 7.1.1: the AMF3 kinds
@@ -251,28 +271,65 @@ func appendFourCCs(b []byte) []byte {
 }
 
 // publish reads the publish command. RTMP 7.2.2.6
-func (s *session) publish(r *amf0.Reader, stream uint32) (*Publisher, error) {
+func (s *session) publish(r *amf0.Reader, stream uint32) (role, error) {
+	name, query, err := s.key(r, stream, "publish", BadName)
+	if err != nil {
+		return role{}, err
+	}
+	s.published = stream
+	s.state = statePublish
+	s.in.resize(readSize)
+	s.commands = 0
+	return role{pub: &Publisher{s: s, name: name, query: query}}, nil
+}
+
+// play reads the play command. Start, duration and reset are for what is recorded.
+// RTMP 7.2.2.1
+func (s *session) play(r *amf0.Reader, stream uint32) (role, error) {
+	if !s.plays {
+		s.status(stream, "error", PlayFailed, "playing is not offered")
+		return role{}, s.in.fault("command", "%w: play", av.ErrUnsupported)
+	}
+	name, query, err := s.key(r, stream, "play", NotFound)
+	if err != nil {
+		return role{}, err
+	}
+	s.state = statePlay
+	s.commands = 0
+	return role{play: &Player{s: s, name: name, query: query, stream: stream}}, nil
+}
+
+// key reads the stream's name, with which a client is refused if it is not valid.
+func (s *session) key(r *amf0.Reader, stream uint32, command, code string) (string, url.Values, error) {
 	r.Skip()
 	key := ""
 	if r.Peek() == amf0.String || r.Peek() == amf0.LongString {
 		key = r.String()
 	}
 	if r.Err() != nil {
-		return nil, s.badCommand(r)
+		return "", nil, s.badCommand(r)
 	}
-	s.published = stream
 	key, query := splitQuery(key)
 	for k, v := range s.query {
 		query[k] = append(query[k], v...)
 	}
 	name, ok := cleanName(s.app, key)
 	if !ok {
-		s.status(stream, "error", BadName, "not a valid name")
-		return nil, s.in.fault("publish", "%w: name %.80q", av.ErrInvalid, s.app+"/"+key)
+		s.status(stream, "error", code, "not a valid name")
+		return "", nil, s.in.fault(command, "%w: name %.80q", av.ErrInvalid, s.app+"/"+key)
 	}
-	s.state = statePublish
-	s.commands = 0
-	return &Publisher{s: s, name: name, query: query}, nil
+	return name, query, nil
+}
+
+// pace counts the commands of a client that publishes or plays.
+func (s *session) pace(now time.Time) error {
+	if now.Sub(s.second) > time.Second {
+		s.second, s.commands = now, 0
+	}
+	if s.commands++; s.commands > commandsASec {
+		return s.in.fault("command", "%w: more than %d a second", av.ErrTooLarge, commandsASec)
+	}
+	return nil
 }
 
 // reply adds a command message with what follows the transaction's number.

@@ -18,7 +18,8 @@ func negotiate(b []byte) (*Publisher, *bytes.Buffer, error) {
 	out := new(bytes.Buffer)
 	s := newSession(bytes.NewReader(b), out, DefaultMaxUnit)
 	defer s.in.close()
-	p, err := s.negotiate()
+	r, err := s.negotiate()
+	p := r.pub
 	if e := s.out.flush(); err == nil {
 		err = e
 	}

@@ -1,0 +1,172 @@
+// Package feed answers a request with a live stream in a container that has no
+// end: HTTP-FLV, HTTP-TS.
+package feed
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/httpio"
+	"github.com/cleave-video/cleave/live"
+)
+
+// DefaultWait is how long a request waits for the first key frame of a stream.
+const DefaultWait = 10 * time.Second
+
+// Format is a container.
+type Format struct {
+	Suffix      string // of the URL, with the dot
+	ContentType string
+	New         func() live.Renderer
+}
+
+// Config is what a Handler is made of. The zero value of each other field than Hub
+// is its default.
+type Config struct {
+	Hub     *live.Hub
+	Formats []Format
+	Wait    time.Duration // DefaultWait
+	Write   time.Duration // how long a client may take for a batch; httpio.DefaultDeadline
+}
+
+// Handler serves /NAME.SUFFIX. It is safe for concurrent use.
+type Handler struct {
+	cfg    Config
+	ctx    context.Context // of the answers that outlive their requests
+	cancel context.CancelFunc
+
+	mu     sync.Mutex // guards closed, behind which group does not grow
+	closed bool
+	group  sync.WaitGroup
+}
+
+// New returns a Handler.
+func New(cfg Config) *Handler {
+	if cfg.Wait <= 0 {
+		cfg.Wait = DefaultWait
+	}
+	h := &Handler{cfg: cfg}
+	h.ctx, h.cancel = context.WithCancel(context.Background())
+	return h
+}
+
+// Close ends every answer and waits until that is done; new requests are turned
+// away. Idempotent.
+func (h *Handler) Close() {
+	h.mu.Lock()
+	h.closed = true
+	h.mu.Unlock()
+	h.cancel()
+	h.group.Wait()
+}
+
+// enter counts a request, unless the handler is closed.
+func (h *Handler) enter() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.closed {
+		h.group.Add(1)
+	}
+	return !h.closed
+}
+
+// Find returns the stream and the container that path names; the stream is nil if
+// there is none of that name, the Format if path names no container.
+func (h *Handler) Find(path string) (*live.Stream, *Format) {
+	for i := range h.cfg.Formats {
+		f := &h.cfg.Formats[i]
+		if n := len(path) - len(f.Suffix); n > 1 && path[n:] == f.Suffix && path[0] == '/' {
+			return h.cfg.Hub.Lookup(path[1:n]), f
+		}
+	}
+	return nil, nil
+}
+
+// ServeHTTP implements http.Handler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !h.enter() {
+		fail(w, http.StatusServiceUnavailable, "the server ends")
+		return
+	}
+	defer h.group.Done()
+	s, f := h.Find(r.URL.Path)
+	switch {
+	case s == nil || f == nil:
+		fail(w, http.StatusNotFound, "no such stream")
+		return
+	case r.Method == http.MethodOptions:
+		allow(w)
+		w.WriteHeader(http.StatusNoContent)
+		return
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		w.Header().Set("Allow", "GET, HEAD, OPTIONS")
+		fail(w, http.StatusMethodNotAllowed, "only GET and HEAD")
+		return
+	}
+	allow(w)
+	w.Header().Set("Content-Type", f.ContentType)
+	w.Header().Set("Cache-Control", "no-store")
+	if r.Method == http.MethodHead {
+		return
+	}
+	h.answer(w, r, s.Watch(f.Suffix, f.New))
+}
+
+// maxPieces is how many pieces the first write has at most.
+const maxPieces = 16
+
+// answer waits for the first bytes, so that it can still refuse, and then sends
+// whatever comes. It returns before that is over if the connection is not net/http's
+// any more: that keeps 20 kB for each request.
+func (h *Handler) answer(w http.ResponseWriter, r *http.Request, v *live.Viewer) {
+	ctx, cancel := context.WithTimeout(r.Context(), h.cfg.Wait)
+	bufs, err := v.Next(ctx, make([][]byte, 0, maxPieces))
+	cancel()
+	if err != nil {
+		v.Close()
+		if errors.Is(err, av.ErrUnsupported) {
+			fail(w, http.StatusNotAcceptable, err.Error())
+			return
+		}
+		w.Header().Set("Retry-After", "2")
+		fail(w, http.StatusServiceUnavailable, "the stream has nothing to play now")
+		return
+	}
+	out, err := httpio.Open(w, r, h.cfg.Write)
+	if err != nil {
+		v.Close()
+		return // the client is gone
+	}
+	if out.Detached() {
+		h.group.Go(func() { send(h.ctx, out, bufs, v) })
+		return
+	}
+	send(r.Context(), out, bufs, v)
+}
+
+// send sends bufs and whatever comes, until ctx ends.
+func send(ctx context.Context, out *httpio.Response, bufs [][]byte, v *live.Viewer) {
+	err := out.Write(bufs)
+	if err == nil {
+		err = v.Send(ctx, out)
+	}
+	v.Close() // before the connection lingers
+	_ = out.Close(errors.Is(err, io.EOF))
+}
+
+// allow lets pages of other origins play.
+func allow(w http.ResponseWriter) {
+	w.Header().Set("Access-Control-Allow-Origin", "*")
+	w.Header().Set("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS")
+}
+
+func fail(w http.ResponseWriter, code int, text string) {
+	allow(w)
+	w.Header().Set("Cache-Control", "no-store")
+	http.Error(w, text, code)
+}

@@ -182,6 +182,10 @@ func (c *Cursor) Close() {
 	c.r.mu.Unlock()
 }
 
+// Release lets go of the batch, whose Data is not valid any more: who has taken from
+// it what is needed holds no memory while that is on its way. Idempotent.
+func (c *Cursor) Release() { c.unhold() }
+
 // unhold lets go of the last batch.
 func (c *Cursor) unhold() {
 	if g := c.holds.Load(); g != nil {

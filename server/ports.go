@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os/exec"
 	"strings"
 
+	"github.com/cleave-video/cleave/deliver/frames"
 	"github.com/cleave-video/cleave/deliver/hls"
 	ingest "github.com/cleave-video/cleave/ingest/http"
 	"github.com/cleave-video/cleave/ingest/pull"
@@ -88,7 +90,10 @@ func (p *ports) listenHTTP(address string, c *tls.Config) (port, error) {
 	}
 	serve := func(ctx context.Context) error {
 		push := ingest.New(ingest.Config{Log: p.config.Log, Publish: p.publishHTTP, End: ctx})
-		return serveHTTP(ctx, l, handler(p.hub, hls.New(hls.Config{Hub: p.hub, Store: p.store}), push), c)
+		ffmpeg, _ := exec.LookPath("ffmpeg") // without it there are no JPEG pictures
+		h := handler(p.hub, hls.New(hls.Config{Hub: p.hub, Store: p.store}),
+			frames.New(frames.Config{Hub: p.hub, Store: p.store, FFmpeg: ffmpeg}), push)
+		return serveHTTP(ctx, l, h, c)
 	}
 	return port{l.Addr(), serve, l.Close}, nil
 }

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/cleave-video/cleave/deliver/frames"
 	"github.com/cleave-video/cleave/ingest/pull"
 	"github.com/cleave-video/cleave/live"
 	"github.com/cleave-video/cleave/store/disk"
@@ -158,7 +159,7 @@ func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, c *tls.Confi
 }
 
 // handler routes: pages, what is below a stream's name, and bodies to publish.
-func handler(hub *live.Hub, streams, push http.Handler) http.Handler {
+func handler(hub *live.Hub, streams, pictures, push http.Handler) http.Handler {
 	pages := web.New()
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
@@ -172,6 +173,8 @@ func handler(hub *live.Hub, streams, push http.Handler) http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		name, isPage := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/"), "/")
 		switch {
+		case frames.Serves(r.URL.Path):
+			pictures.ServeHTTP(w, r)
 		case isPage && live.CheckName(name) == nil:
 			pages.Player(w, name) // also before the stream begins: it waits
 		case hub.Lookup(strings.TrimPrefix(r.URL.Path, "/")) != nil:

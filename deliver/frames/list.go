@@ -74,8 +74,7 @@ func (h *Handler) list(w http.ResponseWriter, r *http.Request, s *live.Stream) e
 // with the PTS after, or the first one presented later if that frame is not there.
 // Its Data is not to be used. It waits as long as there is none.
 func (f *feed) one(ctx context.Context, after int64, next bool) (av.Packet, error) {
-	var found, candidate av.Packet
-	var have, passed, some bool
+	c := choice{after: after, next: next}
 	now, stop := context.WithCancel(ctx)
 	stop() // what is there is returned nevertheless
 	for in := now; ; {
@@ -85,40 +84,44 @@ func (f *feed) one(ctx context.Context, after int64, next bool) (av.Packet, erro
 		case errors.Is(err, av.ErrTracks), errors.As(err, &lag):
 			continue
 		case err != nil && in == now && errors.Is(err, context.Canceled) && ctx.Err() == nil:
-			switch {
-			case !next && have:
-				return found, nil
-			case !passed && some:
-				return candidate, nil
-			}
-			in = ctx
-			continue
+			in = ctx // all that was there has been looked at
 		case err != nil:
-			return found, err
+			return av.Packet{}, err
 		}
-		for _, p := range list {
-			switch {
-			case !next:
-				found, have = p, true
-			case passed:
-				return p, nil
-			case p.PTS == after:
-				passed = true
-			case p.PTS > after && !some:
-				candidate, some = p, true
+		for i := range list {
+			if c.look(&list[i]) {
+				return list[i], nil
 			}
 		}
-		if in == ctx && !passed && (have || some) {
-			return f.settle(found, candidate, next), nil
+		if in == ctx && c.have && !c.passed {
+			return c.best, nil
 		}
 	}
 }
 
-func (f *feed) settle(found, candidate av.Packet, next bool) av.Packet {
-	if next {
-		return candidate
+// choice is which frame is the one asked for.
+type choice struct {
+	after int64
+	next  bool
+
+	best   av.Packet // of those that were looked at, unless the frame was passed
+	have   bool
+	passed bool // the frame with the PTS after
+}
+
+// look reports whether p is the one for sure.
+func (c *choice) look(p *av.Packet) bool {
+	switch {
+	case !c.next:
+		c.best, c.have = *p, true
+	case c.passed:
+		return true
+	case p.PTS == c.after:
+		c.passed = true
+	case p.PTS > c.after && !c.have:
+		c.best, c.have = *p, true
 	}
-	return found
+	return false
 }
 
 // acceptsEvents reports whether Accept names text/event-stream and likes nothing that

@@ -153,7 +153,7 @@ func TestKeyFrameOfOtherCodecs(t *testing.T) {
 			cam := s.http + "/live/" + c.name
 			ctx, cancel := context.WithCancel(context.Background())
 			args := "-v error -nostdin -re -f lavfi -i testsrc2=size=192x128:rate=25 -pix_fmt yuv420p -c:v " + c.encoder +
-				" -flush_packets 1 -movflags frag_keyframe+empty_moov+default_base_moof -f mp4 -method PUT " + cam + ".mp4"
+				" -flush_packets 1 -movflags frag_keyframe+delay_moov+default_base_moof -f mp4 -method PUT " + cam + ".mp4"
 			cmd := exec.CommandContext(ctx, "ffmpeg", strings.Fields(args)...)
 			cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 			if err := cmd.Start(); err != nil {

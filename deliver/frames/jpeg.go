@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"net/http"
 	"os/exec"
 	"strings"
@@ -19,8 +20,9 @@ const (
 )
 
 // decoderArgs reads MP4 on standard input and writes one JPEG picture. It opens
-// nothing else.
-const decoderArgs = "-v error -nostdin -protocol_whitelist pipe -threads 1 -f mp4 -i pipe:0 -map 0:v:0 -frames:v 1 " +
+// nothing else, decodes what is served here, and allocates no block of more than 256 MiB.
+const decoderArgs = "-v error -nostdin -max_alloc 268435456 -protocol_whitelist pipe -format_whitelist mov " +
+	"-codec_whitelist h264,hevc,libdav1d,libaom-av1,av1,vp9 -max_pixels 67108864 -threads 1 -f mp4 -i pipe:0 -map 0:v:0 -frames:v 1 " +
 	"-c:v mjpeg -threads 1 -pix_fmt yuvj420p -q:v 3 -f image2pipe pipe:1"
 
 // picture has FFmpeg decode the clip's key frame.
@@ -46,7 +48,7 @@ func (h *Handler) picture(ctx context.Context, c *clip) ([]byte, error) {
 		return nil, &refusal{http.StatusInternalServerError, "the picture is too large"}
 	case ctx.Err() != nil:
 		return nil, later("the picture was not decoded in time")
-	case errors.Is(err, exec.ErrNotFound):
+	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
 		return nil, &refusal{http.StatusNotImplemented, "ffmpeg is no longer there"}
 	case err != nil || out.b.Len() == 0:
 		return nil, &refusal{http.StatusInternalServerError, "ffmpeg cannot decode the picture"}

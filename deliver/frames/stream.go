@@ -63,9 +63,12 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, s *live.Stream,
 		first = o.skip(nil, &skipped{Reason: "resume"})
 	}
 	for err := v.write(first, nil); err == nil; {
-		err = v.step(r.Context())
+		if err = rc.Flush(); err == nil {
+			err = v.step(r.Context())
+		}
 	}
-	return nil // who is gone needs no answer
+	_ = rc.SetWriteDeadline(time.Time{}) // the connection may be used again
+	return nil                           // who is gone needs no answer
 }
 
 // viewer is a client that is sent every frame.
@@ -145,20 +148,18 @@ func (v *viewer) frames(list []av.Packet) error {
 	return v.write(v.buf, nil)
 }
 
-// write sends what is to be sent now.
+// write writes what is to be sent.
 func (v *viewer) write(b, data []byte) error {
 	if len(b) == 0 {
 		return nil
 	}
 	// What cannot have a deadline is a connection of a test.
 	_ = v.rc.SetWriteDeadline(time.Now().Add(takes))
-	if _, err := v.w.Write(b); err != nil {
-		return err
+	_, err := v.w.Write(b)
+	if err == nil && len(data) > 0 {
+		_, err = v.w.Write(data)
 	}
-	if _, err := v.w.Write(data); err != nil {
-		return err
-	}
-	return v.rc.Flush()
+	return err
 }
 
 // events is server-sent events.

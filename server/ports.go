@@ -8,10 +8,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os/exec"
 	"strings"
 
 	"github.com/cleave-video/cleave/deliver/feed"
 	"github.com/cleave-video/cleave/deliver/flv"
+	"github.com/cleave-video/cleave/deliver/frames"
 	"github.com/cleave-video/cleave/deliver/hls"
 	"github.com/cleave-video/cleave/deliver/ts"
 	ingest "github.com/cleave-video/cleave/ingest/http"
@@ -96,7 +98,12 @@ func (p *ports) listenHTTP(address string, c *tls.Config) (port, error) {
 		stop := context.AfterFunc(ctx, feeds.Close) // their connections are not net/http's any more
 		defer feeds.Close()
 		defer stop()
-		return serveHTTP(ctx, l, handler(p.hub, hls.New(hls.Config{Hub: p.hub, Store: p.store}), push, feeds), c)
+		ffmpeg, _ := exec.LookPath("ffmpeg") // without it there are no JPEG pictures
+		r := routes{
+			hub: p.hub, hls: hls.New(hls.Config{Hub: p.hub, Store: p.store}), feeds: feeds, push: push,
+			frames: frames.New(frames.Config{Hub: p.hub, Store: p.store, FFmpeg: ffmpeg}),
+		}
+		return serveHTTP(ctx, l, r.handler(), c)
 	}
 	return port{l.Addr(), serve, l.Close}, nil
 }

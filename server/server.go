@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/cleave-video/cleave/deliver/feed"
+	"github.com/cleave-video/cleave/deliver/frames"
 	indexdisk "github.com/cleave-video/cleave/index/disk"
 	"github.com/cleave-video/cleave/ingest/pull"
 	"github.com/cleave-video/cleave/live"
@@ -170,29 +171,41 @@ func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, c *tls.Confi
 }
 
 // handler routes: pages, what is below a stream's name, and bodies to publish.
-func handler(hub *live.Hub, streams, push http.Handler, feeds *feed.Handler) http.Handler {
+// routes are what an address of delivery answers with.
+type routes struct {
+	hub    *live.Hub
+	hls    http.Handler
+	frames http.Handler
+	push   http.Handler // of bodies to publish
+	feeds  *feed.Handler
+}
+
+// handler routes: pages, what is below a stream's name, and bodies to publish.
+func (x *routes) handler() http.Handler {
 	pages := web.New()
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		names := hub.Names()
+		names := x.hub.Names()
 		slices.Sort(names)
 		pages.Home(w, names)
 	})
 	mux.HandleFunc("GET /hls.min.js", pages.Script)
-	mux.Handle("PUT /", push)
-	mux.Handle("POST /", push)
+	mux.Handle("PUT /", x.push)
+	mux.Handle("POST /", x.push)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		name, isPage := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/"), "/")
-		s, format := feeds.Find(r.URL.Path)
+		s, format := x.feeds.Find(r.URL.Path)
 		switch {
 		case s != nil && format != nil:
-			feeds.ServeHTTP(w, r)
+			x.feeds.ServeHTTP(w, r)
+		case frames.Serves(r.URL.Path):
+			x.frames.ServeHTTP(w, r)
 		case isPage && live.CheckName(name) == nil:
 			pages.Player(w, name) // also before the stream begins: it waits
-		case hub.Lookup(strings.TrimPrefix(r.URL.Path, "/")) != nil:
+		case x.hub.Lookup(strings.TrimPrefix(r.URL.Path, "/")) != nil:
 			http.Redirect(w, r, r.URL.Path+"/", http.StatusFound)
 		default:
-			streams.ServeHTTP(w, r)
+			x.hls.ServeHTTP(w, r)
 		}
 	})
 	return mux

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/cleave-video/cleave/deliver/dash"
 	"github.com/cleave-video/cleave/deliver/hls"
 	ingest "github.com/cleave-video/cleave/ingest/http"
 	"github.com/cleave-video/cleave/ingest/pull"
@@ -25,6 +26,7 @@ type ports struct {
 	hub     *live.Hub
 	store   store.Store
 	sources *pull.Set
+	dash    *dash.Handler
 	ready   func() bool
 	open    []port
 	addrs   Addrs
@@ -88,7 +90,7 @@ func (p *ports) listenHTTP(address string, c *tls.Config) (port, error) {
 	}
 	serve := func(ctx context.Context) error {
 		push := ingest.New(ingest.Config{Log: p.config.Log, Publish: p.publishHTTP, End: ctx})
-		return serveHTTP(ctx, l, handler(p.hub, hls.New(hls.Config{Hub: p.hub, Store: p.store}), push), c)
+		return serveHTTP(ctx, l, handler(p.hub, hls.New(hls.Config{Hub: p.hub, Store: p.store}), p.dash, push), c)
 	}
 	return port{l.Addr(), serve, l.Close}, nil
 }

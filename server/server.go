@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/cleave-video/cleave/deliver/dash"
 	"github.com/cleave-video/cleave/ingest/pull"
 	"github.com/cleave-video/cleave/live"
 	"github.com/cleave-video/cleave/store/disk"
@@ -115,7 +116,7 @@ func Run(ctx context.Context, c Config) error {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	p := &ports{config: &c, hub: hub, store: st, sources: sources, ready: func() bool { return ctx.Err() == nil }}
+	p := &ports{config: &c, hub: hub, store: st, sources: sources, dash: dash.New(dash.Config{Hub: hub}), ready: func() bool { return ctx.Err() == nil }}
 	if err := p.listen(); err != nil {
 		return err
 	}
@@ -158,7 +159,7 @@ func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, c *tls.Confi
 }
 
 // handler routes: pages, what is below a stream's name, and bodies to publish.
-func handler(hub *live.Hub, streams, push http.Handler) http.Handler {
+func handler(hub *live.Hub, streams, manifests, push http.Handler) http.Handler {
 	pages := web.New()
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
@@ -176,6 +177,8 @@ func handler(hub *live.Hub, streams, push http.Handler) http.Handler {
 			pages.Player(w, name) // also before the stream begins: it waits
 		case hub.Lookup(strings.TrimPrefix(r.URL.Path, "/")) != nil:
 			http.Redirect(w, r, r.URL.Path+"/", http.StatusFound)
+		case dash.Owns(r.URL.Path):
+			manifests.ServeHTTP(w, r)
 		default:
 			streams.ServeHTTP(w, r)
 		}

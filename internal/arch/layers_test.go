@@ -21,7 +21,7 @@ var ranks = []struct {
 	{"codec", 1}, {"timeline", 1},
 	{"format", 2},
 	{"chunk", 3}, {"seal", 3},
-	{"pack", 4}, {"store", 4}, {"index", 4},
+	{"pack", 4}, {"store", 4}, {"index", 4}, {"httpio", 4},
 	{"live", 5},
 	{"proto", 6}, {"ingest", 6}, {"deliver", 6},
 	{"cut", 7}, {"probe", 7}, {"verify", 7}, {"web", 7},

@@ -11,9 +11,6 @@ import (
 	"github.com/cleave-video/cleave/live"
 )
 
-// clock is where players learn the time: manifest.mpd?time.
-func clock() text.Clock { return text.Clock{Scheme: text.ClockISO, Value: "manifest.mpd?time"} }
-
 // The rates at which players may come to the latency they are asked to keep: what
 // nobody hears.
 const (
@@ -22,11 +19,15 @@ const (
 )
 
 // presentation says what e has. All times count from 1970, so that restarts of the
-// server do not move availabilityStartTime.
+// server do not move availabilityStartTime. Periods begin when their first packet came,
+// so it is no news when media were made, and ProducerReferenceTime is left out:
+// shaka-player takes its wallClockTime less its presentationTime for the beginning of
+// the presentation, which is true only where media time is the presentation's.
 func (s *said) presentation(e *live.Edge, window time.Duration) *text.Presentation {
 	td := time.Duration(e.TargetDuration) * time.Second
 	p := &text.Presentation{MinBuffer: td, Live: &text.Live{
-		Start: time.Unix(0, 0), Ended: e.Ended, Update: td / 2, TimeShift: window, Delay: 3 * td, Clock: clock(),
+		Start: time.Unix(0, 0), Ended: e.Ended, Update: td / 2, TimeShift: window, Delay: 3 * td,
+		Clock: text.Clock{Scheme: text.ClockISO, Value: "manifest.mpd?time"},
 	}}
 	b := &builder{said: s, e: e, lead: lead(e)}
 	if b.foretell(); b.next > 0 {
@@ -59,8 +60,9 @@ type builder struct {
 }
 
 // foretell decides whether segments are announced while they grow: if parts are listed,
-// and the lead's last two segments were alike. Whoever is told of a segment is told how
-// long it will last (5.3.9.6).
+// and the lead's last two segments were alike, and as long as segments are to be, which
+// those of the beginning are not. Whoever is told of a segment is told how long it will
+// last (5.3.9.6).
 func (b *builder) foretell() {
 	list := b.lead.Segments
 	n := len(list)
@@ -68,7 +70,7 @@ func (b *builder) foretell() {
 		return
 	}
 	x, y := list[n-1].Duration(), list[n-2].Duration()
-	if max(x-y, y-x) < b.e.PartTarget/2 && x > b.e.PartTarget {
+	if max(x-y, y-x) < b.e.PartTarget/2 && x >= time.Duration(b.e.TargetDuration)*time.Second-time.Second/2 && x > b.e.PartTarget {
 		b.next = list[n-1].Dur
 	}
 }
@@ -242,8 +244,19 @@ func (b *builder) grown(r *live.Rendition, t *entry) bool {
 	}
 	from, to := b.lead.Segments[0].Timescale, r.Open.Timescale
 	end := av.Timebase{Num: 1, Den: from}.Rescale(cut.end(), av.Timebase{Num: 1, Den: to})
-	t.dur = max(end-t.start, have)
+	t.dur = max(whole(r, end-t.start), have)
 	return t.dur > 0
+}
+
+// whole rounds the ticks between a segment's start and a cut to whole frames: a frame is
+// before a cut if half of it is.
+func whole(r *live.Rendition, ticks int64) int64 {
+	if r.Track.Codec != av.AAC || r.Info.SampleRate <= 0 {
+		return ticks
+	}
+	frame := av.Timebase{Num: 1024, Den: uint32(r.Info.SampleRate)}
+	tb := av.Timebase{Num: 1, Den: r.Segments[0].Timescale}
+	return frame.Rescale(tb.Rescale(ticks, frame), tb)
 }
 
 // times are when a segment is presented. Segments follow on where nothing is missing:
@@ -274,11 +287,14 @@ func frame(r *live.Rendition) int64 {
 }
 
 // bandwidth is the highest rate of the window, rounded up to two digits: it hardly ever
-// changes.
+// changes. Segments that were cut short by an end are mostly key frame, and do not count.
 func bandwidth(r *live.Rendition) int64 {
-	peak := int64(1)
+	peak, longest := int64(1), int64(0)
 	for i := range r.Segments {
-		if s := &r.Segments[i]; !s.Gap && s.Dur > 0 {
+		longest = max(longest, r.Segments[i].Dur)
+	}
+	for i := range r.Segments {
+		if s := &r.Segments[i]; !s.Gap && s.Dur > longest/4 {
 			peak = max(peak, s.Size*8*int64(s.Timescale)/s.Dur)
 		}
 	}
@@ -325,7 +341,6 @@ func (b *builder) set(p *period, until int64, r *live.Rendition, list []*live.Se
 	if b.next > 0 && until == 1<<63-1 {
 		lead := av.Timebase{Num: 1, Den: b.lead.Segments[0].Timescale}
 		rep.Chunks = &text.Chunks{Early: lead.Duration(b.next) - b.e.PartTarget, Dur: tb.Ticks(b.e.PartTarget)}
-		rep.Produced = &text.Produced{At: p.stretch.Date.Add(tb.Duration(rep.TimeOffset) - av.Timebase{Num: 1, Den: p.stretch.Timescale}.Duration(p.stretch.Start)), Time: rep.TimeOffset, Clock: clock()}
 	}
 	set := &text.Set{Kind: r.Track.Kind, StartsWithSAP: sap, Representation: rep}
 	if lang := r.Track.Language; lang != "und" {

@@ -74,7 +74,6 @@ type Representation struct {
 	StartNumber int
 	Segments    []Segment
 	Chunks      *Chunks // nil: segments are there only when they are whole
-	Produced    *Produced // nil: not written
 }
 
 // Segment is when one segment is presented: ticks of the Timescale, not negative.

@@ -41,14 +41,6 @@ type Chunks struct {
 	Dur   int64         // of the longest chunk, in ticks
 }
 
-// Produced tells when media were made: those presented at Time, in ticks, at At by
-// Clock (5.12).
-type Produced struct {
-	At    time.Time
-	Time  int64
-	Clock Clock
-}
-
 // dateLayout is xs:dateTime to the millisecond.
 const dateLayout = "2006-01-02T15:04:05.000Z"
 
@@ -70,14 +62,9 @@ func (l *Live) describe(m *mpd.MPD) {
 			PlaybackRates: []*mpd.PlaybackRateType{{Min: x.Slowest, Max: x.Fastest}},
 		}}
 	}
-	m.UTCTimings = l.Clock.build()
-}
-
-func (c *Clock) build() []*mpd.DescriptorType {
-	if c.Scheme == "" {
-		return nil
+	if l.Clock.Scheme != "" {
+		m.UTCTimings = []*mpd.DescriptorType{{SchemeIdUri: mpd.AnyURI(l.Clock.Scheme), Value: l.Clock.Value}}
 	}
-	return []*mpd.DescriptorType{{SchemeIdUri: mpd.AnyURI(c.Scheme), Value: c.Value}}
 }
 
 // describe adds what a Representation says of how its segments come.
@@ -89,12 +76,5 @@ func (r *Representation) describe(rep *mpd.RepresentationType) {
 		t.AvailabilityTimeComplete = &complete
 		// Type 0: chunks begin there, which need not be where decoding can begin.
 		rep.Resyncs = []*mpd.ResyncType{{DT: &dt}}
-	}
-	if p := r.Produced; p != nil {
-		out := &mpd.ProducerReferenceTimeType{WallClockTime: p.At.UTC().Format(dateLayout), PresentationTime: uint64(max(p.Time, 0))}
-		if clocks := p.Clock.build(); len(clocks) > 0 {
-			out.UTCTiming = clocks[0]
-		}
-		rep.ProducerReferenceTimes = []*mpd.ProducerReferenceTimeType{out}
 	}
 }

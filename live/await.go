@@ -88,3 +88,19 @@ func (s *Stream) Await(ctx context.Context, rendition string, msn, part int64) (
 		}
 	}
 }
+
+// AwaitReady waits until the stream has something to play of every rendition. The
+// error is the cause of ctx.
+func (s *Stream) AwaitReady(ctx context.Context) (*Edge, error) {
+	for {
+		e := s.Edge()
+		if e.Ready() {
+			return e, nil
+		}
+		select {
+		case <-e.Changed():
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}

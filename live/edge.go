@@ -50,14 +50,17 @@ type Segment struct {
 	MSN   int64
 	Epoch uint32
 	Init  string // name of its initialization section, which contains its hash
+	Info  *codec.Info
 	// DTS is its first decode time and Dur the sum of its samples, in ticks of
 	// Timescale; the next segment's DTS follows on unless something is missing.
 	DTS, Dur int64
 	Start    int64 // least presentation time
+	Shift    int64 // presentation behind decoding, the same from one discontinuity to the next
 	// Timescale is the ticks a second, also of Parts and Keys.
 	Timescale     uint32
 	Size          int64
 	Date          time.Time // wall-clock time of its first sample
+	Stretch       *Stretch
 	Discontinuity bool
 	Gap           bool // the track has nothing in this chunk
 	Independent   bool
@@ -72,6 +75,17 @@ type Segment struct {
 
 	object  *object
 	section int // of the object
+}
+
+// Stretch is a run of chunks, the same for all renditions, on one line of time without a
+// discontinuity: a Period of DASH. It also ends where its clock has gone too far from
+// that of the dates.
+type Stretch struct {
+	First int64 // number of its first chunk
+	// Start is the presentation time at which it begins, in ticks of Timescale.
+	Start     int64
+	Timescale uint32
+	Date      time.Time // wall-clock time of Start, which does not move as the dates do
 }
 
 // Part is one moof and mdat of a segment.

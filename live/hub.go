@@ -245,6 +245,12 @@ func (h *Hub) tryClaim(name string, t *turn) (s *Stream, before *turn, err error
 	return s, nil, nil
 }
 
+// Now returns the time of day by the clock that gives segments their dates.
+func (h *Hub) Now() time.Time { return h.now() }
+
+// Window is how long playlists are.
+func (h *Hub) Window() time.Duration { return h.cfg.Window }
+
 // now is the time of day that playlists tell.
 func (h *Hub) now() time.Time {
 	sys := time.Now()

@@ -20,9 +20,10 @@ const leastPart = 85
 type opened struct {
 	c      *chunk.Chunk
 	object *object
-	zero   time.Time      // time of day of media time 0
-	parts  bool           // its parts keep what is promised
-	first  bool           // of its tracks
+	zero   time.Time // time of day of media time 0
+	parts  bool      // its parts keep what is promised
+	first  bool      // of its tracks
+	in     *Stretch
 	blocks [][]*mem.Block // of each lane, with references for the coordinator
 }
 
@@ -40,6 +41,7 @@ type lane struct {
 	begun   bool  // shift is known
 	header  []byte
 	init    string
+	info    *codec.Info
 	epoch   uint32
 	rate    timeline.Rate
 
@@ -75,7 +77,7 @@ func (p *publisher) newLanes(tracks []av.Track) error {
 		}
 		l := &lane{
 			r: Rendition{Name: fmt.Sprintf("%s%d", t.Kind, kinds[t.Kind]), Track: *t, Info: info}, track: i, section: len(p.lanes),
-			tb: t.Timebase, header: header, init: initName(header), epoch: p.s.epoch, fresh: true,
+			tb: t.Timebase, header: header, init: initName(header), info: &info, epoch: p.s.epoch, fresh: true,
 		}
 		kinds[t.Kind]++
 		l.scale, l.factor = t.Timebase.Timescale()
@@ -134,7 +136,7 @@ func (p *publisher) arrive(l *lane, o *opened, pkt *av.Packet) {
 		if !l.begun {
 			l.begun, l.shift = true, pkt.PTS-pkt.DTS
 		}
-		l.seg.Start = pkt.PTS*l.factor + l.off
+		l.seg.Start, l.seg.Shift = pkt.PTS*l.factor+l.off, l.shift*l.factor
 		l.date(o)
 	}
 	l.seg.Start = min(l.seg.Start, pkt.PTS*l.factor+l.off)
@@ -147,8 +149,8 @@ func (p *publisher) arrive(l *lane, o *opened, pkt *av.Packet) {
 func (p *publisher) begin(l *lane, o *opened, dts int64) {
 	l.in, l.plain = o, !o.parts
 	l.seg = Segment{
-		MSN: int64(o.c.Seq), Epoch: l.epoch, Init: l.init, DTS: dts*l.factor + l.off, Timescale: l.scale,
-		Discontinuity: o.c.Discont, FirstKey: l.heirs, object: o.object, section: l.section,
+		MSN: int64(o.c.Seq), Epoch: l.epoch, Init: l.init, Info: l.info, DTS: dts*l.factor + l.off, Timescale: l.scale,
+		Stretch: o.in, Discontinuity: o.c.Discont, FirstKey: l.heirs, object: o.object, section: l.section,
 	}
 	if n := len(l.r.Segments); n > 0 {
 		last := &l.r.Segments[n-1]

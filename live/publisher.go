@@ -28,6 +28,7 @@ type publisher struct {
 	tracks   []av.Track     // that packager has
 	lanes    []*lane        // of tracks that CMAF can carry
 	open     []*opened      // chunks that are not closed, oldest first
+	stretch  *Stretch       // of the newest chunk
 	coord    *coordinator
 	intake   intake
 	changed  bool // the edge
@@ -256,9 +257,31 @@ func (p *publisher) start(c *chunk.Chunk) error {
 			return err
 		}
 	}
+	p.stretchTo(o, begins)
 	o.blocks = make([][]*mem.Block, len(p.lanes))
 	p.s.seq = int64(c.Seq) + 1 // it will be listed
 	return nil
+}
+
+// maxDrift is how far the dates may go from a Stretch that does not end.
+const maxDrift = time.Second
+
+// stretchTo puts a chunk, which begins at the media time begins, into the stretch it
+// goes on with, or into a new one.
+func (p *publisher) stretchTo(o *opened, begins time.Duration) {
+	date := o.zero.Add(begins)
+	if x := p.stretch; x != nil && !o.first && !o.c.Discont {
+		tb := av.Timebase{Num: 1, Den: x.Timescale}
+		if drift := date.Sub(x.Date.Add(begins - tb.Duration(x.Start))); max(drift, -drift) < maxDrift {
+			o.in = x
+			return
+		}
+	}
+	scale, factor := o.c.Tracks[o.c.Lead].Timebase.Timescale()
+	p.stretch = &Stretch{
+		First: int64(o.c.Seq), Start: o.c.ID.Start*factor + p.offset*int64(scale), Timescale: scale, Date: date.Truncate(time.Millisecond),
+	}
+	o.in = p.stretch
 }
 
 // put renders a packet of an open chunk.

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"strings"
 
+	"github.com/cleave-video/cleave/deliver/dash"
 	"github.com/cleave-video/cleave/deliver/feed"
 	"github.com/cleave-video/cleave/deliver/flv"
 	"github.com/cleave-video/cleave/deliver/frames"
@@ -31,6 +32,7 @@ type ports struct {
 	hub     *live.Hub
 	store   store.Store
 	sources *pull.Set
+	dash    *dash.Handler
 	ready   func() bool
 	open    []port
 	addrs   Addrs
@@ -100,7 +102,7 @@ func (p *ports) listenHTTP(address string, c *tls.Config) (port, error) {
 		defer stop()
 		ffmpeg, _ := exec.LookPath("ffmpeg") // without it there are no JPEG pictures
 		r := routes{
-			hub: p.hub, hls: hls.New(hls.Config{Hub: p.hub, Store: p.store}), feeds: feeds, push: push,
+			hub: p.hub, dash: p.dash, hls: hls.New(hls.Config{Hub: p.hub, Store: p.store}), feeds: feeds, push: push,
 			frames: frames.New(frames.Config{Hub: p.hub, Store: p.store, FFmpeg: ffmpeg}),
 		}
 		return serveHTTP(ctx, l, r.handler(), c)

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/cleave-video/cleave/deliver/dash"
 	"github.com/cleave-video/cleave/deliver/feed"
 	"github.com/cleave-video/cleave/deliver/frames"
 	indexdisk "github.com/cleave-video/cleave/index/disk"
@@ -128,7 +129,7 @@ func Run(ctx context.Context, c Config) error {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	p := &ports{config: &c, hub: hub, store: st, sources: sources, ready: func() bool { return ctx.Err() == nil }}
+	p := &ports{config: &c, hub: hub, store: st, sources: sources, dash: dash.New(dash.Config{Hub: hub}), ready: func() bool { return ctx.Err() == nil }}
 	if err := p.listen(); err != nil {
 		return err
 	}
@@ -176,6 +177,7 @@ type routes struct {
 	hub    *live.Hub
 	hls    http.Handler
 	frames http.Handler
+	dash   http.Handler // of manifests
 	push   http.Handler // of bodies to publish
 	feeds  *feed.Handler
 }
@@ -204,6 +206,8 @@ func (x *routes) handler() http.Handler {
 			pages.Player(w, name) // also before the stream begins: it waits
 		case x.hub.Lookup(strings.TrimPrefix(r.URL.Path, "/")) != nil:
 			http.Redirect(w, r, r.URL.Path+"/", http.StatusFound)
+		case dash.Owns(r.URL.Path):
+			x.dash.ServeHTTP(w, r)
 		default:
 			x.hls.ServeHTTP(w, r)
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/httpio"
 	"github.com/cleave-video/cleave/live"
 	"github.com/cleave-video/cleave/mem"
 	"github.com/cleave-video/cleave/store"
@@ -43,13 +44,14 @@ func parsePlace(name string) (p place, ok bool) {
 }
 
 // segment answers with a segment or a part. The part that was announced by
-// EXT-X-PRELOAD-HINT, and the one after it, is waited for.
+// EXT-X-PRELOAD-HINT, and the one after it, is waited for; a segment that is open is
+// sent as it grows.
 func (h *Handler) segment(w http.ResponseWriter, r *http.Request, s *live.Stream, rend, name string) {
 	p, ok := parsePlace(name)
 	e := s.Edge()
 	x := e.Rendition(rend)
 	if !ok || x == nil {
-		fail(w, http.StatusNotFound, "no such segment")
+		httpio.Fail(w, http.StatusNotFound, "no such segment")
 		return
 	}
 	if p.part >= 0 {
@@ -57,9 +59,13 @@ func (h *Handler) segment(w http.ResponseWriter, r *http.Request, s *live.Stream
 			return
 		}
 	}
+	if p.part < 0 && !x.Whole(p.msn) {
+		h.grow(w, r, s, x, p)
+		return
+	}
 	seg := x.Segment(p.epoch, p.msn)
-	if seg == nil || seg.Gap || p.part < 0 && !x.Whole(p.msn) || p.part >= int64(len(seg.Parts)) {
-		fail(w, http.StatusNotFound, "it has left the window, or was never there")
+	if seg == nil || seg.Gap || p.part >= int64(len(seg.Parts)) {
+		httpio.Fail(w, http.StatusNotFound, "it has left the window, or was never there")
 		return
 	}
 	if p.part < 0 {
@@ -85,11 +91,11 @@ func (h *Handler) awaitPart(w http.ResponseWriter, r *http.Request, s *live.Stre
 	defer cancel()
 	e, err := s.Await(ctx, x.Name, p.msn, p.part)
 	if err != nil {
-		busy(w, "the part did not come in time")
+		httpio.Busy(w, "the part did not come in time")
 		return nil
 	}
 	if x = e.Rendition(x.Name); x == nil {
-		fail(w, http.StatusNotFound, "no such rendition")
+		httpio.Fail(w, http.StatusNotFound, "no such rendition")
 	}
 	return x
 }
@@ -113,12 +119,12 @@ func upcoming(x *live.Rendition, p place) bool {
 func (h *Handler) init(w http.ResponseWriter, r *http.Request, s *live.Stream, rend, name string) {
 	x := s.Edge().Rendition(rend)
 	if x == nil {
-		fail(w, http.StatusNotFound, "no such rendition")
+		httpio.Fail(w, http.StatusNotFound, "no such rendition")
 		return
 	}
 	if b := s.Init(name); b != nil {
 		describe(w, x.Track.Kind, name)
-		defer expire(w, int64(len(b)))()
+		defer httpio.Expire(w, int64(len(b)))()
 		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(string(b)))
 		return
 	}
@@ -139,13 +145,13 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, kind av.Kind, se
 		for _, b := range held {
 			b.Release()
 		}
-		fail(w, http.StatusRequestedRangeNotSatisfiable, fmt.Sprintf("at most %d ranges", maxRanges))
+		httpio.Fail(w, http.StatusRequestedRangeNotSatisfiable, fmt.Sprintf("at most %d ranges", maxRanges))
 		return
 	}
 	if held == nil {
 		key, at, ok := seg.Stored()
 		if !ok {
-			fail(w, http.StatusNotFound, "it was lost")
+			httpio.Fail(w, http.StatusNotFound, "it was lost")
 			return
 		}
 		h.stored(w, r, kind, name, key, at+off, size)
@@ -157,7 +163,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, kind av.Kind, se
 		}
 	}()
 	describe(w, kind, name)
-	defer expire(w, size)()
+	defer httpio.Expire(w, size)()
 	if plain(r) {
 		w.Header().Set("Accept-Ranges", "bytes")
 		w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
@@ -189,10 +195,10 @@ func (h *Handler) stored(w http.ResponseWriter, r *http.Request, kind av.Kind, n
 	o, err := h.cfg.Store.Open(r.Context(), key)
 	switch {
 	case errors.Is(err, store.ErrNotExist), errors.Is(err, store.ErrKey):
-		fail(w, http.StatusNotFound, "no longer kept")
+		httpio.Fail(w, http.StatusNotFound, "no longer kept")
 		return
 	case err != nil:
-		busy(w, "the store does not answer")
+		httpio.Busy(w, "the store does not answer")
 		return
 	}
 	defer o.Close()
@@ -200,7 +206,7 @@ func (h *Handler) stored(w http.ResponseWriter, r *http.Request, kind av.Kind, n
 		size = o.Size()
 	}
 	describe(w, kind, name)
-	defer expire(w, size)()
+	defer httpio.Expire(w, size)()
 	http.ServeContent(w, r, "", time.Time{}, io.NewSectionReader(o, off, size))
 }
 

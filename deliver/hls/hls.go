@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cleave-video/cleave/httpio"
 	"github.com/cleave-video/cleave/live"
 	"github.com/cleave-video/cleave/store"
 )
@@ -36,7 +37,7 @@ type Config struct {
 // Names of media have one content for ever. There are no redirects.
 type Handler struct {
 	cfg Config
-	zip zipper
+	zip httpio.Zipper
 }
 
 var _ http.Handler = (*Handler)(nil)
@@ -51,7 +52,7 @@ func New(cfg Config) *Handler {
 
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !methods(w, r) {
+	if !httpio.Methods(w, r) {
 		return
 	}
 	parts := strings.Split(strings.TrimPrefix(r.URL.Path, "/"), "/")
@@ -61,13 +62,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if len(parts) < 3 {
-		fail(w, http.StatusNotFound, "no such stream")
+		httpio.Fail(w, http.StatusNotFound, "no such stream")
 		return
 	}
 	s, rend := h.stream(parts[:len(parts)-2]), parts[len(parts)-2]
 	switch {
 	case s == nil:
-		fail(w, http.StatusNotFound, "no such stream")
+		httpio.Fail(w, http.StatusNotFound, "no such stream")
 	case last == "index.m3u8", last == "iframes.m3u8":
 		h.media(w, r, s, rend, last == "iframes.m3u8")
 	case strings.HasSuffix(last, ".m4s"):
@@ -75,44 +76,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case strings.HasPrefix(last, "init-"):
 		h.init(w, r, s, rend, last)
 	default:
-		fail(w, http.StatusNotFound, "no such resource")
+		httpio.Fail(w, http.StatusNotFound, "no such resource")
 	}
-}
-
-// methods lets GET and HEAD through and answers the others. Pages of any origin may
-// read what is served, with whatever headers browsers ask leave for.
-func methods(w http.ResponseWriter, r *http.Request) bool {
-	head := w.Header()
-	head.Set("Access-Control-Allow-Origin", "*")
-	switch r.Method {
-	case http.MethodGet, http.MethodHead:
-		head.Set("Access-Control-Expose-Headers", "Age, Content-Length, Content-Range, Date, Etag")
-		head.Set("Timing-Allow-Origin", "*")
-		return true
-	case http.MethodOptions:
-		head.Set("Access-Control-Allow-Methods", "GET, HEAD")
-		head.Set("Access-Control-Allow-Headers", "Range, If-None-Match, Cache-Control")
-		head.Set("Access-Control-Max-Age", "86400")
-		w.WriteHeader(http.StatusNoContent)
-	default:
-		head.Set("Allow", "GET, HEAD, OPTIONS")
-		fail(w, http.StatusMethodNotAllowed, "only GET and HEAD")
-	}
-	return false
 }
 
 func (h *Handler) stream(parts []string) *live.Stream {
 	return h.cfg.Hub.Lookup(strings.Join(parts, "/"))
-}
-
-// fail answers with an error that no cache keeps.
-func fail(w http.ResponseWriter, code int, text string) {
-	w.Header().Set("Cache-Control", "no-store")
-	http.Error(w, text, code)
-}
-
-// busy answers that the same request may succeed later.
-func busy(w http.ResponseWriter, text string) {
-	w.Header().Set("Retry-After", "1")
-	fail(w, http.StatusServiceUnavailable, text)
 }

@@ -30,6 +30,7 @@ type rig struct {
 	hub    *live.Hub
 	camera *avtest.Paced
 	stall  chan struct{} // closed, it lets the camera go on
+	until  time.Duration // of media that stall lets through
 	wg     sync.WaitGroup
 	cancel context.CancelFunc
 }
@@ -57,8 +58,8 @@ func (r *rig) publish() (stop func()) {
 		Video: avtest.Video{Frames: 1 << 20, Timebase: av.Timebase{Num: 1, Den: 90000}, FrameDur: 3600, Size: 2000},
 		Audio: avtest.Audio{Frames: 1 << 20},
 	}))
-	d.Change = func(*av.Packet) bool {
-		if r.stall != nil {
+	d.Change = func(p *av.Packet) bool {
+		if r.stall != nil && d.Tracks()[p.Track].Timebase.Duration(p.DTS) >= r.until {
 			<-r.stall
 		}
 		return true

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/cleave-video/cleave/httpio"
 	"github.com/cleave-video/cleave/live"
 )
 
@@ -71,7 +72,7 @@ func (h *Handler) await(w http.ResponseWriter, r *http.Request, s *live.Stream, 
 		return e, directives{msn: -1, part: -1}
 	}
 	if err != nil {
-		fail(w, http.StatusBadRequest, err.Error())
+		httpio.Fail(w, http.StatusBadRequest, err.Error())
 		return nil, d
 	}
 	x := e.Rendition(rend)
@@ -79,14 +80,14 @@ func (h *Handler) await(w http.ResponseWriter, r *http.Request, s *live.Stream, 
 		return e, d
 	}
 	if d.ahead(e, x) {
-		fail(w, http.StatusBadRequest, fmt.Sprintf("segment %d, part %d is too far ahead of segment %d", d.msn, d.part, x.Last()))
+		httpio.Fail(w, http.StatusBadRequest, fmt.Sprintf("segment %d, part %d is too far ahead of segment %d", d.msn, d.part, x.Last()))
 		return nil, d
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), 3*time.Duration(e.TargetDuration)*time.Second)
 	defer cancel()
 	e, err = s.Await(ctx, rend, d.msn, d.part)
 	if err != nil {
-		busy(w, "the stream has not come to this segment in time")
+		httpio.Busy(w, "the stream has not come to this segment in time")
 		return nil, d
 	}
 	return e, d
@@ -95,21 +96,12 @@ func (h *Handler) await(w http.ResponseWriter, r *http.Request, s *live.Stream, 
 // ready returns the first edge that has segments, or answers with an error itself. A
 // stream that has just begun is waited for.
 func (h *Handler) ready(w http.ResponseWriter, r *http.Request, s *live.Stream) *live.Edge {
-	e := s.Edge()
-	if e.Ready() {
-		return e
-	}
 	ctx, cancel := context.WithTimeout(r.Context(), h.cfg.Wait)
 	defer cancel()
-	for {
-		select {
-		case <-e.Changed():
-		case <-ctx.Done():
-			busy(w, "the stream has nothing to play yet")
-			return nil
-		}
-		if e = s.Edge(); e.Ready() {
-			return e
-		}
+	e, err := s.AwaitReady(ctx)
+	if err != nil {
+		httpio.Busy(w, "the stream has nothing to play yet")
+		return nil
 	}
+	return e
 }

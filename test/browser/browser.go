@@ -80,6 +80,7 @@ func New(t *testing.T, media string) *Browser {
 	mux := http.NewServeMux()
 	mux.Handle("/media/", http.StripPrefix("/media/", http.FileServer(http.Dir(media)))) // it answers POST, too
 	mux.HandleFunc("/page", func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, filepath.Join(Dir(), "page.html")) })
+	mux.HandleFunc("/live", func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, filepath.Join(Dir(), "live.html")) })
 	for player, script := range scripts {
 		mux.HandleFunc("/player/"+player+".js", func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, filepath.Join(node, script)) })
 	}

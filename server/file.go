@@ -67,8 +67,19 @@ func (f *File) Apply(c *Config) {
 		to   *string
 		from string
 	}{
-		{&c.HTTP, f.HTTP}, {&c.HTTPS, f.HTTPS}, {&c.RTMP, f.RTMP}, {&c.RTMPS, f.RTMPS}, {&c.SRT, f.SRT}, {&c.SRTPassphrase, f.SRTPassphrase},
-		{&c.RTSP, f.RTSP}, {&c.RTSPS, f.RTSPS}, {&c.RTP, f.RTSPUDP}, {&c.Admin, f.Admin}, {&c.TLSCert, f.TLSCert}, {&c.TLSKey, f.TLSKey}, {&c.Data, f.Data},
+		{&c.HTTP, f.HTTP},
+		{&c.HTTPS, f.HTTPS},
+		{&c.RTMP, f.RTMP},
+		{&c.RTMPS, f.RTMPS},
+		{&c.SRT, f.SRT},
+		{&c.SRTPassphrase, f.SRTPassphrase},
+		{&c.RTSP, f.RTSP},
+		{&c.RTSPS, f.RTSPS},
+		{&c.RTP, f.RTSPUDP},
+		{&c.Admin, f.Admin},
+		{&c.TLSCert, f.TLSCert},
+		{&c.TLSKey, f.TLSKey},
+		{&c.Data, f.Data},
 	} {
 		if *s.to == "" {
 			*s.to = s.from
@@ -78,7 +89,11 @@ func (f *File) Apply(c *Config) {
 		to   *time.Duration
 		from time.Duration
 	}{
-		{&c.SRTLatency, f.SRTLatency}, {&c.Live.Target, f.Target}, {&c.Live.MaxChunk, f.MaxChunk}, {&c.Live.Window, f.Window}, {&c.Live.Grace, f.Grace},
+		{&c.SRTLatency, f.SRTLatency},
+		{&c.Live.Target, f.Target},
+		{&c.Live.MaxChunk, f.MaxChunk},
+		{&c.Live.Window, f.Window},
+		{&c.Live.Grace, f.Grace},
 		{&c.Live.Part, f.Part},
 	} {
 		if *d.to == 0 {

@@ -207,7 +207,8 @@ func hasVideo(codecs string) bool {
 func (x *multi) refs() (out []struct {
 	uri, role string
 	line      int
-}) {
+},
+) {
 	add := func(uri, role string, line int) {
 		if uri != "" {
 			out = append(out, struct {

@@ -100,8 +100,16 @@ var inputs = []struct {
 	name   string
 	native bool
 }{
-	{"small.mkv", false}, {"small.avi", false}, {"small.mp4", true}, {"small.ts", true}, {"small.flv", true},
-	{"large.mkv", false}, {"large.avi", false}, {"large.mp4", true}, {"large.ts", true}, {"large.flv", true},
+	{"small.mkv", false},
+	{"small.avi", false},
+	{"small.mp4", true},
+	{"small.ts", true},
+	{"small.flv", true},
+	{"large.mkv", false},
+	{"large.avi", false},
+	{"large.mp4", true},
+	{"large.ts", true},
+	{"large.flv", true},
 }
 
 func (b *bench) commands() (l []command) {

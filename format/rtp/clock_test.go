@@ -133,7 +133,8 @@ func TestReorder(t *testing.T) {
 
 func TestDeepest(t *testing.T) {
 	for want, pts := range map[int][]int64{0: {0, 1, 2}, 1: {0, 2, 1, 4, 3}, 3: {0, 4, 2, 1, 3, 8}, 16: {
-		99, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19}} {
+		99, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19,
+	}} {
 		if got := deepest(pts); got != want {
 			t.Errorf("%v: %d, want %d", pts, got, want)
 		}

@@ -180,19 +180,28 @@ func TestManyAtOnce(t *testing.T) {
 
 func TestAddRefuses(t *testing.T) {
 	bad := errors.New("bad name")
-	s := New(Config{Publish: publish, Max: 2, Open: map[string]Open{"x": nil, "y": func(context.Context, *url.URL) (av.Demuxer, error) { return nil, io.EOF }},
+	s := New(Config{
+		Publish: publish, Max: 2, Open: map[string]Open{"x": nil, "y": func(context.Context, *url.URL) (av.Demuxer, error) { return nil, io.EOF }},
 		Check: func(name string) error {
 			if name == "bad" {
 				return bad
 			}
 			return nil
-		}})
+		},
+	})
 	for _, test := range []struct {
 		src  Source
 		want error
 	}{
-		{Source{"a", "y://h"}, nil}, {Source{"a", "y://h"}, ErrExists}, {Source{"b", "file:///etc/passwd"}, ErrScheme}, {Source{"b", "x://h"}, ErrScheme},
-		{Source{"b", "gopher://h"}, ErrScheme}, {Source{"b", "concat:a|b"}, ErrScheme}, {Source{"bad", "y://h"}, bad}, {Source{"b", "y://h"}, nil}, {Source{"c", "y://h"}, ErrMany},
+		{Source{"a", "y://h"}, nil},
+		{Source{"a", "y://h"}, ErrExists},
+		{Source{"b", "file:///etc/passwd"}, ErrScheme},
+		{Source{"b", "x://h"}, ErrScheme},
+		{Source{"b", "gopher://h"}, ErrScheme},
+		{Source{"b", "concat:a|b"}, ErrScheme},
+		{Source{"bad", "y://h"}, bad},
+		{Source{"b", "y://h"}, nil},
+		{Source{"c", "y://h"}, ErrMany},
 	} {
 		if err := s.Add(test.src); !errors.Is(err, test.want) {
 			t.Errorf("%v: %v, want %v", test.src, err, test.want)

@@ -17,16 +17,31 @@ var ranks = []struct {
 	prefix string
 	rank   int
 }{
-	{"internal", 0}, {"av", 0}, {"mem", 0},
-	{"codec", 1}, {"timeline", 1},
+	{"internal", 0},
+	{"av", 0},
+	{"mem", 0},
+	{"codec", 1},
+	{"timeline", 1},
 	{"format", 2},
-	{"chunk", 3}, {"seal", 3},
-	{"pack", 4}, {"store", 4}, {"index", 4}, {"httpio", 4},
+	{"chunk", 3},
+	{"seal", 3},
+	{"pack", 4},
+	{"store", 4},
+	{"index", 4},
+	{"httpio", 4},
 	{"live", 5},
-	{"proto", 6}, {"ingest", 6}, {"deliver", 6},
-	{"cut", 7}, {"probe", 7}, {"verify", 7}, {"web", 7},
+	{"proto", 6},
+	{"ingest", 6},
+	{"deliver", 6},
+	{"cut", 7},
+	{"probe", 7},
+	{"verify", 7},
+	{"web", 7},
 	{"server", 8},
-	{"cmd", 9}, {"bench", 9}, {"examples", 9}, {"test", 9},
+	{"cmd", 9},
+	{"bench", 9},
+	{"examples", 9},
+	{"test", 9},
 }
 
 // thirdParty is what each package may use beyond the standard library.

@@ -112,10 +112,18 @@ func TestRefuses(t *testing.T) {
 		"mode":          {Config{}, 5, [][]byte{hello(), streamID("#!::r=a,m=bidirectional")}, BadMode},
 		"newline":       {Config{}, 5, [][]byte{hello(), streamID("publish:a\nb")}, BadRequest},
 		"no passphrase": {Config{Passphrase: "correct horse"}, 5, [][]byte{hello(), streamID("publish:a")}, Unsecure},
-		"taken": {Config{Publish: func(context.Context, *Publisher) error { return &Refused{Conflict, "taken"} }}, 5,
-			[][]byte{hello(), streamID("publish:a")}, Conflict},
-		"fault": {Config{Publish: func(context.Context, *Publisher) error { return io.ErrUnexpectedEOF }}, 5,
-			[][]byte{hello(), streamID("publish:a")}, Failed},
+		"taken": {
+			Config{Publish: func(context.Context, *Publisher) error { return &Refused{Conflict, "taken"} }},
+			5,
+			[][]byte{hello(), streamID("publish:a")},
+			Conflict,
+		},
+		"fault": {
+			Config{Publish: func(context.Context, *Publisher) error { return io.ErrUnexpectedEOF }},
+			5,
+			[][]byte{hello(), streamID("publish:a")},
+			Failed,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if test.config.Publish == nil {

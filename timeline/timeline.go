@@ -137,9 +137,12 @@ func (l *line) push(p av.Packet) {
 		t.held = append(t.held, p)
 	case t.jump(d):
 		l.jump(t, p)
-	default:
+	default: // a loss, but on the old timeline
+		if d <= t.back {
+			p.Flags &^= av.Discont // no reason to cut a chunk, inside a GOP perhaps
+		}
 		l.release(t)
-		l.emit(t, p) // a loss, but on the old timeline
+		l.emit(t, p)
 	}
 }
 

@@ -167,6 +167,13 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
+// TestLoss: data that were lost break the timeline only if a second of it is missing.
+func TestLoss(t *testing.T) {
+	in := at(0, 0, 3600, 14400, 18000, 198000, 201600)
+	in[2].Flags, in[4].Flags = av.Discont, av.Discont
+	normalize(t, in, 0, []int64{0, 3600, 14400, 18000, 198000, 201600}, nil, []int{4}, nil, 0)
+}
+
 // TestOrder: decode times rise and are not later than presentation, however the
 // input stamps its frames; each correction is told.
 func TestOrder(t *testing.T) {

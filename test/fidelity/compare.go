@@ -3,6 +3,7 @@ package fidelity
 import (
 	"context"
 	"path/filepath"
+	"slices"
 
 	"github.com/cleave-video/cleave/cut"
 )
@@ -16,6 +17,9 @@ const mostCutOff = 2
 func (c *comparison) payload(w *written, s *track) ([]packet, bool) {
 	less := len(s.packets) - len(w.packets)
 	if less < 0 {
+		if want, ok := c.lossy(w, s); ok {
+			return want, true
+		}
 		c.fault("%s: %d packets, source %d", w, len(w.packets), len(s.packets))
 		return nil, false
 	}
@@ -41,8 +45,36 @@ func (c *comparison) payload(w *written, s *track) ([]packet, bool) {
 		}
 		return want, true
 	}
+	if want, ok := c.lossy(w, s); ok {
+		return want, true
+	}
 	c.fault("%s: packet %d of %d differs from the source's (%d)", w, at, len(w.packets), len(s.packets))
 	return nil, false
+}
+
+// lossy compares what is whole on both sides where packets of a transport stream
+// were lost: each loss may touch two packets, of which FFmpeg makes what it likes.
+func (c *comparison) lossy(w *written, s *track) (want []packet, ok bool) {
+	const window = 64 // packets
+	losses := c.told("continuity_counter errors: packets were lost")
+	parts, at, left := make([][]packet, len(w.parts)), 0, 0
+	for n, l := range w.parts {
+		for _, p := range l {
+			k := slices.IndexFunc(s.packets[at:min(at+window, len(s.packets))], func(q packet) bool { return q.sum == p.sum })
+			if k < 0 {
+				left++
+				continue
+			}
+			parts[n], want = append(parts[n], p), append(want, s.packets[at+k])
+			at += k + 1
+		}
+	}
+	if losses == 0 || left > 2*losses || len(s.packets)-len(want) > 2*losses {
+		return nil, false
+	}
+	c.note("%s: %d losses in the source; %d packets next to them are not as FFmpeg has them, the other %d are", w, losses, left, len(want))
+	w.parts, w.packets = parts, slices.Concat(parts...)
+	return want, true
 }
 
 // differs returns the first packet whose payload differs, or -1.

@@ -226,8 +226,7 @@ func filter(codec string) string {
 	return ""
 }
 
-// payload replaces the sums of tracks whose framing depends on the container. If
-// ffmpeg gives another number of packets than ffprobe, they have none.
+// payload replaces the sums of tracks whose framing depends on the container.
 func (m *media) payload(ctx context.Context) error {
 	args := append([]string{"-v", "error", "-nostdin"}, m.reading()...)
 	args = append(args, "-i", m.file)
@@ -250,10 +249,15 @@ func (m *media) payload(ctx context.Context) error {
 	for k, i := range of {
 		l := m.tracks[i].packets
 		got := lines[k]
+		at := map[int64]string{}
+		for _, f := range got {
+			at[f.pts&(wrapTicks-1)] = f.sum
+		}
 		for n := range l {
-			l[n].sum = ""
 			if len(got) == len(l) {
 				l[n].sum = got[n].sum
+			} else { // the filter dropped some that are damaged
+				l[n].sum = at[l[n].pts&(wrapTicks-1)]
 			}
 		}
 	}

@@ -49,15 +49,17 @@ func TestLiveDASH(t *testing.T) {
 	}
 }
 
-// dash.js and shaka-player play, with low latency: behind the clock by less than the
-// three target durations of those that wait for whole segments.
+// dash.js and shaka-player play. dash.js has low latency: it is behind the clock by
+// less than the three target durations of those that wait for whole segments, for
+// which shaka-player takes the manifest's suggestedPresentationDelay.
 func TestLiveDASHInBrowser(t *testing.T) {
 	mpd := published(t)
 	b := browser.New(t, t.TempDir())
 	for _, player := range []string{browser.Dash, browser.Shaka} {
 		w := b.Watch(t, player, mpd, 400, func(tab context.Context) { screenshot(tab, t, "dash-"+player+".png") })
 		t.Logf("%s: %.2f s behind, %d stalls, %d of %d frames dropped, low latency %v", player, w.Latency, w.Stalls, w.Dropped, w.Frames, w.Low)
-		if w.Latency <= 0 || w.Latency > 6 {
+		most := map[string]float64{browser.Dash: 6, browser.Shaka: 12}[player]
+		if w.Latency <= 0 || w.Latency > most {
 			t.Errorf("%s is %.2f s behind", player, w.Latency)
 		}
 	}

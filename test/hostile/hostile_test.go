@@ -72,21 +72,20 @@ var damaged = map[string]found{
 // valid are files that FFmpeg 5.1 cannot read, or misreads, though nothing is wrong
 // with them: column quirk of the media's MANIFEST.tsv.
 var valid = map[string]found{
-	"enc/cenc_clearkey_fragmented.mp4":     {46, "encv: encrypted: track 1: decrypt it first"}, // FFmpeg: hit EOF; its audio is clear
-	"mp4/vvc_unknown_codec.mp4":            {120, ""},                                          // a codec that FFmpeg does not know
-	"mp4/h264_all_intra_no_stss.mp4":       {30, ""},                                           // without stss every sample is a key frame
-	"mp4/h264_nal_length_2.mp4":            {75, ""},                                           // lengths of two bytes
-	"mp4/h264_open_gop_recovery_point.mp4": {13, ""},                                           // FFmpeg moves its edit to the next picture
-	"fmp4/wrong_mehd_duration.mp4":         {240, ""},                                          // a duration of 3900 s for 8
-	"fmp4/single_moof_bframes.mp4":         {76, ""},                                           // one of 2^32-1
-	"fmp4/partially_fragmented.mp4":        {75, ""},                                           // samples in moov and in moof
-	"ts/timestamp_jump_back.ts":            {599, "1 jumps of the timeline"},                   // FFmpeg: a wrap
-	"ts/rollover_33bit.ts":                 {1417, "wrapped"},                                  // FFmpeg: negative times
-	"ts/h264_cut_packet_60s.ts":            {3135, "incomplete frames dropped"},                // DTS later than PTS
-	"ts/pat_pmt_in_middle.ts":              {43, ""},                                           // tables come late
-	"ts/starts_mid_gop.ts":                 {1, "9 pictures before the first parameter sets"},  // FFmpeg: sps_id 0 out of range
-	"raw/first_idr_lost.264":               {70, ""},                                           // FFmpeg begins with pictures that refer to nothing
-	"raw/long_gop_i_slices_not_idr.264":    {1700, ""},                                         // an I slice is no key picture
+	"mp4/vvc_unknown_codec.mp4":            {120, ""},                                         // a codec that FFmpeg does not know
+	"mp4/h264_all_intra_no_stss.mp4":       {30, ""},                                          // without stss every sample is a key frame
+	"mp4/h264_nal_length_2.mp4":            {75, ""},                                          // lengths of two bytes
+	"mp4/h264_open_gop_recovery_point.mp4": {13, ""},                                          // FFmpeg moves its edit to the next picture
+	"fmp4/wrong_mehd_duration.mp4":         {240, ""},                                         // a duration of 3900 s for 8
+	"fmp4/single_moof_bframes.mp4":         {76, ""},                                          // one of 2^32-1
+	"fmp4/partially_fragmented.mp4":        {75, ""},                                          // samples in moov and in moof
+	"ts/timestamp_jump_back.ts":            {599, "1 jumps of the timeline"},                  // FFmpeg: a wrap
+	"ts/rollover_33bit.ts":                 {1417, "wrapped"},                                 // FFmpeg: negative times
+	"ts/h264_cut_packet_60s.ts":            {3135, "incomplete frames dropped"},               // DTS later than PTS
+	"ts/pat_pmt_in_middle.ts":              {43, ""},                                          // tables come late
+	"ts/starts_mid_gop.ts":                 {1, "9 pictures before the first parameter sets"}, // FFmpeg: sps_id 0 out of range
+	"raw/first_idr_lost.264":               {70, ""},                                          // FFmpeg begins with pictures that refer to nothing
+	"raw/long_gop_i_slices_not_idr.264":    {1700, ""},                                        // an I slice is no key picture
 }
 
 // TestValid: valid files that FFmpeg 5.1 cannot read, or misreads, are read.
@@ -102,6 +101,18 @@ func TestValid(t *testing.T) {
 				t.Errorf("%v %v, want %+v", report, err, want)
 			}
 		})
+	}
+}
+
+// TestEncrypted: a file of which a track is encrypted is refused, not cut without it.
+func TestEncrypted(t *testing.T) {
+	dir := os.Getenv("CLEAVE_MEDIA")
+	if dir == "" {
+		t.Skip("CLEAVE_MEDIA is not set: an encrypted file is left out")
+	}
+	_, err := run(t, filepath.Join(dir, "enc", "cenc_clearkey_fragmented.mp4"))
+	if err == nil || !strings.Contains(err.Error(), "decrypt it first") {
+		t.Error(err)
 	}
 }
 

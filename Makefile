@@ -13,7 +13,7 @@ AV_MISSING = bin/cleave-av is not built: it needs FFmpeg 5.1 or newer with its d
 	(Debian: apt-get install gcc libc6-dev pkg-config libavformat-dev libavcodec-dev libavutil-dev, or sh scripts/setup av). \
 	Matroska, WebM, Ogg, AVI and others cannot be read without it
 
-.PHONY: build cleave-av run test lint sanitize fuzz fidelity bench bench-libav clean
+.PHONY: build cleave-av run test check lint sanitize fuzz fidelity bench bench-libav clean
 
 build: web/dist/hls.min.js cleave-av
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/cleave ./cmd/cleave
@@ -34,9 +34,13 @@ run:
 	$(MAKE) build
 	bin/cleave serve --demo
 
+# A make of its own sees what the set-up has installed.
 test:
 	sh scripts/setup test
-	$(MAKE) build
+	$(MAKE) build check
+
+# The tests alone, without the set-up.
+check:
 	$(GO) vet -tags '$(AV)' ./...
 	$(GO) test -tags '$(AV)' -race -timeout 20m ./...
 

@@ -173,7 +173,7 @@ func (c *checker) addTracks(p *playlist, i int, looks []*look) {
 	for _, l := range looks {
 		t := p.track(l)
 		if t == nil {
-			t = &trackState{kind: l.kind, id: l.id, scale: l.scale, codec: l.codec, encrypted: l.encrypted}
+			t = &trackState{kind: l.kind, id: l.id, scale: l.scale, codec: l.codec, encrypted: l.encrypted, edit: l.edit}
 			p.tracks = append(p.tracks, t)
 		}
 		t.frame = max(t.frame, l.frame)
@@ -187,11 +187,7 @@ func (c *checker) addTracks(p *playlist, i int, looks []*look) {
 func (c *checker) checkGrid(x *manifest, h *header, t *dash.Track, r dash.SegmentRef, s *trackState, sp *mediaSpan) {
 	a := &t.Addressing
 	said := float64(r.Time) / float64(a.Timescale)
-	edit := int64(0)
-	if k := h.track(s.id); k != nil && len(k.edits) == 1 {
-		edit = max(k.edits[0].media, 0)
-	}
-	got := s.seconds(sp.pts - edit)
+	got := s.seconds(sp.pts - h.edit(s.id))
 	plain := s.seconds(sp.pts)
 	frame := s.seconds(s.frame)
 	switch a.How {
@@ -233,7 +229,7 @@ func (c *checker) compareAligned(x *manifest, set *dash.Adaptation, a, b *playli
 	s, t := a.tracks[0], b.tracks[0]
 	frame := max(s.seconds(s.frame), t.seconds(t.frame))
 	for i := range min(len(s.spans), len(t.spans)) {
-		if off := t.seconds(t.spans[i].pts) - s.seconds(s.spans[i].pts); abs(off) > frame {
+		if off := t.begins(i) - s.begins(i); abs(off) > frame {
 			c.find("D11", t.spans[i].place, "segmentAlignment is true, and segment %d begins %.3f s from that of %s", i, off, a.name)
 			return
 		}

@@ -276,7 +276,7 @@ func (w *watcher) compareAligned() {
 				if first.msn(s.spans[i].index) != f.msn(t.spans[k].index) {
 					continue
 				}
-				if off := t.seconds(t.spans[k].pts) - s.seconds(s.spans[i].pts); abs(off) > 0.1+frame {
+				if off := t.begins(k) - s.begins(i); abs(off) > 0.1+frame {
 					w.c.find("A20", t.spans[k].place, "segment %d begins %.3f s from that of %s", f.msn(t.spans[k].index), off, first.label())
 				}
 			}

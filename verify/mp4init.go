@@ -45,6 +45,14 @@ func (h *header) has(brand string) bool { return h != nil && slices.Contains(h.b
 // cmaf reports whether the file says of itself that it is CMAF.
 func (h *header) cmaf() bool { return h.has("cmfc") || h.has("cmf2") }
 
+// edit is the media time at which a track's one edit begins; 0 if there is none.
+func (h *header) edit(id uint32) int64 {
+	if k := h.track(id); k != nil && len(k.edits) == 1 {
+		return max(k.edits[0].media, 0)
+	}
+	return 0
+}
+
 func (h *header) track(id uint32) *headerTrack {
 	if h == nil {
 		return nil

@@ -13,6 +13,7 @@ type look struct {
 	scale         int64
 	dts, endDTS   int64 // of the first sample, and behind the last
 	pts, endPTS   int64 // earliest and latest presentation
+	edit          int64 // what an edit list of one entry takes off them
 	frame         int64 // longest sample
 	samples       int
 	keys          []int64 // PTS of sync samples
@@ -86,6 +87,7 @@ func (c *checker) lookMP4(at Place, h *header, data []byte, base int64) []*look 
 	}
 	var out []*look
 	for _, id := range s.order {
+		s.looks[id].edit = h.edit(id)
 		out = append(out, s.looks[id])
 	}
 	s.checkIndex(out, nodes)

@@ -119,15 +119,15 @@ func (c *checker) compareRanges(a, b *playlist) {
 		return
 	}
 	c.saw("H32")
-	start := t.seconds(t.spans[0].pts) - s.seconds(s.spans[0].pts)
+	start := t.begins(0) - s.begins(0)
 	frame := max(s.seconds(s.frame), t.seconds(t.frame))
 	switch {
 	case start > 0.5 || start < -0.5:
-		c.find("H32", t.spans[0].place, "begins at %.3f s, %s at %.3f s", t.seconds(t.spans[0].pts), a.name, s.seconds(s.spans[0].pts))
+		c.find("H32", t.spans[0].place, "begins at %.3f s, %s at %.3f s", t.begins(0), a.name, s.begins(0))
 	case start > 0.1+frame || start < -0.1-frame:
-		c.should("H32", t.spans[0].place, "begins at %.3f s, %s at %.3f s", t.seconds(t.spans[0].pts), a.name, s.seconds(s.spans[0].pts))
+		c.should("H32", t.spans[0].place, "begins at %.3f s, %s at %.3f s", t.begins(0), a.name, s.begins(0))
 	}
-	if end := t.seconds(last(t).endPTS) - s.seconds(last(s).endPTS); end > longest.Seconds() || end < -longest.Seconds() {
+	if end := t.seconds(last(t).endPTS-t.edit) - s.seconds(last(s).endPTS-s.edit); end > longest.Seconds() || end < -longest.Seconds() {
 		c.find("A13", b.at(0), "its media ends %.3f s from that of %s", end, a.name)
 	}
 	c.compareBoundaries(a, b, s, t, frame)
@@ -150,7 +150,7 @@ func (c *checker) compareBoundaries(a, b *playlist, s, t *trackState, frame floa
 		tolerance = 0.1 + frame
 	}
 	for i := range min(len(s.spans), len(t.spans)) {
-		off := t.seconds(t.spans[i].pts) - s.seconds(s.spans[i].pts)
+		off := t.begins(i) - s.begins(i)
 		if off <= tolerance && off >= -tolerance {
 			continue
 		}

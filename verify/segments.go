@@ -24,6 +24,7 @@ type trackState struct {
 	spans       []mediaSpan // of the segments, in order; missing ones have no samples
 	frame       int64
 	negative    bool
+	edit        int64 // taken off the spans' times when they are shown
 	transfer    uint16
 }
 
@@ -53,6 +54,9 @@ type mediaSpan struct {
 }
 
 func (t *trackState) seconds(ticks int64) float64 { return float64(ticks) / float64(t.scale) }
+
+// begins returns when a span is first shown, in seconds.
+func (t *trackState) begins(i int) float64 { return t.seconds(t.spans[i].pts - t.edit) }
 
 // formOf tells what a segment is from its first bytes.
 func formOf(b []byte) string {
@@ -240,7 +244,7 @@ func (c *checker) addLooks(p *playlist, i int, looks []*look, moved bool) {
 	for _, l := range looks {
 		t := p.track(l)
 		if t == nil {
-			t = &trackState{kind: l.kind, id: l.id, scale: l.scale, codec: l.codec, encrypted: l.encrypted, description: l.description, width: l.width, height: l.height, transfer: l.transfer}
+			t = &trackState{kind: l.kind, id: l.id, scale: l.scale, codec: l.codec, encrypted: l.encrypted, edit: l.edit, description: l.description, width: l.width, height: l.height, transfer: l.transfer}
 			if len(p.tracks) > 0 && len(p.tracks[0].spans) > 0 && !s.Discontinuity && l.kind != av.Data && i > 0 && p.tracks[0].spans[0].index < i {
 				c.find("H11", p.at(s.Line), "a %s track begins here without EXT-X-DISCONTINUITY", l.kind)
 			}

@@ -1,14 +1,29 @@
-# make        builds bin/cleave, one static binary
+# make        builds bin/cleave, one static binary, and bin/cleave-av, which reads the
+#             containers that only libavformat knows, if FFmpeg's development files are there
 # make run    installs what is missing, builds, starts the server with a demonstration stream
 # make test   installs what the tests need and runs them all under the race detector
 GO ?= go
 FUZZTIME ?= 60s
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
+GOFUMPT = mvdan.cc/gofumpt@v0.9.2
 
-.PHONY: build run test lint fuzz fidelity bench clean
+# What cleave-av is built with, empty if FFmpeg 5.1 or newer is not there to build with.
+AV := $(shell pkg-config --exists 'libavformat >= 59.27.100' libavcodec libavutil 2>/dev/null && command -v "$$($(GO) env CC)" >/dev/null && echo libav)
+AV_MISSING = bin/cleave-av is not built: it needs FFmpeg 5.1 or newer with its development files \
+	(Debian: apt-get install gcc libc6-dev pkg-config libavformat-dev libavcodec-dev libavutil-dev, or sh scripts/setup av). \
+	Matroska, WebM, Ogg, AVI and others cannot be read without it
 
-build: web/dist/hls.min.js
+.PHONY: build cleave-av run test check lint sanitize fuzz fidelity bench bench-libav clean
+
+build: web/dist/hls.min.js cleave-av
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/cleave ./cmd/cleave
+
+cleave-av:
+ifneq ($(AV),)
+	CGO_ENABLED=1 $(GO) build -tags libav -trimpath -ldflags=-s -o bin/cleave-av ./cmd/cleave-av
+else
+	@echo "$(AV_MISSING)"
+endif
 
 # Without npm the page is built without hls.js, and says so.
 web/dist/hls.min.js: web/package.json web/fetch.sh
@@ -19,32 +34,51 @@ run:
 	$(MAKE) build
 	bin/cleave serve --demo
 
+# A make of its own sees what the set-up has installed.
 test:
 	sh scripts/setup test
-	$(MAKE) build
-	$(GO) vet ./...
-	$(GO) test -race -timeout 20m ./...
+	$(MAKE) build check
+
+# The tests alone, without the set-up.
+check:
+	$(GO) vet -tags '$(AV)' ./...
+	$(GO) test -tags '$(AV)' -race -timeout 20m ./...
 
 lint:
-	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "run gofmt -w on these" >&2; exit 1; }
-	$(GO) vet ./...
-	$(GO) run $(STATICCHECK) ./...
+	@bad=$$($(GO) run $(GOFUMPT) -l $$(git ls-files '*.go')) && test -z "$$bad" || { echo "$$bad"; echo "run gofumpt -w on these" >&2; exit 1; }
+	$(GO) vet -tags '$(AV)' ./...
+	$(GO) run $(STATICCHECK) -tags '$(AV)' ./...
+
+# The C of cleave-av under the address and thread sanitizers.
+sanitize:
+	$(GO) test -tags libav -asan ./cmd/cleave-av/internal/shim
+	CGO_CFLAGS="-g -O1 -fsanitize=thread" CGO_LDFLAGS=-fsanitize=thread setarch -R $(GO) test -tags libav -count=1 ./cmd/cleave-av/internal/shim
 
 # Each fuzz target in turn.
 fuzz:
 	sh scripts/fuzz $(FUZZTIME)
 
-# Every file below CLEAVE_MEDIA; it takes long. FIDELITY="-limit BYTES" leaves out large files.
+# Every file below CLEAVE_MEDIA and what its synth.sh makes; it takes long. The table
+# stays in bin/ if there are differences. FIDELITY="-match NAME" compares some files.
 fidelity:
-	$(GO) run ./test/fidelity/cmd $(FIDELITY) > docs/fidelity.md
+	mkdir -p bin
+	$(GO) run ./test/fidelity/cmd $(FIDELITY) > bin/fidelity.md
+	mv bin/fidelity.md docs/fidelity.md
 
 # Against other programs, then function by function.
 bench:
 	$(GO) run ./bench/cut > bench/cut/RESULT.md
 	cat bench/cut/RESULT.md
+	$(GO) run ./bench/store > bench/store/RESULT.md
+	cat bench/store/RESULT.md
 	$(GO) run ./bench/live > bench/live/RESULT.md
 	cat bench/live/RESULT.md
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+# cleave-av beside plain libavformat and cleave's own demuxers.
+bench-libav:
+	$(GO) run ./bench/libav > bench/libav/RESULT.md
+	cat bench/libav/RESULT.md
 
 clean:
 	rm -rf bin web/node_modules

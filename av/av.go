@@ -123,8 +123,14 @@ type Track struct {
 	Private PrivateFormat
 	// Language is the ISO 639-2 code, or empty.
 	Language string
+	// Rotation is by how many degrees clockwise the picture is to be turned when it
+	// is shown: 0, 90, 180 or 270.
+	Rotation uint16
 	// ID is the container's own number for the track (track_ID, PID); 0 if none.
 	ID uint32
+	// Width and Height are of the pictures where Config does not say (vp9), as the
+	// container has them; 0 if it has not.
+	Width, Height int
 }
 
 // PrivateFormat names the meaning of a Private track's Config.

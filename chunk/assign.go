@@ -170,9 +170,34 @@ func (c *Chunker) beginWithout(why Reason) *Chunk {
 	return n
 }
 
+// split ends a chunk without the lead at the bound on its duration, if the lead comes
+// back with p behind that and there are packets in between.
+func (c *Chunker) split(cur *Chunk, p av.Packet) *Chunk {
+	tb := c.tracks[c.lead].Timebase
+	bound := c.span.Start + tb.Ticks(c.cfg.Bounds.MaxDur)
+	if p.PTS <= bound {
+		return cur
+	}
+	for i := range c.state {
+		q := c.state[i].queue
+		if len(q) == 0 || c.tracks[i].Timebase.Compare(q[len(q)-1].PTS, tb, bound) <= 0 {
+			continue
+		}
+		cur.isCut, cur.cut, cur.Why, cur.Span = true, bound, MaxDur, c.span
+		next := c.begin(av.Packet{PTS: bound, DTS: bound}, MaxDur)
+		next.without = true
+		return next
+	}
+	return cur
+}
+
 // add puts a packet into a chunk.
 func (c *Chunker) add(to *Chunk, t *trackState, p av.Packet) {
-	to.Runs[p.Track] = append(to.Runs[p.Track], p)
+	run := to.Runs[p.Track]
+	if n := len(run); n > 0 && p.Flags&av.Discont != 0 && p.DTS > run[n-1].DTS {
+		run[n-1].Dur = p.DTS - run[n-1].DTS // one behind the other, a gap is the sample's
+	}
+	to.Runs[p.Track] = append(run, p)
 	to.bytes += int64(len(p.Data))
 	t.in = to
 	c.events = append(c.events, Event{Op: Add, Chunk: to, Packet: p})

@@ -245,6 +245,9 @@ func (c *Chunker) writeLead(t *trackState, p av.Packet) {
 	if cur == nil {
 		cur = c.begin(p, None)
 	} else if why := c.decide(cur, p); why != None {
+		if cur.without {
+			cur = c.split(cur, p)
+		}
 		c.cut(cur, p, why)
 		cur = c.begin(p, why)
 	}

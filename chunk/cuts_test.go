@@ -87,10 +87,14 @@ func TestParse(t *testing.T) {
 		name string
 		o    chunk.Options
 	}{
-		{"", chunk.Options{}}, {"gop", chunk.Options{}},
-		{"keyframe", chunk.Options{Target: time.Millisecond}}, {"fixed", chunk.Options{Target: 2 * time.Hour}},
-		{"memory", chunk.Options{MaxBytes: 1}}, {"memory", chunk.Options{MaxBytes: 1 << 40}},
-		{"adaptive_gop", chunk.Options{MinGOP: 30, MaxGOP: 20}}, {"adaptive_gop", chunk.Options{MinGOP: -1}},
+		{"", chunk.Options{}},
+		{"gop", chunk.Options{}},
+		{"keyframe", chunk.Options{Target: time.Millisecond}},
+		{"fixed", chunk.Options{Target: 2 * time.Hour}},
+		{"memory", chunk.Options{MaxBytes: 1}},
+		{"memory", chunk.Options{MaxBytes: 1 << 40}},
+		{"adaptive_gop", chunk.Options{MinGOP: 30, MaxGOP: 20}},
+		{"adaptive_gop", chunk.Options{MinGOP: -1}},
 		{"adaptive_gop", chunk.Options{MinDur: 2, MaxDur: 1}},
 	} {
 		if _, err := chunk.Parse(c.name, c.o); !errors.Is(err, chunk.ErrPolicy) {
@@ -159,8 +163,10 @@ func TestGolden(t *testing.T) {
 		"open":   {Video: avtest.Video{Frames: 500, B: 2, GOPs: []int{30}, Open: true}, Audio: sound},
 		"uneven": {Video: avtest.Video{Frames: 500, B: 1, GOPs: []int{7, 60, 13, 31}}, Audio: sound},
 		"long":   {Video: avtest.Video{Frames: 500, GOPs: []int{250}}, Audio: sound},
-		"break": {Video: avtest.Video{Frames: 500, GOPs: []int{25}}, Audio: sound,
-			Jumps: []avtest.Jump{{At: 7 * time.Second, By: time.Hour, Marked: true}}},
+		"break": {
+			Video: avtest.Video{Frames: 500, GOPs: []int{25}}, Audio: sound,
+			Jumps: []avtest.Jump{{At: 7 * time.Second, By: time.Hour, Marked: true}},
+		},
 		"ends early": {Video: avtest.Video{Frames: 100, GOPs: []int{25}}, Audio: avtest.Audio{Frames: 4000}},
 	}
 	for _, name := range chunk.Names() {

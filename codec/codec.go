@@ -19,8 +19,8 @@ import (
 // Info is what a track's configuration declares. Fields that the codec or the
 // kind of track has not are zero.
 type Info struct {
-	String        string // RFC 6381: "avc1.64001f", "mp4a.40.2"; "" for Private
-	Width, Height int    // after cropping; 0 if only the frames say (VP9)
+	String        string // RFC 6381: "avc1.64001f", "mp4a.40.2"; of Private what its container says
+	Width, Height int    // after cropping; 0 if only the frames say (VP9 in some containers)
 	SAR           av.Rational
 	FrameRate     av.Rational // as the bitstream declares; Den 0 unknown
 	SampleRate    int
@@ -31,7 +31,8 @@ type Info struct {
 }
 
 // Describe reads t.Config. The error wraps av.ErrInvalid, av.ErrTruncated or
-// av.ErrTooLarge. A Private track has no description and no error.
+// av.ErrTooLarge. Of a Private track it is what the container's own words tell, and
+// there is no error.
 func Describe(t *av.Track) (Info, error) {
 	info := Info{Reorder: -1}
 	var err error
@@ -47,6 +48,7 @@ func Describe(t *av.Track) (Info, error) {
 			return info, fmt.Errorf("codec: vpcC: %w: %d bytes", av.ErrTruncated, len(t.Config))
 		}
 		info.String, info.Reorder = vp9.String(t.Config), 0
+		info.Width, info.Height = t.Width, t.Height
 	case av.AAC:
 		var c aac.Config
 		if c, err = aac.ParseConfig(t.Config); err == nil {
@@ -63,6 +65,8 @@ func Describe(t *av.Track) (Info, error) {
 	case av.EAC3:
 		info.String, info.FrameSamples = "ec-3", 1536
 		info.SampleRate, info.Channels, err = ac3.ParseConfig(t.Config, true)
+	case av.Private:
+		describePrivate(t, &info)
 	case av.MP3:
 		var h mp3.Header
 		if h, err = mp3.ParseHeader(t.Config); err == nil {

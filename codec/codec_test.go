@@ -254,10 +254,12 @@ func TestPaidFor(t *testing.T) {
 	}
 	avtest.AllocBound(t, len(in), func() {
 		s := codec.NewByteStream(av.H264)
+		var codes []int // the splitter's, kept from one to the next as a demuxer does
 		for au := in; len(au) > 0; {
 			n := len(sets) + 2 + len(idr)
 			s.StartsAU(au[4:n])
-			s.Scan(au[:n], codec.StartCodes(nil, au[:n]))
+			codes = codec.StartCodes(codes[:0], au[:n])
+			s.Scan(au[:n], codes)
 			au = au[n:]
 		}
 	})

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/cleave-video/cleave/av"
@@ -65,6 +66,9 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	}
 	if c.Container == "" {
 		c.Container = CMAF
+	}
+	if c.Container == TS {
+		c.Options.Carry = av.PrivateTS
 	}
 	sealing, err := newSealing(c.Encrypt)
 	if err != nil {
@@ -155,10 +159,15 @@ func (r *run) loop(ctx context.Context) error {
 			events, err = r.chunker.Write(p)
 		case errors.Is(err, av.ErrTracks):
 			events, err = r.chunker.SetTracks(r.in.Tracks())
+		case ctx.Err() != nil: // which has closed the input
+			return context.Cause(ctx)
 		default:
 			return r.ended(err)
 		}
 		if err != nil {
+			if w := r.in.Warnings(); len(w) > 0 { // why a track is not there
+				return fmt.Errorf("cut: %s: %w (%s)", r.cfg.Input, err, strings.Join(w, "; "))
+			}
 			return fmt.Errorf("cut: %s: %w", r.cfg.Input, err)
 		}
 		if err := r.take(events); err != nil {

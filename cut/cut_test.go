@@ -188,3 +188,55 @@ func TestCancelLeavesNothing(t *testing.T) {
 		}
 	}
 }
+
+// chunks.json counts what is in the files, not what the container cannot carry.
+func TestLeftOutIsNotCounted(t *testing.T) {
+	dir := t.TempDir()
+	text, input := filepath.Join(dir, "a.srt"), filepath.Join(dir, "a.mp4")
+	if err := os.WriteFile(text, []byte("1\n00:00:00,500 --> 00:00:01,500\nHello\n\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"-v", "error", "-nostdin", "-i", made(t), "-i", text, "-map", "0", "-map", "1", "-c", "copy", "-c:s", "mov_text", input}
+	if out, err := exec.Command("ffmpeg", args...).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	whole, err := Run(t.Context(), config(made(t), filepath.Join(dir, "whole")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Run(t.Context(), config(input, filepath.Join(dir, "out")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.LeftOut) != 1 || r.Packets != whole.Packets {
+		t.Errorf("%d packets, %d without the track that is left out: %v", r.Packets, whole.Packets, r.LeftOut)
+	}
+}
+
+// Cuts are at the lead's key frames; the playlist of a second video track whose
+// segments begin elsewhere does not promise that they decode alone.
+func TestSecondVideoTrack(t *testing.T) {
+	first, dir := made(t), t.TempDir()
+	second, input := filepath.Join(dir, "b.mp4"), filepath.Join(dir, "ab.mp4")
+	for _, args := range []string{
+		"-f lavfi -i testsrc2=size=96x64:rate=25 -t 6 -c:v libx264 -preset ultrafast -g 33 " + second,
+		"-i " + first + " -i " + second + " -map 0:v -map 1:v -c copy " + input,
+	} {
+		if out, err := exec.Command("ffmpeg", strings.Fields("-v error -nostdin "+args)...).CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	out := filepath.Join(dir, "out")
+	if _, err := Run(t.Context(), config(input, out)); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{"video0/index.m3u8": true, "video1/index.m3u8": false, "index.m3u8": false} {
+		b, err := os.ReadFile(filepath.Join(out, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := bytes.Contains(b, []byte("EXT-X-INDEPENDENT-SEGMENTS")); got != want {
+			t.Errorf("%s: independent segments %v, want %v", name, got, want)
+		}
+	}
+}

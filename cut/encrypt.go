@@ -24,11 +24,23 @@ type Encryption struct {
 	// KeyURL is the URI of a key in playlists, with "{kid}" for its ID; one that is
 	// relative is so to the output. Empty: keys are written into the folder keys.
 	KeyURL string
+	// KeyFormat is who decrypts samples of HLS. Empty is Identity.
+	KeyFormat KeyFormat
 	// LicenseURL is where ClearKey clients of the manifest ask for keys; players do
 	// not resolve a relative one. Empty: the manifest does not say, and they must be
 	// told.
 	LicenseURL string
 }
+
+// KeyFormat is what the playlists say a key is for. A player that knows one of
+// them for cbcs may trip over the other, so they are not offered together.
+type KeyFormat string
+
+// The formats.
+const (
+	Identity KeyFormat = "identity" // the player has the key itself: the format of RFC 8216bis
+	ClearKey KeyFormat = "clearkey" // a browser's module asks a license server for it
+)
 
 // Names in the output.
 const (
@@ -44,7 +56,9 @@ func (e *Encryption) Validate(container Container) error {
 		return fmt.Errorf("cut: %w", err)
 	}
 	switch {
-	case scheme == seal.None && (e.Keys != nil || e.Rotation != 0 || e.KeyURL != "" || e.LicenseURL != ""):
+	case e.KeyFormat != "" && e.KeyFormat != Identity && e.KeyFormat != ClearKey:
+		return fmt.Errorf("cut: key format %q is neither identity nor clearkey", e.KeyFormat)
+	case scheme == seal.None && (e.Keys != nil || e.Rotation != 0 || e.KeyURL != "" || e.LicenseURL != "" || e.KeyFormat == ClearKey):
 		return errors.New("cut: keys are given, but nothing is to be encrypted: choose a scheme")
 	case scheme == seal.None:
 		return nil
@@ -52,6 +66,8 @@ func (e *Encryption) Validate(container Container) error {
 		return fmt.Errorf("cut: %s encrypts the samples of CMAF; MPEG-TS has another form of it, with stream types of its own, which is not written: choose the container cmaf, or aes-128", scheme)
 	case e.Rotation < 0:
 		return fmt.Errorf("cut: key rotation after %d chunks", e.Rotation)
+	case scheme == seal.AES128 && e.KeyFormat == ClearKey:
+		return errors.New("cut: with aes-128 the player has the key itself: ClearKey decrypts samples only")
 	case scheme == seal.AES128 && e.LicenseURL != "":
 		return errors.New("cut: a license URL stands in the manifest, and with aes-128 there is none: DASH knows no encryption of whole segments")
 	}
@@ -227,6 +243,14 @@ func (s *sealing) method() string {
 	return hls.MethodAES128
 }
 
+func (s *sealing) hlsKey(k *seal.Key, depth int) hls.Key {
+	out := hls.Key{Method: s.method(), URI: s.keyURL(k, depth)}
+	if s.cfg.KeyFormat == ClearKey {
+		out.Format = "org.w3.clearkey"
+	}
+	return out
+}
+
 // hlsKeys are the keys of a segment, if other than those of the one listed before
 // it, which is nil for the first.
 func (s *sealing) hlsKeys(x, before *segment) []hls.Key {
@@ -237,7 +261,11 @@ func (s *sealing) hlsKeys(x, before *segment) []hls.Key {
 	if before != nil && !whole && before.key == x.key {
 		return nil
 	}
-	return []hls.Key{{Method: s.method(), URI: s.keyURL(&s.keys[x.key], 1), IV: x.iv, HasIV: whole}}
+	key := s.hlsKey(&s.keys[x.key], 1)
+	if whole {
+		key.IV = x.iv[:]
+	}
+	return []hls.Key{key}
 }
 
 // maxSessionKeys bounds the keys that are announced; the others are found in time.
@@ -249,7 +277,7 @@ func (s *sealing) sessionKeys() []hls.Key {
 	}
 	var out []hls.Key
 	for i := range s.keys[:min(len(s.keys), maxSessionKeys)] {
-		out = append(out, hls.Key{Method: s.method(), URI: s.keyURL(&s.keys[i], 0)})
+		out = append(out, s.hlsKey(&s.keys[i], 0))
 	}
 	return out
 }
@@ -320,7 +348,7 @@ func (r *run) noteSealed() {
 			n += rend.seal.Opaque()
 		}
 		if n > 0 {
-			rp.Warnings = append(rp.Warnings, fmt.Sprintf("%s: %d slices whose header could not be read are encrypted with it", rend.name, n))
+			rp.Warnings = append(rp.Warnings, fmt.Sprintf("%s: %d slices or frames whose header could not be read are encrypted with it", rend.name, n))
 		}
 	}
 }

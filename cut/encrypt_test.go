@@ -50,6 +50,9 @@ func TestWrongCombinations(t *testing.T) {
 		{Encryption{Scheme: seal.CBCS, KeyURL: "https://k/{kid}"}, CMAF, "nobody would know"},
 		{Encryption{Scheme: seal.CBCS, KeyURL: "https://k/1", Keys: someKeys(2), Rotation: 1}, CMAF, "{kid}"},
 		{Encryption{Scheme: seal.CBCS, KeyURL: "https://k/\"", Keys: someKeys(2)}, CMAF, "quote"},
+		{Encryption{Scheme: seal.AES128, KeyFormat: ClearKey}, CMAF, "samples only"},
+		{Encryption{KeyFormat: ClearKey}, CMAF, "nothing is to be encrypted"},
+		{Encryption{Scheme: seal.CBCS, KeyFormat: "widevine"}, CMAF, "neither identity nor clearkey"},
 		{Encryption{Scheme: seal.AES128, LicenseURL: "https://k/"}, CMAF, "no encryption of whole segments"},
 	} {
 		c := Config{Input: "/nowhere", Dir: filepath.Join(t.TempDir(), "out"), Policy: chunk.Keyframe{Target: time.Second}, Container: test.container, Encrypt: test.e}
@@ -189,7 +192,9 @@ func TestOneKeyForASegment(t *testing.T) {
 func TestKeysElsewhere(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "out")
 	c := config(made(t), dir)
-	c.Encrypt = Encryption{Scheme: seal.CENC, Keys: someKeys(1), KeyURL: "https://k.example/{kid}?x=1", LicenseURL: "https://l.example/"}
+	c.Encrypt = Encryption{
+		Scheme: seal.CENC, Keys: someKeys(1), KeyURL: "https://k.example/{kid}?x=1", LicenseURL: "https://l.example/", KeyFormat: ClearKey,
+	}
 	if _, err := Run(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +203,7 @@ func TestKeysElsewhere(t *testing.T) {
 	}
 	name := someKeys(1)[0].Name()
 	for _, list := range []string{multivariantName, "video0/index.m3u8", "audio0/index.m3u8", "video0/iframes.m3u8"} {
-		if !strings.Contains(read(t, dir, list), `URI="https://k.example/`+name+`?x=1"`) {
+		if !strings.Contains(read(t, dir, list), `URI="https://k.example/`+name+`?x=1",KEYFORMAT="org.w3.clearkey"`) {
 			t.Errorf("%s:\n%s", list, read(t, dir, list))
 		}
 	}

@@ -25,7 +25,12 @@ const (
 // finish writes what names the chunks, completes the report and gives the folder
 // its name.
 func (r *run) finish() error {
+	td := int64(1)
 	for _, rend := range r.rends {
+		td = max(td, target(r.segments(rend)))
+	}
+	for _, rend := range r.rends {
+		rend.td = td // all say the same (RFC 8216bis 6.2.4)
 		if err := r.writePlaylists(rend); err != nil {
 			return err
 		}
@@ -78,9 +83,22 @@ func (r *run) complete() {
 	}
 	s := r.chunker.Stats()
 	rp.Dropped = s.DroppedLead + s.DroppedOther
-	rp.Warnings = r.in.Warnings()
+	rp.Warnings = append(r.in.Warnings(), r.unturned()...)
 	rp.Advice = r.advice()
 	r.noteSealed()
+}
+
+// unturned names the pictures that are to be turned when shown, and of which TS
+// cannot say so.
+func (r *run) unturned() (l []string) {
+	for _, rend := range r.rends {
+		for i := range rend.current {
+			if d := rend.current[i].Rotation; d != 0 && rend.muxer != nil {
+				l = append(l, fmt.Sprintf("%s is to be turned by %d degrees clockwise when it is shown: ts cannot say so", rend.name, d))
+			}
+		}
+	}
+	return l
 }
 
 // describeTrack is one line about a track.
@@ -136,24 +154,27 @@ func (rd *rendition) timebase() av.Timebase { return av.Timebase{Num: 1, Den: rd
 func (rd *rendition) local(name string) string { return strings.TrimPrefix(name, rd.name+"/") }
 
 func (r *run) writePlaylists(rend *rendition) error {
-	m := &hls.Media{Type: hls.VOD, EndList: true, Sequence: 1, IndependentSegments: r.independent()}
+	m := &hls.Media{Type: hls.VOD, EndList: true, Sequence: 1, IndependentSegments: !rend.dependent, TargetDuration: rend.td}
 	if err := r.writePlaylist(rend, multivariantName, m, r.segments(rend)); err != nil {
 		return err
 	}
 	if !r.hasIFrames(rend) {
 		return nil
 	}
-	m = &hls.Media{Type: hls.VOD, EndList: true, IFramesOnly: true, Sequence: 1}
+	m = &hls.Media{Type: hls.VOD, EndList: true, IFramesOnly: true, Sequence: 1, TargetDuration: target(r.iframes(rend))}
 	return r.writePlaylist(rend, iframesName, m, r.iframes(rend))
 }
 
-// writePlaylist writes m with segments, and the least EXT-X-TARGETDURATION that
-// holds (RFC 8216bis 4.4.3.1).
-func (r *run) writePlaylist(rend *rendition, name string, m *hls.Media, segments iter.Seq[hls.Segment]) error {
-	m.TargetDuration = 1
+// target is the least EXT-X-TARGETDURATION that holds (RFC 8216bis 4.4.3.1).
+func target(segments iter.Seq[hls.Segment]) int64 {
+	longest := int64(1)
 	for s := range segments {
-		m.TargetDuration = max(m.TargetDuration, s.Span.Timebase.Rescale(s.Span.Dur, av.Timebase{Num: 1, Den: 1}))
+		longest = max(longest, s.Span.Timebase.Rescale(s.Span.Dur, av.Timebase{Num: 1, Den: 1}))
 	}
+	return longest
+}
+
+func (r *run) writePlaylist(rend *rendition, name string, m *hls.Media, segments iter.Seq[hls.Segment]) error {
 	return r.out.stream(rend.name+"/"+name, func(w io.Writer) error { return m.Stream(w, segments) })
 }
 
@@ -226,18 +247,38 @@ func (rd *rendition) keyFrames(i int) iter.Seq2[pack.KeyRange, int64] {
 	}
 }
 
-func (r *run) independent() bool { return r.report.Independent == r.report.Chunks }
+// independent reports whether every segment of every rendition decodes alone.
+func (r *run) independent() bool {
+	for _, rend := range r.rends {
+		if rend.dependent {
+			return false
+		}
+	}
+	return true
+}
 
-// rates returns the peak and the average bit rate of the segments' bytes.
+// rates returns the peak and the average bit rate of the segments' bytes. The peak
+// is that of any run of segments that lasts half to one and a half target durations
+// (RFC 8216bis 4.1).
 func (rd *rendition) rates() (peak, average int64) {
+	least, most := rd.td*int64(rd.scale)/2, rd.td*int64(rd.scale)*3/2
 	var bytes, ticks int64
+	from, runBytes, runTicks := 0, int64(0), int64(0)
 	for i := range rd.segs {
 		_, dur := rd.span(i)
-		bytes += rd.segs[i].size
-		ticks += dur
-		// A sliver at the end says nothing about what a client must load in time.
-		if dur >= int64(rd.scale)/2 || len(rd.segs) == 1 {
-			peak = max(peak, rate(rd.segs[i].size, dur, rd.scale))
+		bytes, ticks = bytes+rd.segs[i].size, ticks+dur
+		runBytes, runTicks = runBytes+rd.segs[i].size, runTicks+dur
+		for ; runTicks > most && from < i; from++ {
+			_, d := rd.span(from)
+			runBytes, runTicks = runBytes-rd.segs[from].size, runTicks-d
+		}
+		// Every run that ends here; a sliver alone says nothing about what a client must
+		// load in time.
+		b, t := runBytes, runTicks
+		for k := from; k <= i && t >= least; k++ {
+			peak = max(peak, rate(b, t, rd.scale))
+			_, d := rd.span(k)
+			b, t = b-rd.segs[k].size, t-d
 		}
 	}
 	average = rate(bytes, ticks, rd.scale)
@@ -307,8 +348,8 @@ func (rd *rendition) media(i int) hls.Rendition {
 	out := hls.Rendition{
 		Type: "AUDIO", GroupID: "audio", Name: rd.name, Default: i == 0, Autoselect: true, URI: rd.name + "/" + multivariantName,
 	}
-	if t.Language != "" && t.Language != "und" {
-		out.Language = t.Language
+	if out.Language = t.Language; t.Language == "" {
+		out.Language = "und" // Apple's rule 8.10: each rendition has a LANGUAGE
 	}
 	if n := rd.info.Channels; n > 0 {
 		out.Channels = fmt.Sprint(n)

@@ -10,8 +10,9 @@ import (
 	"github.com/cleave-video/cleave/chunk"
 )
 
-// indexEntry is one chunk in chunks.json. Times are ticks of Timebase in the
-// source's own timeline; the output's are Offset seconds later.
+// indexEntry is one chunk in chunks.json. Packets and Bytes, of payload, are what
+// its Files have. Times are ticks of Timebase in the source's own timeline; the
+// output's are Offset seconds later.
 type indexEntry struct {
 	Timebase    string   `json:"timebase"`
 	Start       int64    `json:"start"`
@@ -85,13 +86,17 @@ func (r *run) note(c *chunk.Chunk, files []string) error {
 	start := c.Begins()
 	e := &indexEntry{
 		Timebase: c.Tracks[lead].Timebase.String(), Start: start, Duration: c.Span.MaxPTS - start,
-		Offset: r.offset, Keyframes: []int64{}, Bytes: c.Span.Bytes, Independent: c.Independent, Reason: c.Why.String(), Files: files,
+		Offset: r.offset, Keyframes: []int64{}, Independent: c.Independent, Reason: c.Why.String(), Files: files,
 	}
-	for i, packets := range c.Runs {
-		e.Packets += len(packets)
-		if i != lead || c.Tracks[i].Kind != av.Video {
-			continue
+	for _, rend := range r.rends { // tracks that are left out do not count
+		for _, i := range rend.tracks {
+			if i < len(c.Runs) {
+				e.Packets += len(c.Runs[i])
+				e.Bytes += payload(c.Runs[i])
+			}
 		}
+	}
+	if packets := c.Runs[lead]; c.Tracks[lead].Kind == av.Video {
 		for k := range packets {
 			if packets[k].Flags&av.Key != 0 {
 				r.key(c, packets[k].PTS)
@@ -101,6 +106,13 @@ func (r *run) note(c *chunk.Chunk, files []string) error {
 	}
 	r.report.add(c, e)
 	return r.index.add(e)
+}
+
+func payload(l []av.Packet) (n int64) {
+	for i := range l {
+		n += int64(len(l[i].Data))
+	}
+	return n
 }
 
 // leadTrack is the track that decides cuts: the first video, else the first audio.

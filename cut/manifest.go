@@ -72,19 +72,20 @@ func (r *run) dashPeriod(n int) dash.Period {
 func (r *run) dashSet(s stretch, offset int64) dash.Set {
 	rend := s.rend
 	peak, _ := rend.rates()
+	info := rend.headed[rend.segs[s.from].init]
 	rep := dash.Representation{
-		ID: rend.name, Codecs: rend.codecs(), Bandwidth: peak, Timescale: rend.scale, TimeOffset: max(offset, 0),
+		ID: rend.name, Codecs: info.String, Bandwidth: peak, Timescale: rend.scale, TimeOffset: max(offset, 0),
 		Init: rend.inits[rend.segs[s.from].init], Media: rend.name + "/$Number%05d$.m4s", StartNumber: s.from + 1,
-		SampleRate: rend.info.SampleRate, Channels: rend.info.Channels,
+		SampleRate: info.SampleRate, Channels: info.Channels,
 	}
 	set := dash.Set{Kind: rend.current[0].Kind}
 	if lang := rend.current[0].Language; lang != "und" {
 		set.Language = lang
 	}
 	if rend.video() {
-		rep.Width, rep.Height, rep.SAR, rep.FrameRate = rend.info.Width, rend.info.Height, rend.info.SAR, rend.frameRate()
+		rep.Width, rep.Height, rep.SAR, rep.FrameRate = info.Width, info.Height, info.SAR, rend.frameRate()
 	}
-	if !rend.video() || r.independent() {
+	if !rend.dependent {
 		set.StartsWithSAP = 1
 	}
 	for i := s.from; i < s.to; i++ {

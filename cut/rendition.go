@@ -21,9 +21,13 @@ type rendition struct {
 	current []av.Track
 	info    codec.Info // of the first track
 	infos   []codec.Info
-	scale   uint32 // ticks a second of its segments' times
+	headed  []codec.Info // of the first track, for each of inits
+	scale   uint32       // ticks a second of its segments' times
 	factor  int64
 	delay   int64 // of decode before presentation, taken off by the newest header
+
+	dependent bool  // a segment does not decode alone
+	td        int64 // EXT-X-TARGETDURATION
 
 	inits    []string // names of the headers so far
 	sequence uint32   // of the next moof
@@ -234,7 +238,7 @@ func (r *run) writeInit(rend *rendition, header []byte) error {
 	if n := len(rend.inits); n > 0 {
 		name = fmt.Sprintf("%s/init-%d.mp4", rend.name, n+1)
 	}
-	rend.inits = append(rend.inits, name)
+	rend.inits, rend.headed = append(rend.inits, name), append(rend.headed, rend.info)
 	return r.out.write(name, [][]byte{header})
 }
 
@@ -315,6 +319,7 @@ func (r *run) write(c *chunk.Chunk) error {
 		s.discont = len(rend.segs) > 0 && rend.segs[len(rend.segs)-1].period != s.period
 		rend.watch(c)
 		files = append(files, rend.file(len(rend.segs)))
+		rend.dependent = rend.dependent || rend.dependsIn(c)
 		rend.segs = append(rend.segs, s)
 		r.report.Bytes += s.size
 	}
@@ -335,6 +340,16 @@ func (rd *rendition) has(c *chunk.Chunk) bool {
 		}
 	}
 	return false
+}
+
+// dependsIn reports whether the rendition's segment of c does not decode alone. Cuts
+// are at key frames of the lead; a second video track has its own.
+func (rd *rendition) dependsIn(c *chunk.Chunk) bool {
+	i := rd.tracks[0]
+	if i == c.Lead || !rd.video() {
+		return i == c.Lead && !c.Independent
+	}
+	return c.Runs[i][0].Flags&(av.Key|av.Open|av.Gradual) != av.Key
 }
 
 // watch follows the frame rate.

@@ -3,50 +3,44 @@ package live
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
 	"time"
 
-	"github.com/cleave-video/cleave/av"
-	"github.com/cleave-video/cleave/chunk"
-	"github.com/cleave-video/cleave/codec"
-	"github.com/cleave-video/cleave/pack"
-	"github.com/cleave-video/cleave/timeline"
+	"github.com/cleave-video/cleave/index"
+	"github.com/cleave-video/cleave/mem"
 )
 
-// maxCommits is how many chunks of a stream are rendered and stored at a time. A
-// publisher that cuts faster waits.
-const maxCommits = 3
+// maxCommits is how many chunks of a stream are stored at a time. maxWaiting is how many
+// more may wait for that, of at most a quarter of the stream's memory.
+const (
+	maxCommits = 3
+	maxWaiting = 64
+)
 
-// coordinator takes each closed chunk through rendering and store in a goroutine
-// of its own, and shows them in the order in which they were cut.
+// coordinator takes each closed chunk to the store, in a goroutine of its own, and
+// commits them in the order in which they were cut. Players see the chunk already.
 type coordinator struct {
 	s      *Stream
 	ctx    context.Context // of the publisher's chunks; outlives ctx of Publish by the drain
 	cancel context.CancelFunc
-	slots  chan struct{}
+	slots  chan struct{} // of those that are stored
+	queue  chan struct{} // of those and others
+	bytes  *mem.Budget   // of all in the queue
 	group  sync.WaitGroup
-	last   chan struct{} // closed when the chunk before has been shown
+	last   chan struct{} // closed when the chunk before is committed
 
-	// Of the goroutine that commits.
-	tracks []av.Track
-	rends  []rendition
-	rates  map[string]*timeline.Rate
-}
-
-// rendition is a track that CMAF can carry.
-type rendition struct {
-	name  string
-	track int
-	kind  av.Kind
-	tb    av.Timebase
-	info  codec.Info
-	init  string // name of its initialization section
+	mu  sync.Mutex // guards put
+	put map[string]bool
 }
 
 func newCoordinator(ctx context.Context, s *Stream) *coordinator {
-	c := &coordinator{s: s, slots: make(chan struct{}, maxCommits), last: make(chan struct{}), rates: make(map[string]*timeline.Rate)}
+	c := &coordinator{
+		s: s, slots: make(chan struct{}, maxCommits), queue: make(chan struct{}, maxCommits+maxWaiting),
+		bytes: mem.NewBudget(s.hub.cfg.StreamMemory / 4), last: make(chan struct{}), put: make(map[string]bool),
+	}
 	close(c.last)
 	// What was cut before the end is to be kept: the drain bounds how long that takes.
 	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -60,80 +54,6 @@ func (c *coordinator) wait() {
 	c.cancel()
 }
 
-// commit begins the life of a closed chunk, whose parts it takes over. It waits
-// while too many are under way.
-func (c *coordinator) commit(p *publisher, ck *chunk.Chunk, parts []pack.Part) {
-	if len(c.tracks) == 0 || &c.tracks[0] != &ck.Tracks[0] {
-		if err := c.setTracks(p.packager, ck.Tracks); err != nil {
-			c.s.hub.cfg.Log.Error("chunk given up", "stream", c.s.name, "error", err)
-			releaseParts(parts)
-			return
-		}
-	}
-	j := &job{
-		c: c, tracks: ck.Tracks, rends: c.rends, parts: parts, seq: c.s.seq, epoch: c.s.epoch,
-		before: c.last, done: make(chan struct{}), rates: make(map[string]av.Rational),
-	}
-	j.segments(p, ck)
-	c.watch(j, ck)
-	c.s.seq++
-	c.s.end = max(c.s.end, end(ck)+time.Duration(p.offset)*time.Second)
-	c.last = j.done
-	c.slots <- struct{}{}
-	c.group.Go(func() {
-		defer func() { <-c.slots }()
-		j.run()
-	})
-}
-
-// watch notes the frame rates observed up to this chunk.
-func (c *coordinator) watch(j *job, ck *chunk.Chunk) {
-	for _, r := range j.rends {
-		if r.kind != av.Video {
-			continue
-		}
-		rate := c.rates[r.name]
-		if rate == nil {
-			rate = new(timeline.Rate)
-			c.rates[r.name] = rate
-		}
-		for i := range ck.Runs[r.track] {
-			rate.Add(ck.Runs[r.track][i].DTS)
-		}
-		j.rates[r.name] = rate.Verdict(r.tb).Rational
-	}
-}
-
-// setTracks stores the initialization sections of a new set of tracks.
-func (c *coordinator) setTracks(k *pack.Packager, tracks []av.Track) error {
-	var rends []rendition
-	var kinds [4]int
-	for i := range tracks {
-		t := &tracks[i]
-		header := k.Init(i)
-		if header == nil {
-			if t.Kind != av.Data {
-				c.s.hub.cfg.Log.Warn("track left out", "stream", c.s.name, "track", i, "codec", t.Codec.String())
-			}
-			continue
-		}
-		info, err := codec.Describe(t)
-		if err != nil {
-			return err
-		}
-		r := rendition{name: fmt.Sprintf("%s%d", t.Kind, kinds[t.Kind]), track: i, kind: t.Kind, tb: t.Timebase, info: info, init: initName(header)}
-		kinds[t.Kind]++
-		key := c.s.name + "/" + r.init
-		if err := c.s.hub.cfg.Store.Put(c.ctx, key, newBytes(header), int64(len(header))); err != nil {
-			return err
-		}
-		rends = append(rends, r)
-	}
-	c.tracks, c.rends = tracks, rends
-	clear(c.rates)
-	return nil
-}
-
 // initName names an initialization section by its contents, so that no URL ever
 // names two.
 func initName(header []byte) string {
@@ -144,140 +64,122 @@ func initName(header []byte) string {
 // job is one chunk on its way.
 type job struct {
 	c            *coordinator
-	tracks       []av.Track
-	rends        []rendition
-	parts        []pack.Part
-	segs         []Segment // of rends
-	rates        map[string]av.Rational
-	seq          int64
-	epoch        uint32
+	object       *object
+	body         *buffers
+	at           []int64
+	entry        *index.Entry // nil: it cannot be described
+	blocks       [][]*mem.Block
+	headers      []*lane // whose initialization sections are not stored yet
 	before, done chan struct{}
 }
 
-// end is when the last packet of a chunk ends.
-func end(ck *chunk.Chunk) time.Duration {
-	var end time.Duration
-	for i, run := range ck.Runs {
-		for k := range run {
-			end = max(end, ck.Tracks[i].Timebase.Duration(run[k].PTS+run[k].Dur))
+// commit begins to store a closed chunk, whose blocks it takes over. While too many
+// are under way it waits as long as it may; then the chunk is not stored, and is only in
+// memory as long as that holds it.
+func (c *coordinator) commit(p *publisher, o *opened, wait time.Duration) {
+	j := &job{c: c, object: o.object, blocks: o.blocks, body: &buffers{}, before: c.last, done: make(chan struct{})}
+	for i, l := range p.lanes {
+		j.at = append(j.at, j.body.size)
+		for _, b := range o.blocks[i] {
+			j.body.add(b.Bytes())
+		}
+		if !c.has(l.init) {
+			j.headers = append(j.headers, l)
 		}
 	}
-	return end
-}
-
-// segments describes each rendition's segment, which is its parts.
-func (j *job) segments(p *publisher, ck *chunk.Chunk) {
-	for _, r := range j.rends {
-		scale, factor := r.tb.Timescale()
-		seg := Segment{
-			MSN: j.seq, Epoch: j.epoch, Init: r.init, Timescale: scale,
-			Discontinuity: ck.Discont, Independent: ck.Independent || r.kind != av.Video,
-		}
-		off := p.offset * int64(scale)
-		if packets := ck.Runs[r.track]; len(packets) > 0 {
-			start, end := pack.Presented(packets)
-			seg.Start, seg.Dur = start*factor+off, max(1, (end-start)*factor)
-		} else {
-			lead := ck.Span
-			seg.Gap = true
-			seg.Start = lead.Timebase.Rescale(lead.Start, r.tb)*factor + off
-			seg.Dur = max(1, lead.Timebase.Rescale(lead.MaxPTS-lead.Start, r.tb)*factor)
-		}
-		tb := av.Timebase{Num: 1, Den: scale}
-		seg.Date = p.began.Add(tb.Duration(seg.Start) - p.base)
-		j.segs = append(j.segs, seg)
+	if e, ok := p.entry(o, j.at); ok {
+		description := index.AppendDescription(nil, c.s.name, &e)
+		e.Size = j.body.size + int64(len(description))
+		j.body.add(description)
+		j.entry = &e
 	}
+	if err := c.enter(j.body.size, wait); err != nil {
+		j.fail(err)
+		return
+	}
+	c.last = j.done
+	c.group.Go(func() {
+		c.slots <- struct{}{}
+		j.run()
+		<-c.slots
+		c.bytes.Release(j.body.size)
+		<-c.queue
+	})
 }
 
-// run stores the chunk, then waits for its turn to be shown. A chunk that cannot
-// be stored becomes a gap: the stream goes on.
+// errBehind says that a chunk was not stored because others wait.
+var errBehind = errors.New("live: the store is behind")
+
+// enter takes a place in the queue and room for size bytes in it.
+func (c *coordinator) enter(size int64, wait time.Duration) error {
+	ctx, cancel := context.WithTimeout(c.ctx, wait)
+	defer cancel()
+	select {
+	case c.queue <- struct{}{}:
+	default:
+		select {
+		case c.queue <- struct{}{}:
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %d chunks wait", errBehind, len(c.queue))
+		}
+	}
+	if c.bytes.TryAcquire(size) == nil || c.bytes.Acquire(ctx, size) == nil {
+		return nil
+	}
+	<-c.queue
+	return fmt.Errorf("%w: %d bytes wait", errBehind, c.bytes.Used())
+}
+
+// has reports whether an initialization section is stored.
+func (c *coordinator) has(name string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.put[name]
+}
+
+// run stores the chunk and commits it when those before are. The store's failure is
+// no failure of the live edge.
 func (j *job) run() {
 	defer close(j.done)
-	body := j.object()
-	key := chunkKey(j.c.s.name, j.epoch, j.seq)
-	err := j.c.s.hub.cfg.Store.Put(j.c.ctx, key, body, body.size)
-	releaseParts(j.parts)
-	if err != nil {
-		j.c.s.hub.cfg.Log.Error("chunk not stored", "stream", j.c.s.name, "key", key, "error", err)
-	}
-	for i := range j.segs {
-		j.segs[i].Key = key
-		j.segs[i].Gap = j.segs[i].Gap || err != nil
-	}
+	err := j.store()
 	<-j.before
-	j.c.s.list(j)
+	if err != nil {
+		j.fail(err)
+		return
+	}
+	j.c.s.enlist(j.c.ctx, j.entry)
+	j.object.at = j.at
+	j.object.state.Store(stored)
+	j.release()
 }
 
-// object is the renditions' segments, one behind the other.
-func (j *job) object() *buffers {
-	body := &buffers{}
-	for i, r := range j.rends {
-		seg := &j.segs[i]
-		seg.Offset = body.size
-		for k := range j.parts {
-			if j.parts[k].Track == r.track {
-				body.add(j.parts[k].Block.Bytes())
-			}
+func (j *job) store() error {
+	st := j.c.s.hub.cfg.Store
+	for _, l := range j.headers {
+		if err := st.Put(j.c.ctx, j.c.s.name+"/"+l.init, newBytes(l.header), int64(len(l.header))); err != nil {
+			return err
 		}
-		seg.Size = body.size - seg.Offset
-		seg.Gap = seg.Gap || seg.Size == 0
+		j.c.mu.Lock()
+		j.c.put[l.init] = true
+		j.c.mu.Unlock()
 	}
-	return body
+	return st.Put(j.c.ctx, j.object.key, j.body, j.body.size)
 }
 
-// list shows a chunk's segments and drops what left the window.
-func (s *Stream) list(j *job) {
-	segs := j.segs
-	now := time.Now()
-	old := s.edge.Load()
-	e := &Edge{TargetDuration: old.TargetDuration, Live: old.Live, Ended: old.Ended}
-	for i, r := range j.rends {
-		n := Rendition{Name: r.name, Track: j.tracks[r.track], Info: r.info, FrameRate: j.rates[r.name]}
-		if was := old.Rendition(r.name); was != nil {
-			n.Segments = append(n.Segments, was.Segments...)
-			n.Past, n.Discontinuities = was.Past, was.Discontinuities
-			if k := len(was.Segments); k > 0 {
-				last := &was.Segments[k-1]
-				segs[i].Discontinuity = segs[i].Discontinuity || last.Epoch != segs[i].Epoch || last.Init != segs[i].Init
-			}
-		}
-		n.Segments = append(n.Segments, segs[i])
-		s.slide(&n, i == 0, now)
-		e.Renditions = append(e.Renditions, n)
-	}
-	s.show(e)
+// fail leaves the chunk to what memory holds of it.
+func (j *job) fail(err error) {
+	j.object.state.Store(failed)
+	j.c.s.stats.unstored.Add(1)
+	j.c.s.hub.cfg.Log.Error("chunk not stored", "stream", j.c.s.name, "key", j.object.key, "error", err)
+	j.release()
 }
 
-// slide moves the segments that left the window to Past, and lets the objects of
-// those expire that left Past.
-func (s *Stream) slide(r *Rendition, expire bool, now time.Time) {
-	keep := s.newest(r.Segments)
-	for i := range r.Segments[:keep] {
-		if r.Segments[i].Discontinuity {
-			r.Discontinuities++
+func (j *job) release() {
+	for _, l := range j.blocks {
+		for _, b := range l {
+			b.Release()
 		}
 	}
-	past := append(r.Past[:len(r.Past):len(r.Past)], r.Segments[:keep]...)
-	r.Segments = r.Segments[keep:]
-	gone := s.newest(past)
-	if expire {
-		for i := range past[:gone] {
-			s.expire(past[i].Key, now)
-		}
-	}
-	r.Past = past[gone:]
-}
-
-// newest returns from where on list is as long as the window, and at least four
-// segments.
-func (s *Stream) newest(list []Segment) int {
-	var length time.Duration
-	keep := len(list)
-	for keep > 0 && (length < s.hub.cfg.Window || len(list)-keep < 4) {
-		keep--
-		length += av.Timebase{Num: 1, Den: list[keep].Timescale}.Duration(list[keep].Dur)
-	}
-	return keep
 }
 
 // buffers is an object to store, in pieces.

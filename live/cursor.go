@@ -34,6 +34,9 @@ type CursorOptions struct {
 	// Budget is how many bytes the viewer may be behind the newest packet before it
 	// jumps to the newest key frame; 0, or more than that, is Config.Viewer.
 	Budget int64
+	// Oldest begins at the oldest key frame that is kept and within the budget, for
+	// viewers that go on where they were.
+	Oldest bool
 	// Stalled is called at most once, from another goroutine, when the viewer has
 	// held a batch for 5 s after its GOP left the ring: the write that is under way
 	// must be broken off (close the connection) and the cursor closed. It must not
@@ -72,6 +75,7 @@ type Cursor struct {
 	pos     int64     // bytes of the ring before the next packet
 	set     *trackSet // announced
 	begun   bool      // at least one batch was given out
+	placed  bool      // it had a place
 	skipped int64     // by a jump, to be announced
 	closed  bool
 
@@ -178,6 +182,10 @@ func (c *Cursor) Close() {
 	c.r.mu.Unlock()
 }
 
+// Release lets go of the batch, whose Data is not valid any more: who has taken from
+// it what is needed holds no memory while that is on its way. Idempotent.
+func (c *Cursor) Release() { c.unhold() }
+
 // unhold lets go of the last batch.
 func (c *Cursor) unhold() {
 	if g := c.holds.Load(); g != nil {
@@ -236,11 +244,27 @@ func (c *Cursor) begin() bool {
 	if g == nil {
 		return false
 	}
+	if c.opts.Oldest && !c.placed {
+		g = c.oldest(g)
+	}
+	c.placed = true
 	if c.begun {
 		c.skipped = g.base - c.pos
 	}
 	c.at, c.i, c.pos = g, 0, g.base
 	return true
+}
+
+// oldest returns the oldest entry, before key, that begins with a key frame and that
+// the budget reaches; else key.
+func (c *Cursor) oldest(key *gop) *gop {
+	total := c.r.total.Load()
+	for g := c.r.first.Load(); g != nil && g.seq < key.seq; g = g.next.Load() {
+		if g.key && total-g.base <= c.budget {
+			return g
+		}
+	}
+	return key
 }
 
 // late reports whether the cursor is further behind than its budget and has

@@ -39,8 +39,8 @@ type Feed struct {
 
 	users int // guarded by Stream.feedMu
 
-	laneMu sync.Mutex // guards lanes
-	lanes  []*lane
+	crewMu sync.Mutex // guards crews
+	crews  []*crew
 	group  sync.WaitGroup // of their goroutines
 
 	mu    sync.Mutex // guards what follows
@@ -227,10 +227,10 @@ type Viewer struct {
 	held   []*mem.Block
 	closed bool
 
-	// Of Send. While the viewer is the lane's, so is everything above.
+	// Of Send. While the viewer is the crew's, so is everything above.
 	sink Sink
-	lane *lane
-	back chan error // by which the lane hands it back
+	crew *crew
+	back chan error // by which the crew hands it back
 }
 
 // Next waits for bytes and puts pieces of them, to be sent one behind the other,
@@ -348,8 +348,8 @@ func (v *Viewer) Close() {
 	v.closed = true
 	v.release()
 	s, f := v.f.s, v.f
-	if v.lane != nil {
-		v.lane.free()
+	if v.crew != nil {
+		v.crew.free()
 	}
 	s.feedMu.Lock()
 	f.users--

@@ -41,8 +41,8 @@ func (r *numbers) Append(dst []byte, p *av.Packet) []byte {
 
 func (src *source) watched() { src.s.hub = &Hub{pool: src.pool} }
 
-// watch reads n packets of 1000 bytes and returns their numbers; headers are -1.
-func watch(t *testing.T, v *Viewer, n int) (got []int64) {
+// view reads n packets of 1000 bytes and returns their numbers; headers are -1.
+func view(t *testing.T, v *Viewer, n int) (got []int64) {
 	t.Helper()
 	for n > 0 {
 		bufs, err := v.Next(t.Context(), make([][]byte, 0, 8))
@@ -80,7 +80,7 @@ func TestFeed(t *testing.T) {
 		src.live(60)
 		r := &numbers{}
 		v := src.s.Watch("numbers", func() Renderer { return r })
-		got := watch(t, v, 10)
+		got := view(t, v, 10)
 		if got[0] != -1 {
 			t.Fatal("no header:", got)
 		}
@@ -88,14 +88,14 @@ func TestFeed(t *testing.T) {
 
 		// A second one shares the rendering.
 		w := src.s.Watch("numbers", func() Renderer { t.Error("rendered twice"); return r })
-		run(t, watch(t, w, 10)[1:], 50, 59)
+		run(t, view(t, w, 10)[1:], 50, 59)
 		src.live(5)
-		run(t, watch(t, w, 5), 60, 64)
+		run(t, view(t, w, 5), 60, 64)
 
 		// One that is late goes on at the newest key frame, with a header.
 		src.live(200)
 		synctest.Wait()
-		late := watch(t, v, 1)
+		late := view(t, v, 1)
 		if late[0] != -1 || late[1] != 250 {
 			t.Errorf("a late viewer gets %v", late)
 		}
@@ -110,7 +110,7 @@ func TestFeed(t *testing.T) {
 		synctest.Wait()
 		rest := late
 		for rest[len(rest)-1] < 277 {
-			rest = append(rest, watch(t, v, 1)...)
+			rest = append(rest, view(t, v, 1)...)
 		}
 		run(t, rest[1:len(rest)-4], 250, 264)
 		if rest[len(rest)-4] != -1 || r.begun != 2 {
@@ -149,7 +149,7 @@ func TestFeedMemory(t *testing.T) {
 		src.live(1)
 		v := src.s.Watch("numbers", func() Renderer { return &numbers{} })
 		defer v.Close()
-		run(t, watch(t, v, 1)[1:], 0, 0)
+		run(t, view(t, v, 1)[1:], 0, 0)
 		hog := src.pool.NewFailingArena()
 		for n := 4 << 20; n > 1000; {
 			if _, err := hog.Alloc(0, n); err != nil {
@@ -162,9 +162,9 @@ func TestFeedMemory(t *testing.T) {
 		hog.Close()
 		src.live(160)
 		synctest.Wait()
-		got := watch(t, v, 1)
+		got := view(t, v, 1)
 		for got[len(got)-1] < 260 {
-			got = append(got, watch(t, v, 1)...)
+			got = append(got, view(t, v, 1)...)
 		}
 		gaps, last := 0, int64(0)
 		for _, n := range got {

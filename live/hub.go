@@ -9,22 +9,26 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/index"
 	"github.com/cleave-video/cleave/mem"
+	"github.com/cleave-video/cleave/pack"
 	"github.com/cleave-video/cleave/store"
 )
 
 // Defaults of Config.
 const (
 	DefaultTarget   = 2 * time.Second
+	DefaultPart     = pack.DefaultPart
 	DefaultMaxChunk = 10 * time.Second
 	DefaultWindow   = time.Minute
 	DefaultGrace    = 30 * time.Second
 	DefaultStreams  = 64
 	DefaultMemory   = 512 << 20
-	DefaultStream   = 64 << 20
+	DefaultStream   = 128 << 20
 	DefaultViewer   = 4 << 20
 	DefaultDrain    = 10 * time.Second
 )
@@ -33,7 +37,9 @@ const (
 // other field is the default named.
 type Config struct {
 	Store    store.Store
+	Index    index.Index   // of what is stored; nil: none
 	Target   time.Duration // chunk length aimed at
+	Part     time.Duration // length of parts aimed at; negative: none are listed
 	MaxChunk time.Duration // longest chunk of the first GOP, and so the longest promise
 	Window   time.Duration // of playlists; segments that left it stay as long again
 	Grace    time.Duration // how long a stream waits for its publisher to return
@@ -43,7 +49,24 @@ type Config struct {
 	// is how many of them a viewer may be behind before it jumps.
 	StreamMemory, Viewer int64
 	Drain                time.Duration // for what is not committed when a publisher ends
+	Takeover             bool          // a second publisher of a name ends the first, and is not refused
 	Log                  *slog.Logger  // nil: none
+}
+
+// Validate reports what is wrong with c, with the defaults for what it leaves open.
+func (c Config) Validate() error {
+	c.defaults()
+	switch {
+	case c.Target < 100*time.Millisecond || c.MaxChunk < c.Target || c.Window < c.Target:
+		return fmt.Errorf("live: target %v, max chunk %v, window %v: 100ms <= target <= max chunk, target <= window", c.Target, c.MaxChunk, c.Window)
+	case c.Part > 0 && (c.Part < 100*time.Millisecond || c.Part > c.Target/2):
+		return fmt.Errorf("live: part %v: it must be 100ms to half of the target, %v", c.Part, c.Target)
+	case c.Memory < 16<<20 || c.StreamMemory < 8<<20 || c.StreamMemory > c.Memory:
+		return fmt.Errorf("live: memory %d, stream memory %d: at least 16 MiB, and 8 MiB of it", c.Memory, c.StreamMemory)
+	case c.Viewer < 1<<20 || c.Viewer > c.StreamMemory/4:
+		return fmt.Errorf("live: viewer %d: it must be 1 MiB to a quarter of the stream memory, %d", c.Viewer, c.StreamMemory)
+	}
+	return nil
 }
 
 func (c *Config) defaults() {
@@ -53,6 +76,9 @@ func (c *Config) defaults() {
 		}
 	}
 	set(&c.Target, DefaultTarget)
+	if c.Part == 0 {
+		c.Part = DefaultPart
+	}
 	set(&c.MaxChunk, DefaultMaxChunk)
 	set(&c.Window, DefaultWindow)
 	set(&c.Grace, DefaultGrace)
@@ -78,12 +104,19 @@ var (
 	ErrTaken   = errors.New("live: somebody publishes under this name")
 	ErrName    = errors.New("live: not a stream name")
 	ErrCrowded = errors.New("live: too many streams")
+	ErrMemory  = errors.New("live: too little memory for another publisher")
+	// ErrTakenOver is the cause of the end of a publisher whose name another one took.
+	ErrTakenOver = errors.New("live: another publisher took the name over")
 )
 
 // Hub maps names to streams. Its methods are safe for concurrent use.
 type Hub struct {
 	cfg  Config
 	pool *mem.Pool
+
+	began   time.Time // monotonic
+	wall    wall
+	stepped atomic.Bool // the system's clock is away from wall
 
 	mu      sync.Mutex // guards streams
 	streams map[string]*Stream
@@ -95,7 +128,7 @@ func NewHub(cfg Config) (*Hub, error) {
 		return nil, errors.New("live: no store")
 	}
 	cfg.defaults()
-	return &Hub{cfg: cfg, pool: mem.NewPool(cfg.Memory), streams: make(map[string]*Stream)}, nil
+	return &Hub{cfg: cfg, pool: mem.NewPool(cfg.Memory), began: time.Now(), streams: make(map[string]*Stream)}, nil
 }
 
 // Close gives the memory back. Every Publish must have returned; cursors that are
@@ -105,6 +138,7 @@ func (h *Hub) Close() error {
 	defer h.mu.Unlock()
 	for _, s := range h.streams {
 		s.ring.clear(true)
+		s.memory.forget()
 	}
 	h.pool.Close()
 	return nil
@@ -131,38 +165,100 @@ func (h *Hub) Names() []string {
 	return out
 }
 
-// Publish reads d until it ends, as the stream called name, and returns when
-// every chunk is committed or the drain deadline has passed. A stream that waits
-// for its publisher goes on, with a discontinuity. Errors: ErrTaken, ErrName,
-// ErrCrowded, all before d was read; those of d, but io.EOF is nil; ctx's cause.
+// PublishOptions say what kind of source publishes.
+type PublishOptions struct {
+	// Elastic: the source can wait, as a file or a finite body can. Where memory or the
+	// store is full, it is read no further. Any other is real-time: it is always read,
+	// and what there is no room for is dropped up to the next key frame.
+	Elastic bool
+}
+
+// Publish is PublishWith for a source that sends in real time.
 func (h *Hub) Publish(ctx context.Context, name string, d av.Demuxer) error {
-	s, err := h.claim(name)
+	return h.PublishWith(ctx, name, d, PublishOptions{})
+}
+
+// PublishWith reads d until it ends, as the stream called name, and returns when
+// every chunk is committed or the drain deadline has passed. It does not close d,
+// except to take the name over for another publisher. A stream that waits for its
+// publisher goes on, with a discontinuity. Errors: ErrTaken, ErrName, ErrCrowded and
+// ErrMemory, all before d was read; those of d, but io.EOF is nil; ErrTakenOver;
+// ctx's cause.
+func (h *Hub) PublishWith(ctx context.Context, name string, d av.Demuxer, o PublishOptions) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	t := &turn{in: d, stop: cancel, done: make(chan struct{})}
+	s, err := h.claim(ctx, name, t)
 	if err != nil {
 		return err
 	}
-	defer s.unclaim(time.Now())
-	return s.publish(ctx, d)
+	defer func() { s.unclaim(t, time.Now()) }()
+	return s.publish(ctx, d, o)
 }
 
-// claim returns the stream of that name for one publisher.
-func (h *Hub) claim(name string) (*Stream, error) {
+// claim returns the stream of that name for one publisher, if need be when the one
+// before has left.
+func (h *Hub) claim(ctx context.Context, name string, t *turn) (*Stream, error) {
 	if err := CheckName(name); err != nil {
 		return nil, err
 	}
+	for {
+		s, before, err := h.tryClaim(name, t)
+		if err != nil || before == nil {
+			return s, err
+		}
+		if !h.cfg.Takeover {
+			return nil, ErrTaken
+		}
+		before.stop(ErrTakenOver)
+		_ = before.in.Close() // unblocks its reader, whose error is the cause above
+		select {
+		case <-before.done:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// tryClaim gives the name to t, or returns whose it is.
+func (h *Hub) tryClaim(name string, t *turn) (s *Stream, before *turn, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	s := h.streams[name]
+	s = h.streams[name]
 	if s == nil {
 		if len(h.streams) >= h.cfg.Streams {
-			return nil, fmt.Errorf("%w: %d", ErrCrowded, len(h.streams))
+			return nil, nil, fmt.Errorf("%w: %d", ErrCrowded, len(h.streams))
 		}
 		s = newStream(h, name)
-		h.streams[name] = s
 	}
-	if !s.claimed.CompareAndSwap(false, true) {
-		return nil, ErrTaken
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.turn != nil {
+		return s, s.turn, nil
 	}
-	return s, nil
+	// An eighth is what running streams need to go on.
+	if used := h.pool.InUse(); used > h.cfg.Memory-h.cfg.Memory/8 {
+		return nil, nil, fmt.Errorf("%w: %d of %d bytes are in use", ErrMemory, used, h.cfg.Memory)
+	}
+	s.turn = t
+	h.streams[name] = s
+	return s, nil, nil
+}
+
+// Now returns the time of day by the clock that gives segments their dates.
+func (h *Hub) Now() time.Time { return h.now() }
+
+// Window is how long playlists are.
+func (h *Hub) Window() time.Duration { return h.cfg.Window }
+
+// now is the time of day that playlists tell.
+func (h *Hub) now() time.Time {
+	sys := time.Now()
+	now, ahead := h.wall.now(sys.Sub(h.began), sys)
+	if far := ahead > time.Second || ahead < -time.Second; h.stepped.CompareAndSwap(!far, far) && far {
+		h.cfg.Log.Warn("the system's clock was set; dates in playlists follow slowly", "ahead", ahead)
+	}
+	return now
 }
 
 // Run ends streams whose publishers do not return and deletes what no player can
@@ -187,6 +283,7 @@ func (h *Hub) sweep(ctx context.Context, now time.Time) {
 		if s.over(now) {
 			delete(h.streams, name)
 			s.expireAll()
+			s.memory.forget()
 		}
 		s.ring.sweep(now)
 		all = append(all, s)

@@ -1,275 +1,284 @@
 package live
 
 import (
-	"context"
-	"sync"
+	"fmt"
 	"time"
 
+	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/chunk"
+	"github.com/cleave-video/cleave/codec"
 	"github.com/cleave-video/cleave/mem"
+	"github.com/cleave-video/cleave/pack"
+	"github.com/cleave-video/cleave/timeline"
 )
 
-// Sink is where Viewer.Send puts what it reads: a connection.
-type Sink interface {
-	// Write sends bufs, one behind the other, behind what TryWrite has left. It waits
-	// until that is done, and fails if it takes too long.
-	Write(bufs [][]byte) error
-	// TryWrite is Write that does not wait. False: a part of bufs, or all, is left
-	// and stays valid until the next call, of Write, has returned. It keeps the
-	// pieces, not the slice, which is shared. It is called from another goroutine.
-	TryWrite(bufs [][]byte) (whole bool, err error)
+// leastPart is the share of PART-TARGET, in percent, that a listed part reaches if it
+// is neither independent nor the last of its segment. RFC 8216bis 4.4.4.9
+const leastPart = 85
+
+// opened is a chunk that is not closed yet.
+type opened struct {
+	c      *chunk.Chunk
+	object *object
+	zero   time.Time // time of day of media time 0
+	parts  bool      // its parts keep what is promised
+	first  bool      // of its tracks
+	in     *Stretch
+	blocks [][]*mem.Block // of each lane, with references for the coordinator
 }
 
-const (
-	// laneSize is how many viewers one goroutine writes to: half of what a core does
-	// in the time between two pictures.
-	laneSize = 512
-	// lanePieces is how many items a lane writes by one call at most.
-	lanePieces = 8
-	// laneRest is how many times as long as it has written a lane rests, but not longer
-	// than maxRest: what comes meanwhile is written by one call for each viewer. Few
-	// viewers get each picture at once; many, or a machine that has no time, cost less.
-	laneRest = 50
-	maxRest  = 60 * time.Millisecond
-)
-
-// lane writes to the viewers of a feed that have got everything so far, one after
-// the other, in one goroutine: to wake one for each, for each picture, costs more
-// than the writing. It never waits for one: who cannot take a batch at once is handed
-// back to its own goroutine.
+// lane is a rendition of one publisher as it grows. Each advances by itself: its
+// segment is listed when the track has passed the cut.
 type lane struct {
-	f     *Feed
-	users int // viewers that may join; guarded by Feed.laneMu
+	r       Rendition
+	track   int
+	section int
+	tb      av.Timebase // of the track
+	scale   uint32
+	factor  int64
+	off     int64 // ticks of scale added to every time
+	shift   int64 // presentation behind decoding, ticks of the track
+	begun   bool  // shift is known
+	header  []byte
+	init    string
+	info    *codec.Info
+	epoch   uint32
+	rate    timeline.Rate
 
-	mu      sync.Mutex // guards what follows, and is held while a batch is written
-	next    uint64     // number of the first item that was not written
-	head    *feedHeader
-	members []*Viewer
-	blocks  []*mem.Block // of the batch
-	bufs    [][]byte
+	in    *opened // of the segment that is open
+	seg   Segment // that segment
+	holed bool    // it begins before its first packet
+	plain bool    // no more of its parts may be listed
+	heirs int64   // key frames so far
+	fresh bool    // nothing of this epoch was listed
 }
 
-// lane returns one with room for another viewer.
-func (f *Feed) lane() *lane {
-	f.laneMu.Lock()
-	defer f.laneMu.Unlock()
-	for _, l := range f.lanes {
-		if l.users < laneSize {
-			l.users++
+func (l *lane) output() av.Timebase { return av.Timebase{Num: 1, Den: l.scale} }
+
+// newLanes makes the renditions of a set of tracks, which continue those of the same
+// name that the stream had.
+func (p *publisher) newLanes(tracks []av.Track) error {
+	old := p.s.edge.Load()
+	var kinds [4]int
+	p.lanes = p.lanes[:0]
+	for i := range tracks {
+		t := &tracks[i]
+		header := p.packager.Init(i)
+		if header == nil {
+			if t.Kind != av.Data {
+				p.s.hub.cfg.Log.Warn("track left out", "stream", p.s.name, "track", i, "codec", t.Codec.String())
+			}
+			continue
+		}
+		info, err := codec.Describe(t)
+		if err != nil {
+			p.lanes = nil
+			return err
+		}
+		l := &lane{
+			r: Rendition{Name: fmt.Sprintf("%s%d", t.Kind, kinds[t.Kind]), Track: *t, Info: info}, track: i, section: len(p.lanes),
+			tb: t.Timebase, header: header, init: initName(header), info: &info, epoch: p.s.epoch, fresh: true,
+		}
+		kinds[t.Kind]++
+		l.scale, l.factor = t.Timebase.Timescale()
+		l.off = p.offset * int64(l.scale)
+		l.inherit(old)
+		p.s.headers.put(l.init, header)
+		p.lanes = append(p.lanes, l)
+	}
+	return nil
+}
+
+// inherit continues what the stream showed under the lane's name. A name that is new
+// has as many discontinuities behind it as the others: numbers must agree in all
+// renditions (RFC 8216bis 6.2.4).
+func (l *lane) inherit(old *Edge) {
+	if was := old.Rendition(l.r.Name); was != nil {
+		l.r.Segments, l.r.Past, l.r.Discontinuities = was.Segments, was.Past, was.Discontinuities
+		if n := len(was.Segments); n > 0 {
+			last := &was.Segments[n-1]
+			l.heirs = last.FirstKey + int64(len(last.Keys))
+		}
+		return
+	}
+	if len(old.Renditions) == 0 || len(old.Renditions[0].Segments) == 0 {
+		return
+	}
+	other := &old.Renditions[0]
+	l.r.Discontinuities = other.Discontinuities + 1
+	for i := range other.Segments {
+		if other.Segments[i].Discontinuity {
+			l.r.Discontinuities++
+		}
+	}
+}
+
+// lane returns the rendition of a track, or nil.
+func (p *publisher) lane(track int) *lane {
+	for _, l := range p.lanes {
+		if l.track == track {
 			return l
 		}
 	}
-	l := &lane{f: f, users: 1}
-	f.lanes = append(f.lanes, l)
-	f.group.Go(l.run)
-	return l
+	return nil
 }
 
-// free gives the place of a viewer to another.
-func (l *lane) free() {
-	l.f.laneMu.Lock()
-	defer l.f.laneMu.Unlock()
-	l.users--
-}
-
-// run writes until the feed is over.
-func (l *lane) run() {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		start := time.Now()
-		woken, wrote, over := l.push()
-		if over {
-			return
-		}
-		if wrote {
-			timer.Reset(min(laneRest*time.Since(start), maxRest))
-			select {
-			case <-timer.C:
-			case <-l.f.done:
+// arrive notes that a packet of the lane went into a chunk: the segment before ends.
+func (p *publisher) arrive(l *lane, o *opened, pkt *av.Packet) {
+	if l.in != o {
+		p.finish(l)
+		for _, skipped := range p.open {
+			if skipped.c.Seq < o.c.Seq && int64(skipped.c.Seq) > l.r.Last() {
+				p.gap(l, skipped)
 			}
 		}
-		<-woken
+		p.begin(l, o, pkt.DTS)
+		if !l.begun {
+			l.begun, l.shift = true, pkt.PTS-pkt.DTS
+		}
+		l.seg.Start, l.seg.Shift = pkt.PTS*l.factor+l.off, l.shift*l.factor
+		l.date(o)
+	}
+	l.seg.Start = min(l.seg.Start, pkt.PTS*l.factor+l.off)
+	if l.r.Track.Kind == av.Video {
+		l.rate.Add(pkt.DTS)
 	}
 }
 
-// push writes what is there; woken is closed when there is more.
-func (l *lane) push() (woken <-chan struct{}, wrote, over bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for {
-		woken, special, over := l.take()
-		if special || over {
-			l.dismiss()
-		}
-		if len(l.bufs) == 0 {
-			return woken, wrote, over
-		}
-		l.write()
-		wrote = true
+// begin opens the lane's segment of a chunk, at a decode time of the track.
+func (p *publisher) begin(l *lane, o *opened, dts int64) {
+	l.in, l.plain = o, !o.parts
+	l.seg = Segment{
+		MSN: int64(o.c.Seq), Epoch: l.epoch, Init: l.init, Info: l.info, DTS: dts*l.factor + l.off, Timescale: l.scale,
+		Stretch: o.in, Discontinuity: o.c.Discont, FirstKey: l.heirs, object: o.object, section: l.section,
+	}
+	if n := len(l.r.Segments); n > 0 {
+		last := &l.r.Segments[n-1]
+		l.seg.Discontinuity = l.seg.Discontinuity || last.Epoch != l.seg.Epoch || last.Init != l.seg.Init
+	} else if l.fresh {
+		l.seg.Discontinuity = false // inherit has counted it
+	}
+	l.fresh = false
+	p.tile(l)
+	p.changed = true
+}
+
+// date gives the open segment its time of day, which does not change while leading
+// pictures come.
+func (l *lane) date(o *opened) {
+	l.seg.Date = o.zero.Add(l.output().Duration(l.seg.DTS + l.shift*l.factor))
+}
+
+// add puts a part into the lane's open segment, and takes its block over.
+func (p *publisher) add(l *lane, part *pack.Part) {
+	s := &l.seg
+	x := Part{
+		DTS: part.DTS*l.factor + l.off, Dur: part.Dur * l.factor, Offset: s.Size, Size: int64(len(part.Block.Bytes())),
+		Independent: part.Independent, block: part.Block,
+	}
+	if len(s.Parts) == 0 && !l.holed {
+		s.DTS = x.DTS
+	}
+	if k := part.Key; k.Size > 0 {
+		s.Keys = append(s.Keys, Key{PTS: k.PTS*l.factor + l.off, Offset: s.Size + k.Offset, Size: k.Size})
+	}
+	// One that turned out short, and after which the segment goes on, ends the list:
+	// the rest is had with the whole segment.
+	l.plain = l.plain || s.Listed < len(s.Parts)
+	if n := len(s.Parts); n > 0 {
+		l.plain = l.plain || x.DTS != s.Parts[n-1].DTS+s.Parts[n-1].Dur // something is missing
+	}
+	s.Parts = append(s.Parts, x)
+	s.Size += x.Size
+	s.Dur = x.DTS + x.Dur - s.DTS
+	target, d := p.partTarget, l.output().Duration(x.Dur)
+	l.plain = l.plain || d > target
+	if !l.plain && (d*100 >= target*leastPart || x.Independent) {
+		s.Listed = len(s.Parts)
+	}
+	part.Block.Retain()
+	l.in.blocks[l.section] = append(l.in.blocks[l.section], part.Block)
+	p.changed = true
+}
+
+// finish lists the lane's open segment.
+func (p *publisher) finish(l *lane) {
+	if l.in == nil {
+		return
+	}
+	s, o := &l.seg, l.in
+	if !l.plain {
+		s.Listed = len(s.Parts) // the last one may be short
+	}
+	s.Gap = len(s.Parts) == 0
+	s.Independent = o.c.Independent || l.r.Track.Kind != av.Video
+	s.Dur = max(s.Dur, 1)
+	if most := l.output().Ticks(p.longest()); l.holed && most > 0 && s.Dur > most {
+		s.DTS, s.Dur = s.End()-most, most
+		l.date(o)
+	}
+	l.heirs += int64(len(s.Keys))
+	p.s.memory.keep(s, l.output().Duration(s.End()))
+	p.s.end = max(p.s.end, l.output().Duration(s.End()))
+	l.r.Segments = append(l.r.Segments, *s)
+	p.s.slide(&l.r, l.section == 0, time.Now())
+	l.in, l.seg = nil, Segment{}
+	p.changed = true
+}
+
+// tile has the open segment begin where the one before ended, if packets are missing
+// between both, as far as the promise allows: the durations in a playlist then add up
+// to the media's time.
+func (p *publisher) tile(l *lane) {
+	s := &l.seg
+	n := len(l.r.Segments)
+	l.holed = false
+	if n == 0 || s.Discontinuity || l.r.Segments[n-1].Epoch != s.Epoch {
+		return
+	}
+	if missing := s.DTS - l.r.Segments[n-1].End(); missing > 0 {
+		s.DTS -= min(missing, p.s.edge.Load().TargetDuration*int64(l.scale))
+		l.plain, l.holed = true, true
 	}
 }
 
-// take collects the items of the next batch. It is special if what comes is more
-// than the next items: viewers then read it by themselves.
-func (l *lane) take() (woken <-chan struct{}, special, over bool) {
-	f := l.f
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	end := f.base + uint64(len(f.items))
-	if len(l.members) == 0 || l.next >= end {
-		return f.wakes.wait(), false, f.err != nil
+// gap lists a segment of a chunk in which the track has nothing.
+func (p *publisher) gap(l *lane, o *opened) {
+	c := o.c
+	lead := c.Span.Timebase
+	p.begin(l, o, lead.Rescale(c.Span.Start, l.tb))
+	end := lead.Rescale(c.Span.MaxPTS, l.tb)*l.factor + l.off
+	l.seg.Start, l.seg.Dur = l.seg.DTS, max(1, end-l.seg.DTS)
+	if td := p.s.edge.Load().TargetDuration; td > 0 {
+		l.seg.Dur = min(l.seg.Dur, td*int64(l.scale))
 	}
-	if l.next < f.base || f.items[l.next-f.base].head != l.head {
-		return f.wakes.wait(), true, false
-	}
-	bytes := 0
-	for i := l.next - f.base; i < uint64(len(f.items)) && len(l.bufs) < lanePieces; i++ {
-		item := &f.items[i]
-		b := item.block.Bytes()
-		if item.head != l.head || bytes > 0 && bytes+len(b) > maxBatch {
-			break
-		}
-		item.block.Retain()
-		l.blocks = append(l.blocks, item.block)
-		l.bufs = append(l.bufs, b)
-		bytes += len(b)
-	}
-	return nil, false, false
+	l.date(o)
+	p.finish(l)
 }
 
-// write gives the batch to all members.
-func (l *lane) write() {
-	end := l.next + uint64(len(l.bufs))
-	kept := l.members[:0]
-	for _, v := range l.members {
-		skip := v.next - l.next // items that it had got before it joined
-		if v.next >= end {
-			kept = append(kept, v)
-			continue
-		}
-		whole, err := v.sink.TryWrite(l.bufs[skip:])
-		v.next = end
-		if whole && err == nil {
-			kept = append(kept, v)
-			continue
-		}
-		for _, b := range l.blocks[skip:] {
-			b.Retain()
-		}
-		v.held = append(v.held, l.blocks[skip:]...)
-		v.back <- err
+// discard lets go of what was never listed.
+func (l *lane) discard() {
+	for i := range l.seg.Parts {
+		l.seg.Parts[i].block.Release()
 	}
-	clear(l.members[len(kept):])
-	l.members = kept
-	l.next = end
-	for i, b := range l.blocks {
-		b.Release()
-		l.blocks[i], l.bufs[i] = nil, nil
-	}
-	l.blocks, l.bufs = l.blocks[:0], l.bufs[:0]
+	l.in, l.seg = nil, Segment{}
 }
 
-// dismiss hands all members back.
-func (l *lane) dismiss() {
-	for i, v := range l.members {
-		v.back <- nil
-		l.members[i] = nil
+// show replaces the edge if anything has changed.
+func (p *publisher) show() {
+	if !p.changed {
+		return
 	}
-	l.members = l.members[:0]
-}
-
-// join takes v as a member if it has got everything so far.
-func (l *lane) join(v *Viewer) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.members) == 0 {
-		l.next, l.head = v.next, v.head
-	}
-	if v.next < l.next || v.head != l.head || !l.f.reached(v.next) {
-		return false
-	}
-	l.members = append(l.members, v)
-	return true
-}
-
-// reached reports whether item next is what comes next. Asked with lane.mu held: if
-// it is, the lane will be woken by it, or is awake.
-func (f *Feed) reached(next uint64) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.err == nil && next == f.base+uint64(len(f.items))
-}
-
-// leave takes v out, or takes back that it was handed back meanwhile.
-func (l *lane) leave(v *Viewer) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for i, m := range l.members {
-		if m == v {
-			last := len(l.members) - 1
-			l.members[i], l.members[last] = l.members[last], nil
-			l.members = l.members[:last]
-			return
+	p.changed = false
+	e := p.s.edge.Load().next()
+	e.Renditions = make([]Rendition, len(p.lanes))
+	for i, l := range p.lanes {
+		e.Renditions[i] = l.r
+		if l.in != nil {
+			open := l.seg
+			open.Independent = l.in.c.Independent || l.r.Track.Kind != av.Video
+			e.Renditions[i].Open = &open
 		}
 	}
-	select {
-	case <-v.back:
-	default:
-	}
-}
-
-// sendPieces is how many pieces a viewer writes by one call, at least 2 more than an
-// item needs.
-const sendPieces = 16
-
-// Send gives s what Next would return, until ctx or the stream ends; the caller's
-// goroutine is not woken for it while s takes everything at once. It returns the
-// error of Next or of s, which must not be written to meanwhile.
-func (v *Viewer) Send(ctx context.Context, s Sink) error {
-	v.sink = s
-	if v.lane == nil {
-		v.lane, v.back = v.f.lane(), make(chan error, 1)
-	}
-	for {
-		woken, err := v.catchUp()
-		if err != nil {
-			return err
-		}
-		if v.begun && v.lane.join(v) {
-			woken = nil // for ever
-		}
-		select {
-		case <-woken:
-			continue
-		case err = <-v.back:
-		case <-ctx.Done():
-			v.lane.leave(v)
-			return context.Cause(ctx)
-		}
-		if err == nil {
-			err = s.Write(nil) // what is left of a batch
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
-// catchUp writes by itself until there is nothing more; woken is closed when there
-// is.
-func (v *Viewer) catchUp() (woken <-chan struct{}, err error) {
-	bufs := make([][]byte, 0, sendPieces)
-	for {
-		v.release()
-		if v.closed {
-			return nil, ErrClosed
-		}
-		bufs, woken, err = v.take(bufs[:0])
-		if len(bufs) == 0 || err != nil {
-			return woken, err
-		}
-		if err := v.sink.Write(bufs); err != nil {
-			return nil, err
-		}
-	}
+	p.s.show(e)
 }

@@ -36,6 +36,7 @@ type ring struct {
 
 	head  atomic.Pointer[gop] // the newest entry
 	key   atomic.Pointer[gop] // the newest that begins with a key frame; nil if that left
+	first atomic.Pointer[gop] // the oldest entry
 	total atomic.Int64        // bytes ever appended
 	ended atomic.Bool         // nobody will write any more
 	wakes broadcast
@@ -184,7 +185,9 @@ func (r *ring) open(p av.Packet, set *trackSet, key bool, now time.Time) {
 	g.list.Store(&list)
 	g.refs.Store(1)
 	g.append(r.arena, p)
-	r.gops = append(r.gops, g)
+	if r.gops = append(r.gops, g); len(r.gops) == 1 {
+		r.first.Store(g)
+	}
 	if last != nil && last.left.Load() == 0 {
 		last.next.Store(g)
 	}
@@ -224,6 +227,11 @@ func (r *ring) shed() bool {
 func (r *ring) leave(g *gop, now time.Time) {
 	r.gops[0] = nil
 	r.gops = r.gops[1:]
+	var first *gop
+	if len(r.gops) > 0 {
+		first = r.gops[0]
+	}
+	r.first.Store(first)
 	r.key.CompareAndSwap(g, nil)
 	g.left.Store(max(1, now.UnixNano()))
 	g.next.Store(nil) // a cursor that sleeps on g does not keep what follows

@@ -90,6 +90,35 @@ func next(t *testing.T, c *Cursor, dst []av.Packet) (int, error) {
 	return n, err
 }
 
+// Oldest begins as far back as the ring and the budget reach, and falls behind like
+// any other.
+func TestCursorBeginsAtOldestKeyFrame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := newSource(t, 1<<20, 4<<20)
+		defer src.close()
+		src.live(110)
+		dst := make([]av.Packet, 100)
+		for _, c := range []struct{ budget, first int64 }{{0, 0}, {70_000, 50}, {1000, 100}} {
+			v := src.s.NewCursor(CursorOptions{Oldest: true, Budget: c.budget})
+			if _, err := next(t, v, dst); !errors.Is(err, av.ErrTracks) {
+				t.Fatal("first:", err)
+			}
+			n, err := next(t, v, dst)
+			if n == 0 || err != nil || dst[0].DTS != c.first || dst[0].Flags != av.Key {
+				t.Errorf("budget %d: %d packets from %d, want %d: %v", c.budget, n, dst[0].DTS, c.first, err)
+			}
+			v.Close()
+		}
+		src.live(300)
+		v := src.s.NewCursor(CursorOptions{Oldest: true})
+		defer v.Close()
+		next(t, v, dst)
+		if _, err := next(t, v, dst); err != nil || dst[0].DTS == 0 || dst[0].Flags != av.Key {
+			t.Errorf("after what was first has left: from %d: %v", dst[0].DTS, err)
+		}
+	})
+}
+
 func TestCursorBeginsAtNewestKeyFrame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := newSource(t, 1<<20, 4<<20)

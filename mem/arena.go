@@ -3,6 +3,7 @@ package mem
 import (
 	"context"
 	"fmt"
+	"time"
 )
 
 // Arena allocates payload for the packets of one stream, one slab chain per
@@ -12,6 +13,7 @@ import (
 type Arena struct {
 	pool   *Pool
 	ctx    context.Context // of the session whose packets it holds; nil: do not wait
+	over   force
 	chains []chain
 	closed bool
 }
@@ -21,7 +23,9 @@ type Arena struct {
 type chain struct {
 	slabs []*slab
 	off   int // bytes used of the last slab
-	grown int // slabs taken so far: later ones are larger
+	class int // of the next one
+	taken int // slabs of that class
+	begun time.Time
 }
 
 // MaxTracks bounds the track numbers given to Alloc.
@@ -34,13 +38,30 @@ func (p *Pool) NewArena(ctx context.Context) *Arena { return &Arena{pool: p, ctx
 // NewFailingArena returns an arena whose Alloc returns ErrFull instead of waiting.
 func (p *Pool) NewFailingArena() *Arena { return &Arena{pool: p} }
 
+// NewOverdraft returns an arena whose Alloc neither waits nor fails: it goes over
+// the budget. It is for what is made of bytes that the budget has let in, at a known
+// rate; whoever lets those in must stop while the pool is full.
+func (p *Pool) NewOverdraft() *Arena { return &Arena{pool: p, over: true} }
+
 // Alloc implements av.Allocator. It returns ErrFull, or the context's cause.
 func (a *Arena) Alloc(track, n int) ([]byte, error) {
-	b, _, err := a.alloc(track, n)
+	b, _, err := a.alloc(a.ctx, track, n)
 	return b, err
 }
 
-func (a *Arena) alloc(track, n int) ([]byte, *slab, error) {
+// AllocUntil is Alloc that waits until ctx is done, whatever context the arena has.
+func (a *Arena) AllocUntil(ctx context.Context, track, n int) ([]byte, error) {
+	b, _, err := a.alloc(ctx, track, n)
+	return b, err
+}
+
+// TryAlloc is Alloc that returns ErrFull instead of waiting.
+func (a *Arena) TryAlloc(track, n int) ([]byte, error) {
+	b, _, err := a.alloc(nil, track, n) //lint:ignore SA1012 nil is: do not wait
+	return b, err
+}
+
+func (a *Arena) alloc(ctx context.Context, track, n int) ([]byte, *slab, error) {
 	if track < 0 || track >= MaxTracks || n < 0 {
 		return nil, nil, fmt.Errorf("mem: alloc of %d bytes for track %d", n, track)
 	}
@@ -52,7 +73,7 @@ func (a *Arena) alloc(track, n int) ([]byte, *slab, error) {
 	}
 	c := &a.chains[track]
 	if len(c.slabs) == 0 || n > len(c.slabs[len(c.slabs)-1].data)-c.off {
-		if err := a.grow(c, n); err != nil {
+		if err := a.grow(ctx, c, n); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -62,22 +83,53 @@ func (a *Arena) alloc(track, n int) ([]byte, *slab, error) {
 	return b, s, nil
 }
 
-// grow gives c a new last slab. A track begins small, so that an audio track of
-// 16 kB a second does not hold a megabyte, and grows with what it uses, but not
-// to more than a sixteenth of the pool.
-func (a *Arena) grow(c *chain, n int) error {
-	class := min(c.grown/4, 2)
+// A chain takes larger slabs while it fills them in less than full, after four of
+// each size, and smaller ones when one lasts longer than slow: audio of 16 kB a
+// second must not hold megabytes.
+const (
+	full = time.Second
+	slow = 8 * time.Second
+)
+
+// grow gives c a new last slab, of not more than a sixteenth of the pool.
+func (a *Arena) grow(ctx context.Context, c *chain, n int) error {
+	now := time.Now()
+	switch lasted := now.Sub(c.begun); {
+	case lasted > slow && c.taken > 0:
+		c.class, c.taken = max(0, c.class-1), 1
+	case lasted < full && c.taken >= 4 && c.class < 2:
+		c.class, c.taken = c.class+1, 0
+	}
+	class := c.class
 	for class > 0 && int64(classes[class])*16 > a.pool.Limit() {
 		class--
 	}
-	s, err := a.pool.get(a.ctx, max(n, classes[class]))
+	s, err := a.pool.get(ctx, max(n, classes[class]), a.over)
 	if err != nil {
 		return err
 	}
 	c.slabs = append(c.slabs, s)
-	c.off = 0
-	c.grown++
+	c.off, c.begun = 0, now
+	c.taken++
 	return nil
+}
+
+// Holds reports whether data lies in a slab that the arena still holds for the
+// track, as every packet does that was neither pinned nor passed. It is true of no
+// bytes.
+func (a *Arena) Holds(track int, data []byte) bool {
+	if len(data) == 0 {
+		return true
+	}
+	if track < 0 || track >= len(a.chains) {
+		return false
+	}
+	for _, s := range a.chains[track].slabs {
+		if s.holds(data) {
+			return true
+		}
+	}
+	return false
 }
 
 // Pin makes p hold the slab that data lies in, and lets go of the track's slabs
@@ -116,7 +168,7 @@ func (a *Arena) advance(track int, data []byte) *slab {
 // NewBlock returns a block of n bytes cut from the chain of track. The arena
 // must be used for blocks only: a chain lets go of a slab when the next begins.
 func (a *Arena) NewBlock(track, n int) (*Block, error) {
-	b, s, err := a.alloc(track, n)
+	b, s, err := a.alloc(a.ctx, track, n)
 	if err != nil {
 		return nil, err
 	}

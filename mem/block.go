@@ -24,7 +24,7 @@ func newBlock(s *slab, b []byte) *Block {
 // It waits while the pool is full, until ctx is done, and then returns its
 // cause.
 func (p *Pool) NewBlock(ctx context.Context, n int) (*Block, error) {
-	s, err := p.get(ctx, n)
+	s, err := p.get(ctx, n, false)
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +33,7 @@ func (p *Pool) NewBlock(ctx context.Context, n int) (*Block, error) {
 
 // TryNewBlock is NewBlock that returns ErrFull instead of waiting.
 func (p *Pool) TryNewBlock(n int) (*Block, error) {
-	s, err := p.get(nil, n) //lint:ignore SA1012 get takes nil for: do not wait
+	s, err := p.get(nil, n, false) //lint:ignore SA1012 get takes nil for: do not wait
 	if err != nil {
 		return nil, err
 	}

@@ -63,6 +63,21 @@ func (b *Budget) Acquire(ctx context.Context, n int64) error {
 	}
 }
 
+// take is Acquire, TryAcquire if ctx is nil, or, if over, neither: the bytes are
+// taken whether they are there or not.
+func (b *Budget) take(ctx context.Context, n int64, over force) error {
+	switch {
+	case bool(over):
+		b.mu.Lock()
+		b.used += n
+		b.mu.Unlock()
+		return nil
+	case ctx == nil:
+		return b.TryAcquire(n)
+	}
+	return b.Acquire(ctx, n)
+}
+
 // abandon takes w out of the queue, or gives back what it was just granted.
 func (b *Budget) abandon(w *waiter) {
 	b.mu.Lock()

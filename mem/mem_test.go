@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -282,4 +283,77 @@ func BenchmarkAllocPin(b *testing.B) {
 			pins.Release()
 		}
 	}
+}
+
+// A sub-pool has its own budget beside that of the pool it takes from, and both
+// are given back.
+func TestSubPoolCountsTwice(t *testing.T) {
+	p := NewPool(1 << 20)
+	defer home(t, p)
+	sub, other := p.Sub(200<<10), p.Sub(2<<20)
+	a, b := sub.NewFailingArena(), other.NewFailingArena()
+	over := sub.NewOverdraft()
+	for i := range 3 {
+		if _, err := a.Alloc(0, 60<<10); err != nil {
+			t.Fatal(i, err)
+		}
+	}
+	if _, err := a.Alloc(0, 60<<10); !errors.Is(err, ErrFull) {
+		t.Errorf("over the sub-pool's budget: %v", err)
+	}
+	k, err := over.NewBlock(0, 100<<10)
+	if err != nil {
+		t.Fatal("overdraft:", err)
+	}
+	if sub.InUse() != 3*64<<10+256<<10 || p.InUse() != sub.InUse() {
+		t.Errorf("%d in use, of all %d", sub.InUse(), p.InUse())
+	}
+	for err == nil {
+		_, err = b.Alloc(1, 60<<10)
+	}
+	if !errors.Is(err, ErrFull) || p.InUse() > 1<<20 || other.InUse() == 0 {
+		t.Errorf("over the pool's budget: %v with %d", err, p.InUse())
+	}
+	for _, a := range []*Arena{a, b, over} {
+		a.Close()
+	}
+	k.Release()
+	if sub.InUse() != 0 || other.InUse() != 0 {
+		t.Errorf("%d and %d bytes stayed", sub.InUse(), other.InUse())
+	}
+}
+
+func TestHolds(t *testing.T) {
+	p := NewPool(1 << 20)
+	defer home(t, p)
+	a := p.NewFailingArena()
+	defer a.Close()
+	b, err := a.TryAlloc(1, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !a.Holds(1, b[5:]) || a.Holds(0, b) || a.Holds(1, make([]byte, 9)) || !a.Holds(0, nil) {
+		t.Error("Holds is wrong")
+	}
+}
+
+// A slow track stays with small slabs however long it runs.
+func TestSlowTrackHasSmallSlabs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := NewPool(64 << 20)
+		defer home(t, p)
+		a := p.NewFailingArena()
+		defer a.Close()
+		for range 47 * 300 {
+			b, err := a.Alloc(0, 341)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a.Passed(0, b)
+			time.Sleep(time.Second / 47)
+		}
+		if p.InUse() != 64<<10 {
+			t.Errorf("%d KiB are held for audio", p.InUse()>>10)
+		}
+	})
 }

@@ -28,6 +28,7 @@ const maxCached = 8 << 20
 // Pool hands out slabs under one budget. Safe for concurrent use.
 type Pool struct {
 	budget *Budget
+	root   *Pool // whose budget counts, too, and where slabs are kept; nil: this one
 
 	mu     sync.Mutex // guards what follows
 	free   [len(classes)][]*slab
@@ -52,6 +53,19 @@ func NewPool(limit int64) *Pool {
 	return &Pool{budget: NewBudget(limit)}
 }
 
+// Sub returns a pool of at most limit bytes that takes its slabs from p: both
+// budgets count them. It needs no Close.
+func (p *Pool) Sub(limit int64) *Pool {
+	return &Pool{budget: NewBudget(limit), root: p.top()}
+}
+
+func (p *Pool) top() *Pool {
+	if p.root != nil {
+		return p.root
+	}
+	return p
+}
+
 // InUse returns the bytes of slabs that somebody holds.
 func (p *Pool) InUse() int64 { return p.budget.Used() }
 
@@ -73,9 +87,12 @@ func (p *Pool) Close() {
 	p.cached = 0
 }
 
+// force says that get goes over the budget rather than wait or fail.
+type force bool
+
 // get returns a slab of at least n bytes with one reference. It waits for the
-// budget if ctx is not nil, else returns ErrFull.
-func (p *Pool) get(ctx context.Context, n int) (*slab, error) {
+// budget if ctx is not nil, else returns ErrFull, unless over.
+func (p *Pool) get(ctx context.Context, n int, over force) (*slab, error) {
 	class, size := -1, 0
 	for c, s := range classes {
 		if n <= s {
@@ -86,16 +103,17 @@ func (p *Pool) get(ctx context.Context, n int) (*slab, error) {
 	if class < 0 {
 		size = (n + 4095) &^ 4095
 	}
-	if err := p.acquire(ctx, int64(size)); err != nil {
+	if err := p.acquire(ctx, int64(size), over); err != nil {
 		return nil, err
 	}
-	if s := p.takeFree(class); s != nil {
+	if s := p.top().takeFree(class); s != nil {
+		s.pool = p
 		s.refs.Store(1)
 		return s, nil
 	}
 	data, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
 	if err != nil {
-		p.budget.Release(int64(size))
+		p.giveBack(int64(size))
 		return nil, fmt.Errorf("mem: mmap of %d bytes: %w", size, err)
 	}
 	s := &slab{pool: p, data: data, class: class}
@@ -103,11 +121,22 @@ func (p *Pool) get(ctx context.Context, n int) (*slab, error) {
 	return s, nil
 }
 
-func (p *Pool) acquire(ctx context.Context, n int64) error {
-	if ctx == nil {
-		return p.budget.TryAcquire(n)
+func (p *Pool) acquire(ctx context.Context, n int64, over force) error {
+	if err := p.budget.take(ctx, n, over); err != nil || p.root == nil {
+		return err
 	}
-	return p.budget.Acquire(ctx, n)
+	err := p.root.budget.take(ctx, n, over)
+	if err != nil {
+		p.budget.Release(n)
+	}
+	return err
+}
+
+func (p *Pool) giveBack(n int64) {
+	p.budget.Release(n)
+	if p.root != nil {
+		p.root.budget.Release(n)
+	}
 }
 
 func (p *Pool) takeFree(class int) *slab {
@@ -141,16 +170,17 @@ func (s *slab) release() {
 
 func (p *Pool) home(s *slab) {
 	size := int64(len(s.data))
-	p.mu.Lock()
-	keep := s.class >= 0 && !p.closed && p.cached+size <= maxCached
+	top := p.top()
+	top.mu.Lock()
+	keep := s.class >= 0 && !top.closed && top.cached+size <= maxCached
 	if keep {
-		p.free[s.class] = append(p.free[s.class], s)
-		p.cached += size
+		top.free[s.class] = append(top.free[s.class], s)
+		top.cached += size
 	} else {
 		s.unmap()
 	}
-	p.mu.Unlock()
-	p.budget.Release(size)
+	top.mu.Unlock()
+	p.giveBack(size)
 }
 
 func (s *slab) unmap() {

@@ -20,10 +20,13 @@ const DefaultPart = 200 * time.Millisecond
 type Part struct {
 	Chunk       chunk.ID
 	Track       int
-	Index       int        // counts the parts of the track in the chunk
-	DTS, Dur    int64      // ticks of the track, without Offset: first decode time, sum of the samples
-	Independent bool       // it has a frame from which decoding can begin
-	Block       *mem.Block // whoever gets the part has one reference to release
+	Index       int   // counts the parts of the track in the chunk
+	DTS, Dur    int64 // ticks of the track, without Offset: first decode time, sum of the samples
+	Independent bool  // it has a frame from which decoding can begin
+	// Key is where in the block the moof and the first sample lie, if that is a key
+	// frame of video; Size 0: it is not.
+	Key   KeyRange
+	Block *mem.Block // whoever gets the part has one reference to release
 }
 
 // PackagerConfig is what a Packager is made of.
@@ -45,6 +48,8 @@ type Packager struct {
 	parts  []Part
 	head   []byte
 	early  int
+	most   time.Duration // longest part, once promised
+	whole  time.Duration // longest segment, once promised
 }
 
 // trackParts is the part of a track that is being gathered.
@@ -56,6 +61,10 @@ type trackParts struct {
 	factor   int64
 	video    bool
 	most     int64 // longest part, ticks; 0 until a frame's duration is known
+	frames   frames
+	usual    int64 // distance of the newest two packets, unless some were missing
+	begin    int64 // first decode time of the segment
+	longest  int64 // segment, ticks; 0: any
 	in       *chunk.Chunk
 	index    int
 	sequence uint32
@@ -97,6 +106,7 @@ func (k *Packager) SetTracks(tracks []av.Track) error {
 		carried++
 		t.init, t.tb, t.video, t.sequence = init, tracks[i].Timebase, tracks[i].Kind == av.Video, 1
 		t.scale, t.factor = t.tb.Timescale()
+		t.bound(k.most, k.whole)
 	}
 	if carried == 0 {
 		return av.ErrUnsupported
@@ -135,11 +145,12 @@ func (k *Packager) Write(p av.Packet, to *chunk.Chunk) ([]Part, error) {
 		k.early++
 		return nil, nil
 	}
+	t.frames.add(&p)
 	if err := k.settle(t, &p, to); err != nil {
 		return k.parts, err
 	}
 	if t.in != to {
-		t.in, t.index = to, 0
+		t.in, t.index, t.begin = to, 0, p.DTS
 	}
 	t.pending = append(t.pending, p)
 	return k.parts, nil
@@ -153,10 +164,11 @@ func (k *Packager) settle(t *trackParts, p *av.Packet, to *chunk.Chunk) error {
 		return nil
 	}
 	last := &t.pending[n-1]
-	if d := p.DTS - last.DTS; d > 0 && p.Flags&av.Discont == 0 {
-		last.Dur = d
+	if d := p.DTS - last.DTS; d > 0 && p.Flags&av.Discont == 0 && !t.missing(d) {
+		last.Dur, t.usual = d, d
 	}
 	if t.in != to {
+		k.limit(t, last)
 		return k.end(t, p.Track, n)
 	}
 	if t.most == 0 {
@@ -174,6 +186,22 @@ func (k *Packager) settle(t *trackParts, p *av.Packet, to *chunk.Chunk) error {
 		return k.end(t, p.Track, n)
 	}
 	return nil
+}
+
+// missing reports whether audio packets are missing where the distance of two is d:
+// a frame of audio lasts no longer for what is lost behind it. A picture does.
+// Uneven stamps are none: less than leastMissing stays the packet's.
+func (t *trackParts) missing(d int64) bool {
+	return !t.video && t.usual > 0 && d > 3*t.usual && t.tb.Duration(d) > leastMissing
+}
+
+const leastMissing = 150 * time.Millisecond
+
+// limit shortens the last packet of a segment that would be longer than was promised.
+func (k *Packager) limit(t *trackParts, last *av.Packet) {
+	if t.longest > 0 {
+		last.Dur = max(1, min(last.Dur, t.begin+t.longest-last.DTS))
+	}
 }
 
 // leastPercent of the target is what a part must last that is not the last of its
@@ -206,8 +234,11 @@ func (k *Packager) Close(c *chunk.Chunk) ([]Part, error) {
 			continue
 		}
 		if run := c.Runs[i]; len(run) > 0 {
-			t.pending[n-1].Dur = run[len(run)-1].Dur
+			if d := run[len(run)-1].Dur; !t.missing(d) {
+				t.pending[n-1].Dur = d
+			}
 		}
+		k.limit(t, &t.pending[n-1])
 		if err := k.end(t, i, n); err != nil {
 			return k.parts, err
 		}
@@ -234,6 +265,7 @@ func (k *Packager) end(t *trackParts, track, n int) error {
 	}
 	k.head = f.Append(k.head)
 	size := len(k.head)
+	key := t.keyRange(len(k.head))
 	for i := range packets {
 		size += len(packets[i].Data)
 	}
@@ -254,7 +286,7 @@ func (k *Packager) end(t *trackParts, track, n int) error {
 		independent = independent || packets[i].Flags&(av.Key|av.Gradual) == av.Key
 	}
 	k.parts = append(k.parts, Part{
-		Chunk: t.in.ID, Track: track, Index: t.index, DTS: packets[0].DTS, Dur: length(packets), Independent: independent, Block: block,
+		Chunk: t.in.ID, Track: track, Index: t.index, DTS: packets[0].DTS, Dur: length(packets), Independent: independent, Key: key, Block: block,
 	})
 	t.index++
 	t.sequence++
@@ -262,4 +294,18 @@ func (k *Packager) end(t *trackParts, track, n int) error {
 	clear(t.pending[left:])
 	t.pending = t.pending[:left]
 	return nil
+}
+
+// keyRange is where the first sample of the pending part will lie, behind a header
+// of head bytes.
+func (t *trackParts) keyRange(head int) KeyRange {
+	first := &t.pending[0]
+	if !t.video || first.Flags&av.Key == 0 {
+		return KeyRange{}
+	}
+	off := 0
+	if t.index == 0 {
+		off = len(mp4.AppendSegmentType(nil))
+	}
+	return KeyRange{PTS: first.PTS, Offset: int64(off), Size: int64(head - off + len(first.Data))}
 }

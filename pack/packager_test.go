@@ -21,13 +21,16 @@ import (
 type rig struct {
 	t       *testing.T
 	pool    *mem.Pool
-	ctx     context.Context
 	parts   map[uint64][][]pack.Part // by chunk and track
 	packets map[uint64][][]av.Packet
 	why     map[uint64]chunk.Reason
 	tracks  []av.Track
 	inits   [][]byte
 	stopAt  int // packets, then the context ends; 0 never
+	// After so many packets, the packager promises; 0 never.
+	promiseAt int
+	promised  time.Duration
+	change    func(*av.Packet) // of each packet's times
 }
 
 func (r *rig) run(spec avtest.Spec, policy chunk.Policy, cfg pack.PackagerConfig) {
@@ -51,7 +54,13 @@ func (r *rig) run(spec avtest.Spec, policy chunk.Policy, cfg pack.PackagerConfig
 		if r.stopAt > 0 && n == r.stopAt {
 			cancel()
 		}
+		if r.promiseAt > 0 && n == r.promiseAt {
+			r.promised = k.Promise()
+		}
 		p, err := d.ReadPacket(in)
+		if r.change != nil {
+			r.change(&p)
+		}
 		switch {
 		case errors.Is(err, av.ErrTracks):
 			r.tracks = d.Tracks()
@@ -255,4 +264,105 @@ func TestUnsupported(t *testing.T) {
 	if err := k.SetTracks([]av.Track{{Kind: av.Video, Codec: av.H264, Config: []byte{1}}}); err == nil {
 		t.Error("a damaged configuration was taken")
 	}
+}
+
+// TestPromiseIsKept: behind the chunk in which it was made, no part is longer than
+// PART-TARGET, and none but the last of a segment and independent ones much shorter,
+// whatever the tracks' frames.
+func TestPromiseIsKept(t *testing.T) {
+	millis := func(num, den int64) avtest.Spec { // frames of num/den ms, rounded as FLV rounds
+		return avtest.Spec{
+			Video: avtest.Video{Frames: 300, Timebase: av.Timebase{Num: 1, Den: 1000}, FrameDur: num / den, GOPs: []int{30}},
+			Audio: avtest.Audio{Frames: int(300 * num / den * 48 / 1024)},
+		}
+	}
+	for _, c := range []struct {
+		name   string
+		spec   avtest.Spec
+		target time.Duration
+		want   time.Duration
+		change func(*av.Packet)
+	}{
+		{name: "25 a second", spec: specs["25 a second"], want: 201 * time.Millisecond},
+		{name: "29.97", spec: specs["29.97"], want: 201 * time.Millisecond},
+		{name: "B-frames", spec: specs["B-frames"], want: 201 * time.Millisecond},
+		{name: "audio", spec: specs["audio"], want: 193 * time.Millisecond},
+		{name: "100 ms", spec: specs["25 a second"], target: 100 * time.Millisecond, want: 121 * time.Millisecond},
+		{name: "FLV 30", spec: millis(100, 3), want: 201 * time.Millisecond, change: func(p *av.Packet) {
+			if p.Track == 0 {
+				n := p.DTS / 33
+				p.DTS, p.PTS, p.Dur = (n*100+1)/3, (n*100+1)/3, 0
+			}
+		}},
+		{name: "uneven", spec: millis(40, 1), want: 364 * time.Millisecond, change: func(p *av.Packet) {
+			if p.Track == 0 { // 32 or 47 ms
+				p.DTS += p.DTS / 40 * 7 % 15
+				p.PTS, p.Dur = p.DTS, 0
+			}
+		}},
+		{name: "four a second", spec: avtest.Spec{Video: avtest.Video{Frames: 60, Timebase: av.Timebase{Num: 1, Den: 4}, GOPs: []int{8}}}, want: 251 * time.Millisecond},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := &rig{t: t, promiseAt: 60, change: c.change}
+			defer func() { r.release() }()
+			r.run(c.spec, chunk.Keyframe{Target: time.Second}, pack.PackagerConfig{Target: c.target})
+			if r.promised != c.want {
+				t.Errorf("promised %v, want %v", r.promised, c.want)
+			}
+			r.keeps(3)
+		})
+	}
+}
+
+func (r *rig) keeps(from uint64) {
+	r.t.Helper()
+	for seq := from; seq < uint64(len(r.parts)); seq++ {
+		for track, list := range r.parts[seq] {
+			for i, p := range list {
+				d := r.tracks[track].Timebase.Duration(p.Dur)
+				if d > r.promised {
+					r.t.Errorf("chunk %d, track %d, part %d of %d lasts %v of %v", seq, track, i, len(list), d, r.promised)
+				}
+				if d < r.promised*85/100 && i < len(list)-1 && !p.Independent {
+					r.t.Errorf("chunk %d, track %d, part %d of %d lasts only %v of %v", seq, track, i, len(list), d, r.promised)
+				}
+			}
+		}
+	}
+}
+
+// TestKeyRange: a part that begins with a key frame says where its moof and that
+// frame are.
+func TestKeyRange(t *testing.T) {
+	r := &rig{t: t}
+	defer func() { r.release() }()
+	r.run(specs["B-frames"], chunk.Keyframe{Target: 2 * time.Second}, pack.PackagerConfig{})
+	keys := 0
+	for seq := uint64(0); seq < uint64(len(r.parts)); seq++ {
+		for _, p := range r.parts[seq][0] {
+			b := p.Block.Bytes()
+			if (p.Index == 0) != (p.Key.Size > 0) && p.Index == 0 {
+				t.Errorf("chunk %d begins without a key frame", seq)
+			}
+			if p.Key.Size == 0 {
+				continue
+			}
+			keys++
+			if string(b[p.Key.Offset+4:][:4]) != "moof" || !bytes.HasSuffix(b[:p.Key.Offset+p.Key.Size], r.packets[seq][0][keyOf(r.packets[seq][0], p.DTS)].Data) {
+				t.Errorf("chunk %d part %d: the range is not its moof and first frame", seq, p.Index)
+			}
+		}
+	}
+	if keys < 3 {
+		t.Errorf("%d key frames", keys)
+	}
+}
+
+func keyOf(packets []av.Packet, dts int64) int {
+	for i := range packets {
+		if packets[i].DTS == dts {
+			return i
+		}
+	}
+	return 0
 }

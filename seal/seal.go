@@ -60,7 +60,7 @@ type Key struct {
 func (k *Key) Name() string { return hex.EncodeToString(k.ID[:]) }
 
 // Source gives the keys of a stream by number, from 0. It may block. The same
-// number gives the same key, no two the same. It returns ErrNoKey if it has no
+// number gives the same key, no two the same one, ID or, for cbcs, IV. It returns ErrNoKey if it has no
 // such key and will not have it.
 type Source interface {
 	Key(n uint64) (Key, error)
@@ -162,6 +162,9 @@ func (s *Stream) open(n uint64) (*Period, error) {
 	for _, p := range s.recent {
 		if p.Key.Key == key.Key || p.Key.ID == key.ID {
 			return nil, fmt.Errorf("%w: key %s is that of number %d, too", av.ErrInvalid, key.Name(), p.Number)
+		}
+		if s.cfg.Scheme == CBCS && p.Key.IV == key.IV {
+			return nil, fmt.Errorf("%w: key %s has the initialization vector of number %d", av.ErrInvalid, key.Name(), p.Number)
 		}
 	}
 	block, err := aes.NewCipher(key.Key[:])

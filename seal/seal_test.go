@@ -130,11 +130,23 @@ func TestStreamErrors(t *testing.T) {
 	if _, err := s.Period(1); !errors.Is(err, av.ErrInvalid) {
 		t.Errorf("the same key twice: %v", err)
 	}
+	keys[1].Key[0] = 2
+	if s, err = NewStream(Config{Scheme: CBCS, Keys: keys, Rotation: 1}); err != nil {
+		t.Fatal(err)
+	}
+	period(t, s, 0)
+	if _, err := s.Period(1); !errors.Is(err, av.ErrInvalid) {
+		t.Errorf("the same vector twice: %v", err)
+	}
+	if s, err = NewStream(Config{Scheme: CENC, Keys: keys, Rotation: 1}); err != nil {
+		t.Fatal(err)
+	}
+	period(t, s, 0)
 	if _, err := s.Period(2); !errors.Is(err, ErrNoKey) {
 		t.Errorf("no key: %v", err)
 	}
 	for _, tr := range []av.Track{
-		{Kind: av.Video, Codec: av.AV1}, {Kind: av.Video, Codec: av.VP9}, {Kind: av.Video, Codec: av.Private},
+		{Kind: av.Video, Codec: av.AV1}, {Kind: av.Video, Codec: av.Private},
 	} {
 		if _, err := s.Track(&tr); !errors.Is(err, av.ErrUnsupported) {
 			t.Errorf("%s: %v", tr.Codec, err)

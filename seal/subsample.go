@@ -6,6 +6,7 @@ import (
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/codec/h264"
 	"github.com/cleave-video/cleave/codec/h265"
+	"github.com/cleave-video/cleave/codec/vp9"
 	"github.com/cleave-video/cleave/format/mp4"
 )
 
@@ -16,9 +17,10 @@ type mapper struct {
 	lengths int  // bytes of the length before each NAL unit
 	whole   bool // protected ranges are whole blocks: cenc
 	hevc    bool
+	vp      *vp9.Headers // of frames, in place of NAL units
 	avc     h264.Headers
 	hvc     h265.Headers
-	opaque  int // slices whose header could not be read
+	opaque  int // slices and frames whose header could not be read
 
 	subs  []mp4.Subsample // being appended to
 	from  int             // where the sample's begin
@@ -50,9 +52,11 @@ func newMapper(t *av.Track, whole bool) (*mapper, error) {
 				m.hvc.Set(unit)
 			}
 		}
-	case av.AV1, av.VP9:
-		return nil, fmt.Errorf("seal: %w: samples of %s: what of a frame must stay in the clear is known only to who decodes its header and those before it",
-			av.ErrUnsupported, t.Codec)
+	case av.VP9:
+		m.vp = new(vp9.Headers)
+	case av.AV1:
+		return nil, fmt.Errorf("seal: %w: samples of AV1: where their tiles begin is known only to who decodes each frame header, and those before it",
+			av.ErrUnsupported)
 	default:
 		return nil, fmt.Errorf("seal: %w: samples of %s: what of them must stay in the clear is not known", av.ErrUnsupported, t.Codec)
 	}
@@ -66,6 +70,9 @@ const maxSubsamples = 1 << 14
 // its length.
 func (m *mapper) appendMap(subs []mp4.Subsample, data []byte) []mp4.Subsample {
 	m.subs, m.from, m.clear = subs, len(subs), 0
+	if m.vp != nil {
+		data = m.frames(data)
+	}
 	for len(data) > 0 {
 		size, ok := unitLength(data, m.lengths)
 		if !ok || len(m.subs)-m.from >= maxSubsamples {
@@ -81,6 +88,23 @@ func (m *mapper) appendMap(subs []mp4.Subsample, data []byte) []mp4.Subsample {
 		m.add(0)
 	}
 	return m.subs
+}
+
+// frames maps the frames of a VP9 sample: their uncompressed headers stay in the
+// clear, and the index of a superframe. Nothing is left to map. VP Codec ISO Media File Format Binding, Common Encryption
+func (m *mapper) frames(data []byte) []byte {
+	sizes, n := vp9.Frames(data)
+	for _, size := range sizes[:n] {
+		frame := data[:size]
+		head, ok := m.vp.Size(frame)
+		if !ok && size > 0 {
+			m.opaque++
+		}
+		m.protect(head, size-head)
+		data = data[size:]
+	}
+	m.clear += len(data)
+	return nil
 }
 
 // unitLength reads the length of a NAL unit, which lies in data.

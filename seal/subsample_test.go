@@ -195,6 +195,50 @@ func sample(codec av.Codec) []byte {
 	return units(avcSPS, avcPPS, unit([]byte{6, 5, 4}, 20), unit(avcSlice, 90), unit(unhex("419a246c41"), 200))
 }
 
+// vp9Key is a key frame of 640x360 by libvpx, whose header has 18 bytes.
+func vp9Key(n int) []byte { return unit(unhex("824983420027f016760838241c185c1006886f"), n) }
+
+// vp9Config is a VPCodecConfigurationRecord.
+var vp9Config = []byte{0, 21, 0x82, 2, 2, 2, 0, 0}
+
+func TestMapVP9(t *testing.T) {
+	superframe := append(vp9Key(118), append(unhex("88"), 0xc9, 118, 0, 1, 0, 0xc9)...)
+	for name, test := range map[string]struct {
+		in         []byte
+		cbcs, cenc [][2]int
+		opaque     int
+	}{
+		"key frame":          {vp9Key(118), [][2]int{{18, 100}}, [][2]int{{22, 96}}, 0},
+		"superframe":         {superframe, [][2]int{{18, 100}, {7, 0}}, [][2]int{{22, 96}, {7, 0}}, 0},
+		"no frame":           {make([]byte, 50), [][2]int{{0, 50}}, [][2]int{{2, 48}}, 1},
+		"reference not seen": {unit(unhex("860040929c"), 33), [][2]int{{0, 33}}, [][2]int{{1, 32}}, 1},
+		"nothing":            {nil, [][2]int{{0, 0}}, [][2]int{{0, 0}}, 0},
+	} {
+		for _, whole := range []bool{false, true} {
+			m := mapperOf(t, av.VP9, vp9Config, whole)
+			want := test.cbcs
+			if whole {
+				want = test.cenc
+			}
+			if d := cmp.Diff(want, pairs(m.appendMap(nil, test.in))); d != "" || m.opaque != test.opaque {
+				t.Errorf("%s: whole blocks %v, %d opaque: %s", name, whole, m.opaque, d)
+			}
+		}
+	}
+}
+
+func FuzzMapVP9(f *testing.F) {
+	f.Add(vp9Key(118), append(vp9Key(40), 0xc0, 40, 0xc0))
+	f.Fuzz(func(t *testing.T, first, second []byte) {
+		for _, whole := range []bool{false, true} {
+			m := mapperOf(t, av.VP9, vp9Config, whole)
+			for _, b := range [][]byte{first, second} {
+				laws(t, m.appendMap(nil, b), b, whole)
+			}
+		}
+	})
+}
+
 func FuzzMap(f *testing.F) {
 	f.Add(sample(av.H264), false, uint8(4))
 	f.Add(sample(av.H265), true, uint8(4))

@@ -30,10 +30,24 @@ type FrameRate struct {
 
 // standard rates, tried in this order where ticks are too coarse to tell.
 var standard = [...]av.Rational{
-	{Num: 25, Den: 1}, {Num: 30, Den: 1}, {Num: 24, Den: 1}, {Num: 50, Den: 1}, {Num: 60, Den: 1},
-	{Num: 30000, Den: 1001}, {Num: 24000, Den: 1001}, {Num: 60000, Den: 1001},
-	{Num: 15, Den: 1}, {Num: 20, Den: 1}, {Num: 12, Den: 1}, {Num: 10, Den: 1}, {Num: 48, Den: 1},
-	{Num: 100, Den: 1}, {Num: 120, Den: 1}, {Num: 120000, Den: 1001}, {Num: 15000, Den: 1001}, {Num: 25, Den: 2},
+	{Num: 25, Den: 1},
+	{Num: 30, Den: 1},
+	{Num: 24, Den: 1},
+	{Num: 50, Den: 1},
+	{Num: 60, Den: 1},
+	{Num: 30000, Den: 1001},
+	{Num: 24000, Den: 1001},
+	{Num: 60000, Den: 1001},
+	{Num: 15, Den: 1},
+	{Num: 20, Den: 1},
+	{Num: 12, Den: 1},
+	{Num: 10, Den: 1},
+	{Num: 48, Den: 1},
+	{Num: 100, Den: 1},
+	{Num: 120, Den: 1},
+	{Num: 120000, Den: 1001},
+	{Num: 15000, Den: 1001},
+	{Num: 25, Den: 2},
 }
 
 // Verdict returns the frame rate: constant only if the observed distances agree

@@ -120,8 +120,7 @@ func (l *line) push(p av.Packet) {
 		l.first(t, p)
 		return
 	}
-	expected := t.raw + t.dist
-	d := p.DTS - expected
+	d := t.beside(p.DTS)
 	switch {
 	case p.Flags&av.Discont == 0 && !t.jump(d):
 		l.release(t)
@@ -138,10 +137,22 @@ func (l *line) push(p av.Packet) {
 		t.held = append(t.held, p)
 	case t.jump(d):
 		l.jump(t, p)
-	default:
+	default: // a loss, but on the old timeline
+		if d <= t.back {
+			p.Flags &^= av.Discont // no reason to cut a chunk, inside a GOP perhaps
+		}
 		l.release(t)
-		l.emit(t, p) // a loss, but on the old timeline
+		l.emit(t, p)
 	}
+}
+
+// beside returns by how much dts misses the time expected. Between the newest
+// time and that it misses nothing: after a gap the usual distance is the gap's.
+func (t *track) beside(dts int64) int64 {
+	if d := dts - t.raw; d < 0 {
+		return d
+	}
+	return max(dts-t.raw-t.dist, 0)
 }
 
 func (t *track) jump(d int64) bool {
@@ -201,7 +212,8 @@ func (l *line) first(t *track, p av.Packet) {
 // follows reports whether p continues t's output on the newest timeline.
 func (l *line) follows(t *track, p av.Packet) bool {
 	off := l.offTB.Rescale(l.off, t.tb)
-	return !t.jump(p.DTS + off - (t.last + t.dist))
+	d := p.DTS + off - t.last
+	return !t.jump(min(d, max(d-t.dist, 0)))
 }
 
 func (l *line) adopt(t *track, _ av.Packet) {

@@ -72,6 +72,9 @@ func TestNormalizer(t *testing.T) {
 		{name: "steady", in: at(0, 0, 3600, 7200), want: []int64{0, 3600, 7200}},
 		{name: "negative start", in: at(0, -7200, -3600, 0), want: []int64{-7200, -3600, 0}},
 		{name: "a gap that is no jump", in: at(0, 0, 3600, 453600), want: []int64{0, 3600, 453600}},
+		{name: "frames behind a gap", in: at(0, 0, 3600, 453600, 457200), want: []int64{0, 3600, 453600, 457200}},
+		{name: "variable rate", in: at(0, 0, 3600, 273600, 275000, 545000, 546000), want: []int64{0, 3600, 273600, 275000, 545000, 546000}},
+		{name: "what follows a gap is no jump", in: at(0, 0, 3600, 363600, 367200, 370800), want: []int64{0, 3600, 363600, 367200, 370800}},
 		{name: "wrap", in: at(0, wrap-7200, wrap-3600, 0, 3600), bits: 33, want: []int64{wrap - 7200, wrap - 3600, wrap, wrap + 3600}, warnings: 1},
 		{
 			name: "wrap of the second track first", bits: 33, in: merge(at(0, wrap-3600, 0), at(1, wrap-1800, 1800)),
@@ -161,5 +164,41 @@ func TestVerdict(t *testing.T) {
 		if got := r.Verdict(c.tb); got != c.want {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
+	}
+}
+
+// TestLoss: data that were lost break the timeline only if a second of it is missing.
+func TestLoss(t *testing.T) {
+	in := at(0, 0, 3600, 14400, 18000, 198000, 201600)
+	in[2].Flags, in[4].Flags = av.Discont, av.Discont
+	normalize(t, in, 0, []int64{0, 3600, 14400, 18000, 198000, 201600}, nil, []int{4}, nil, 0)
+}
+
+// TestOrder: decode times rise and are not later than presentation, however the
+// input stamps its frames; each correction is told.
+func TestOrder(t *testing.T) {
+	late := at(0, 0, 3600, 7200, 10800)
+	late[2].PTS = 7000 // DTS later than PTS
+	same := at(0, slices.Repeat([]int64{3600}, 1000)...)
+	for i := range same {
+		same[i].Dur = 0
+	}
+	ticks := make([]int64, len(same))
+	var moved []int
+	for i := range ticks {
+		ticks[i] = 3600 + int64(i)
+		if i > 0 {
+			moved = append(moved, i)
+		}
+	}
+	for name, c := range map[string]struct {
+		in      []av.Packet
+		want    []int64
+		derived []int
+	}{
+		"DTS later than PTS":   {late, []int64{0, 3600, 7000, 10800}, []int{2}},
+		"a thousand at a time": {same, ticks, moved},
+	} {
+		t.Run(name, func(t *testing.T) { normalize(t, c.in, 0, c.want, nil, nil, c.derived, 1) })
 	}
 }

@@ -128,8 +128,10 @@ func (b *bench) commands() []command {
 		return fmt.Sprintf("in=%s,stream=%s,init_segment=%s/%s/init.mp4,segment_template=%[3]s/%[2]s/$Number%%05d$.m4s",
 			b.in("input.mp4"), kind, out, kind)
 	}
-	return append(l, command{"packager mp4", out, []string{b.packager, "--quiet", stream("video"), stream("audio"),
-		"--segment_duration", "2", "--hls_master_playlist_output", out + "/index.m3u8", "--mpd_output", out + "/manifest.mpd"}})
+	return append(l, command{"packager mp4", out, []string{
+		b.packager, "--quiet", stream("video"), stream("audio"),
+		"--segment_duration", "2", "--hls_master_playlist_output", out + "/index.m3u8", "--mpd_output", out + "/manifest.mpd",
+	}})
 }
 
 func (b *bench) cut(name, input, container, out string) command {

@@ -15,7 +15,6 @@ package main
 
 import (
 	"context"
-
 	"flag"
 	"fmt"
 	"os"

@@ -163,9 +163,10 @@ func (k *checker) take(events []chunk.Event) {
 
 func (k *checker) add(e chunk.Event) {
 	k.Helper()
-	r := k.open[e.Chunk]
-	if r == nil {
+	r, open := k.open[e.Chunk]
+	if !open {
 		k.Fatalf("a packet for a chunk that is not open")
+		return
 	}
 	n := int(binary.BigEndian.Uint64(e.Packet.Data))
 	if k.seen[n]++; k.seen[n] > 1 {
@@ -204,6 +205,9 @@ func (k *checker) closed(c *chunk.Chunk) {
 			}
 			if run[j].Dur <= 0 {
 				k.Errorf("chunk %d, track %d: packet %d has no duration", c.Seq, i, j)
+			}
+			if j > 0 && run[j].DTS > run[j-1].DTS && run[j-1].DTS+run[j-1].Dur != run[j].DTS {
+				k.Errorf("chunk %d, track %d: packet %d lasts up to %d, the next is at %d", c.Seq, i, j-1, run[j-1].DTS+run[j-1].Dur, run[j].DTS)
 			}
 			if j > 0 && run[j].Flags&av.Discont != 0 && i == c.Lead {
 				k.Errorf("chunk %d: the timeline breaks inside it", c.Seq)

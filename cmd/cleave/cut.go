@@ -13,7 +13,7 @@ import (
 
 	"github.com/cleave-video/cleave/chunk"
 	"github.com/cleave-video/cleave/cut"
-	"github.com/cleave-video/cleave/ingest/file"
+	"github.com/cleave-video/cleave/internal/size"
 	"github.com/cleave-video/cleave/seal"
 )
 
@@ -26,7 +26,7 @@ type policyFlags struct {
 // cutParameters are what the strategies take, each what it needs.
 type cutParameters struct {
 	Target   time.Duration `default:"2s" help:"Chunk length that keyframe and fixed aim at."`
-	MaxBytes byteSize      `default:"16MiB" help:"Payload bytes of a chunk, for memory."`
+	MaxBytes size.Bytes    `default:"16MiB" help:"Payload bytes of a chunk, for memory."`
 	MinGOP   int           `name:"min-gop" default:"12" help:"Least frames of a chunk, for adaptive_gop."`
 	MaxGOP   int           `name:"max-gop" default:"48" help:"Most frames of a chunk of several GOPs, for adaptive_gop."`
 }
@@ -57,11 +57,12 @@ type keyFlags struct {
 	KeyFile     string `name:"key-file" placeholder:"FILE" help:"Keys to use, one a line: ID:KEY or ID:KEY:IV in hexadecimal. Without it keys are made."`
 	KeyRotation int    `name:"key-rotation" placeholder:"N" help:"Use the next key after N chunks."`
 	KeyURL      string `name:"key-url" placeholder:"URI" help:"URI of a key in playlists, {kid} for its ID. Without it keys are written into the output."`
+	KeyFormat   string `name:"key-format" default:"identity" enum:"identity,clearkey" help:"Who decrypts samples of HLS: identity is the player, clearkey a browser's module, as hls.js needs it."`
 	LicenseURL  string `name:"license-url" placeholder:"URI" help:"Where ClearKey players of the manifest ask for keys."`
 }
 
 func (f *keyFlags) encryption(container cut.Container) (cut.Encryption, error) {
-	e := cut.Encryption{Scheme: seal.Scheme(f.Encrypt), Rotation: f.KeyRotation, KeyURL: f.KeyURL, LicenseURL: f.LicenseURL}
+	e := cut.Encryption{Scheme: seal.Scheme(f.Encrypt), Rotation: f.KeyRotation, KeyURL: f.KeyURL, LicenseURL: f.LicenseURL, KeyFormat: cut.KeyFormat(f.KeyFormat)}
 	if f.KeyFile != "" {
 		keys, err := seal.ReadFile(f.KeyFile)
 		if err != nil {
@@ -81,10 +82,10 @@ type cutCommand struct {
 	policyFlags `embed:""`
 	Container   string `default:"cmaf" enum:"cmaf,ts" help:"Container of the chunks: ${enum}."`
 	keyFlags    `embed:""`
-	Demuxer     string `default:"auto" enum:"auto,native" help:"Which demuxers to use: ${enum}. Both are cleave's own."`
-	Force       bool   `help:"Replace the folder if it is an earlier cut."`
-	JSON        bool   `name:"json" help:"Print the closing table as JSON."`
-	Quiet       bool   `short:"q" help:"No progress."`
+	inputFlags  `embed:""`
+	Force       bool `help:"Replace the folder if it is an earlier cut."`
+	JSON        bool `name:"json" help:"Print the closing table as JSON."`
+	Quiet       bool `short:"q" help:"No progress."`
 }
 
 // heapPercent replaces Go's 100, unless GOGC is set: the heap holds no payload, but
@@ -108,7 +109,7 @@ func (c *cutCommand) Run(ctx context.Context) error {
 	bar := newBar(c.Quiet)
 	report, err := cut.Run(ctx, cut.Config{
 		Input: c.Input, Dir: c.Output, Policy: policy, Target: c.aim(), Container: cut.Container(c.Container),
-		Encrypt: encryption, Force: c.Force, Options: file.Options{}, Progress: bar.set,
+		Encrypt: encryption, Force: c.Force, Options: c.reading(), Progress: bar.set,
 	})
 	bar.done()
 	if err != nil {

@@ -27,7 +27,9 @@ var errReported = errors.New("failed")
 type commands struct {
 	Cut     cutCommand     `cmd:"" help:"Cut a media file, standard input or URL into GOP-exact chunks with HLS and DASH."`
 	Probe   probeCommand   `cmd:"" help:"Show tracks, frame rates, GOPs and key frames of an input."`
-	Serve   serveCommand   `cmd:"" help:"Take RTMP streams in and serve them over HTTP as HLS."`
+	Verify  verifyCommand  `cmd:"" help:"Check packaged media or a live stream against the rules of HLS, DASH, CMAF and MPEG-TS."`
+	Index   indexCommand   `cmd:"" help:"Look after the index of what is stored."`
+	Serve   serveCommand   `cmd:"" help:"Take live streams in (RTMP, RTSP, SRT, HTTP, pulled) and serve them over HTTP as HLS."`
 	Version versionCommand `cmd:"" help:"Show the version."`
 }
 

@@ -14,6 +14,7 @@ import (
 type probeCommand struct {
 	Input         string `arg:"" help:"File, '-' for standard input, or http(s) URL."`
 	cutParameters `embed:""`
+	inputFlags    `embed:""`
 	JSON          bool   `name:"json" help:"Print the report as JSON."`
 	All           bool   `help:"List every GOP, not only the first."`
 	SVG           string `name:"svg" placeholder:"FILE" help:"Draw frames, GOPs and the chunks of each strategy."`
@@ -22,7 +23,7 @@ type probeCommand struct {
 
 // Run probes.
 func (c *probeCommand) Run(ctx context.Context) error {
-	report, err := probe.Run(ctx, c.Input, probe.Config{Cut: c.options(), Picture: c.SVG != "", Timing: c.Timing})
+	report, err := probe.Run(ctx, c.Input, probe.Config{Options: c.reading(), Cut: c.options(), Picture: c.SVG != "", Timing: c.Timing})
 	switch {
 	case errors.Is(err, chunk.ErrPolicy):
 		return &usageError{err}

@@ -89,8 +89,11 @@ func TestSequence(t *testing.T) {
 		str    string
 	}{
 		{"4:2:0", main420, Sequence{Width: 128, Height: 72, BitDepth: 8, SubX: true, SubY: true, Primaries: 2, Transfer: 2, Matrix: 2}, "av01.0.00M.08"},
-		{"4:4:4", high444, Sequence{Width: 128, Height: 72, Profile: 1, BitDepth: 8, Primaries: 1, Transfer: 13, Matrix: 0, FullRange: true, Described: true},
-			"av01.1.00M.08.0.000.01.13.00.1"},
+		{
+			"4:4:4", high444,
+			Sequence{Width: 128, Height: 72, Profile: 1, BitDepth: 8, Primaries: 1, Transfer: 13, Matrix: 0, FullRange: true, Described: true},
+			"av01.1.00M.08.0.000.01.13.00.1",
+		},
 	} {
 		s, err := ParseSequence(test.record[4:])
 		if err != nil || s != test.want {

@@ -242,13 +242,14 @@ func (d *Audio) look() (f Frame, ok bool, err error) {
 	case known:
 		return f, true, nil
 	}
-	return f, d.agrees(f, b[f.Size:]), nil
+	return f, d.agrees(f, b, b[f.Size:]), nil
 }
 
-// agrees reports whether what follows a frame is its successor, a tag, or nothing.
-func (d *Audio) agrees(f Frame, b []byte) bool {
-	if len(b) < d.s.HeadLen() {
-		return len(b) == 0
+// agrees reports whether what follows a frame is its successor, a tag, or nothing;
+// of a successor that the end of the input cuts, whether it begins like the frame.
+func (d *Audio) agrees(f Frame, frame, b []byte) bool {
+	if n := min(len(b), 2); len(b) < d.s.HeadLen() { // the two bytes of the syncword
+		return bytes.Equal(frame[:n], b[:n])
 	}
 	if tagLen(b) > 0 {
 		return true

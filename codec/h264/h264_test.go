@@ -32,7 +32,8 @@ var streams = []struct {
 			Profile: 100, Level: 12, ChromaFormat: 1, BitDepthLuma: 8, BitDepthChroma: 8, Log2MaxFrameNum: 4, Log2MaxPOCLSB: 6,
 			MaxRefFrames: 4, FrameMBSOnly: true, Width: 320, Height: 180, SAR: av.Rational{Num: 1, Den: 1},
 			FrameRate: av.Rational{Num: 25, Den: 1}, Reorder: 2,
-		}, "avc1.64000c", 2,
+		},
+		"avc1.64000c", 2,
 	},
 	{
 		"baseline", "6742c00bd902c4ec04400000fa40003a9803c50a92", "68cb83cb20",
@@ -40,7 +41,8 @@ var streams = []struct {
 			Profile: 66, Constraints: 0xc0, Level: 11, ChromaFormat: 1, BitDepthLuma: 8, BitDepthChroma: 8, Log2MaxFrameNum: 4, POCType: 2,
 			MaxRefFrames: 3, FrameMBSOnly: true, Width: 176, Height: 144, SAR: av.Rational{Num: 1, Den: 1},
 			FrameRate: av.Rational{Num: 30000, Den: 1001}, FixedRate: true, Reorder: 0,
-		}, "avc1.42c00b", 0,
+		},
+		"avc1.42c00b", 0,
 	},
 	{
 		"main, interlaced", "674d401eeca05a126c1040000003004000000c87c50a6580", "68fba3cb20",
@@ -48,7 +50,8 @@ var streams = []struct {
 			Profile: 77, Constraints: 0x40, Level: 30, ChromaFormat: 1, BitDepthLuma: 8, BitDepthChroma: 8, Log2MaxFrameNum: 4, Log2MaxPOCLSB: 6,
 			MaxRefFrames: 4, Width: 720, Height: 576, SAR: av.Rational{Num: 16, Den: 11},
 			FrameRate: av.Rational{Num: 25, Den: 1}, FixedRate: true, Reorder: 2,
-		}, "avc1.4d401e", 2,
+		},
+		"avc1.4d401e", 2,
 	},
 	{
 		"high 4:2:2, 10 bits, matrices", "677a000ab6cd947279e3f011000003000100000300300f122596", "68ebe3cb3002c0",
@@ -56,7 +59,8 @@ var streams = []struct {
 			Profile: 122, Level: 10, ChromaFormat: 2, BitDepthLuma: 10, BitDepthChroma: 10, Log2MaxFrameNum: 4, Log2MaxPOCLSB: 6,
 			MaxRefFrames: 4, FrameMBSOnly: true, Width: 100, Height: 50, SAR: av.Rational{Num: 1, Den: 1},
 			FrameRate: av.Rational{Num: 24, Den: 1}, Reorder: 2,
-		}, "avc1.7a000a", 2,
+		},
+		"avc1.7a000a", 2,
 	},
 	{
 		"high 4:4:4, HRD", "67f4000a919b2884dff80018003880000003008000003c3010030d000c35c9a701f1225960", "68ebec448440",
@@ -64,7 +68,8 @@ var streams = []struct {
 			Profile: 244, Level: 10, ChromaFormat: 3, BitDepthLuma: 8, BitDepthChroma: 8, Log2MaxFrameNum: 4, Log2MaxPOCLSB: 6,
 			MaxRefFrames: 4, FrameMBSOnly: true, Width: 64, Height: 64, SAR: av.Rational{Num: 3, Den: 7},
 			FrameRate: av.Rational{Num: 60, Den: 1}, Reorder: 2,
-		}, "avc1.f4000a", 2,
+		},
+		"avc1.f4000a", 2,
 	},
 }
 

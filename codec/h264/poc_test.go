@@ -29,8 +29,18 @@ func TestOrder(t *testing.T) {
 		resets []int
 	}{
 		"type 0": {type0, []Picture{
-			{IDR: true, Ref: true}, {Ref: true, POCLSB: 6}, {POCLSB: 2}, {POCLSB: 4}, {Ref: true, POCLSB: 12}, {POCLSB: 8}, {POCLSB: 10},
-			{Ref: true, POCLSB: 2}, {POCLSB: 14}, {POCLSB: 0}, {IDR: true, Ref: true}, {POCLSB: 14},
+			{IDR: true, Ref: true},
+			{Ref: true, POCLSB: 6},
+			{POCLSB: 2},
+			{POCLSB: 4},
+			{Ref: true, POCLSB: 12},
+			{POCLSB: 8},
+			{POCLSB: 10},
+			{Ref: true, POCLSB: 2},
+			{POCLSB: 14},
+			{POCLSB: 0},
+			{IDR: true, Ref: true},
+			{POCLSB: 14},
 		}, []int64{0, 6, 2, 4, 12, 8, 10, 18, 14, 16, 0, -2}, []int{0, 10}},
 		"type 0, bottom first": {type0, []Picture{{IDR: true, Ref: true, DeltaPOCB: -1}, {Ref: true, POCLSB: 2, DeltaPOCB: 1}}, []int64{-1, 2}, []int{0}},
 		"type 1": {type1, []Picture{

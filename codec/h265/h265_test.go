@@ -31,7 +31,8 @@ var streams = []struct {
 		SPS{
 			ChromaFormat: 1, BitDepthLuma: 8, BitDepthChroma: 8, TemporalLayers: 1, TemporalNesting: true, Log2MaxPOCLSB: 8,
 			Width: 320, Height: 180, SAR: av.Rational{Num: 1, Den: 1}, FrameRate: av.Rational{Num: 25, Den: 1}, Reorder: 2,
-		}, "hvc1.1.6.L60.90",
+		},
+		"hvc1.1.6.L60.90",
 	},
 	{
 		"main 10, no B", "40010c01ffff02200000030090000003000003001e928090",
@@ -39,7 +40,8 @@ var streams = []struct {
 		SPS{
 			ChromaFormat: 1, BitDepthLuma: 10, BitDepthChroma: 10, TemporalLayers: 1, TemporalNesting: true, Log2MaxPOCLSB: 8,
 			Width: 136, Height: 72, SAR: av.Rational{Num: 16, Den: 11}, FrameRate: av.Rational{Num: 30000, Den: 1001}, Reorder: 0,
-		}, "hvc1.2.4.L30.90",
+		},
+		"hvc1.2.4.L30.90",
 	},
 	{
 		"4:4:4, two layers", "40010c02ffff0408000003009e0800000300001e00009598acc048",
@@ -47,7 +49,8 @@ var streams = []struct {
 		SPS{
 			ChromaFormat: 3, BitDepthLuma: 8, BitDepthChroma: 8, TemporalLayers: 2, Log2MaxPOCLSB: 8,
 			Width: 64, Height: 64, SAR: av.Rational{Num: 1, Den: 1}, FrameRate: av.Rational{Num: 50, Den: 1}, Reorder: 2,
-		}, "hvc1.4.10.L30.9E.8",
+		},
+		"hvc1.4.10.L30.9E.8",
 	},
 }
 

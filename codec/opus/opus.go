@@ -73,7 +73,8 @@ var mappings = [...]struct {
 	streams, coupled uint8
 	order            []byte
 }{
-	{}, {1, 0, []byte{0}},
+	{},
+	{1, 0, []byte{0}},
 	{1, 1, []byte{0, 1}},
 	{2, 1, []byte{0, 2, 1}},
 	{2, 2, []byte{0, 1, 2, 3}},

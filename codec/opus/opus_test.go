@@ -17,15 +17,20 @@ var configs = []struct {
 	want Config
 }{
 	{
-		"stereo", []byte{0, 2, 1, 0x38, 0, 0, 0xbb, 0x80, 0, 0, 0}, []byte{1, 2, 0x38, 1, 0x80, 0xbb, 0, 0, 0, 0, 0},
+		"stereo",
+		[]byte{0, 2, 1, 0x38, 0, 0, 0xbb, 0x80, 0, 0, 0},
+		[]byte{1, 2, 0x38, 1, 0x80, 0xbb, 0, 0, 0, 0, 0},
 		Config{Channels: 2, PreSkip: 312, InputRate: 48000},
 	},
 	{
-		"mono with gain", []byte{0, 1, 0, 80, 0, 0, 0x3e, 0x80, 0xff, 0, 0}, []byte{1, 1, 80, 0, 0x80, 0x3e, 0, 0, 0, 0xff, 0},
+		"mono with gain",
+		[]byte{0, 1, 0, 80, 0, 0, 0x3e, 0x80, 0xff, 0, 0},
+		[]byte{1, 1, 80, 0, 0x80, 0x3e, 0, 0, 0, 0xff, 0},
 		Config{Channels: 1, PreSkip: 80, InputRate: 16000, Gain: -256},
 	},
 	{
-		"5.1", []byte{0, 6, 1, 0x38, 0, 0, 0xbb, 0x80, 0, 0, 1, 4, 2, 0, 4, 1, 2, 3, 5},
+		"5.1",
+		[]byte{0, 6, 1, 0x38, 0, 0, 0xbb, 0x80, 0, 0, 1, 4, 2, 0, 4, 1, 2, 3, 5},
 		[]byte{1, 6, 0x38, 1, 0x80, 0xbb, 0, 0, 0, 0, 1, 4, 2, 0, 4, 1, 2, 3, 5},
 		Config{Channels: 6, PreSkip: 312, InputRate: 48000, MappingFamily: 1, Streams: 4, Coupled: 2, Mapping: []byte{0, 4, 1, 2, 3, 5}},
 	},

@@ -226,8 +226,13 @@ func TestAnswers(t *testing.T) {
 		method, path string
 		code         int
 	}{
-		{"GET", "/live/none.flv", 404}, {"GET", "/live/cam.ts", 404}, {"GET", "/live/cam", 404}, {"GET", "/.flv", 404},
-		{"HEAD", "/live/cam.flv", 200}, {"OPTIONS", "/live/cam.flv", 204}, {"POST", "/live/cam.flv", 405},
+		{"GET", "/live/none.flv", 404},
+		{"GET", "/live/cam.ts", 404},
+		{"GET", "/live/cam", 404},
+		{"GET", "/.flv", 404},
+		{"HEAD", "/live/cam.flv", 200},
+		{"OPTIONS", "/live/cam.flv", 204},
+		{"POST", "/live/cam.flv", 405},
 	} {
 		req, err := http.NewRequestWithContext(t.Context(), c.method, "http://"+address+c.path, http.NoBody)
 		if err != nil {

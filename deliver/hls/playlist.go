@@ -2,7 +2,7 @@ package hls
 
 import (
 	"fmt"
-	"strings"
+	"time"
 
 	"github.com/cleave-video/cleave/av"
 	text "github.com/cleave-video/cleave/format/hls"
@@ -12,29 +12,165 @@ import (
 // segmentURI names a segment for ever: the epoch is in it.
 func segmentURI(s *live.Segment) string { return fmt.Sprintf("%d-%d.m4s", s.Epoch, s.MSN) }
 
-// media is the playlist of a rendition's window.
-func media(e *live.Edge, r *live.Rendition) []byte {
+func partURI(epoch uint32, msn int64, part int) string {
+	return fmt.Sprintf("%d-%d.%d.m4s", epoch, msn, part)
+}
+
+// control is what a media playlist promises, in every rendition the same.
+func control(e *live.Edge) text.ServerControl {
+	td := time.Duration(e.TargetDuration) * time.Second
+	c := text.ServerControl{CanBlockReload: true, CanSkipUntil: 6 * td, HoldBack: 3 * td}
+	if e.PartTarget > 0 {
+		c.PartHoldBack = 3 * e.PartTarget // Apple 14.3; the RFC alone asks for twice
+	}
+	return c
+}
+
+// media is the playlist of a rendition's window, without the first skip segments.
+func media(e *live.Edge, r *live.Rendition, skip int64) []byte {
 	m := &text.Media{
 		TargetDuration: e.TargetDuration, DiscontinuitySequence: r.Discontinuities, EndList: e.Ended, IndependentSegments: independent(r),
+		PartTarget: e.PartTarget, Skipped: skip,
 	}
-	for i := range r.Segments {
-		s := &r.Segments[i]
-		m.Segments = append(m.Segments, text.Segment{
-			URI: segmentURI(s), Span: span(r, i), Discontinuity: s.Discontinuity, Gap: s.Gap,
-			ProgramDateTime: s.Date, Map: text.Map{URI: s.Init},
-		})
+	if !e.Ended {
+		m.Control = control(e)
 	}
 	if len(r.Segments) > 0 {
 		m.Sequence = r.Segments[0].MSN
 	}
+	parts := partsFrom(e, r)
+	for i := int(skip); i < len(r.Segments); i++ {
+		s := &r.Segments[i]
+		x := segment(s)
+		x.URI, x.Gap = segmentURI(s), s.Gap || gone(s)
+		if i >= parts && s.Listed == len(s.Parts) { // they add up to it, or are not listed
+			x.Parts = listParts(s)
+		}
+		m.Segments = append(m.Segments, x)
+	}
+	if o := r.Open; o != nil && o.Listed > 0 && !e.Ended {
+		x := segment(o)
+		x.Parts = listParts(o)
+		m.Segments = append(m.Segments, x)
+	}
+	if e.PartTarget > 0 && !e.Ended {
+		if uri := hint(e, r); uri != "" && e.Live {
+			m.Hints = []text.PreloadHint{{Type: "PART", URI: uri}}
+		}
+	}
+	if !e.Ended {
+		m.Reports = reports(e, r)
+	}
 	return m.Append(nil)
 }
 
-// span lasts up to the next segment, where that follows on. The last one's line
-// must not change later, so it is what its own packets say.
-func span(r *live.Rendition, i int) text.Span {
-	s := &r.Segments[i]
-	return text.Span{Start: s.Start, Dur: s.Dur, Timebase: av.Timebase{Num: 1, Den: s.Timescale}}
+func segment(s *live.Segment) text.Segment {
+	return text.Segment{Span: span(s, s.DTS, s.Dur), Discontinuity: s.Discontinuity, ProgramDateTime: s.Date, Map: text.Map{URI: s.Init}}
+}
+
+func span(s *live.Segment, dts, dur int64) text.Span {
+	return text.Span{Start: dts, Dur: dur, Timebase: av.Timebase{Num: 1, Den: s.Timescale}}
+}
+
+// gone reports whether a segment is neither in the store nor in memory.
+func gone(s *live.Segment) bool {
+	if !s.Lost() {
+		return false
+	}
+	held := s.Retain()
+	for _, b := range held {
+		b.Release()
+	}
+	return held == nil
+}
+
+func listParts(s *live.Segment) []text.Part {
+	out := make([]text.Part, s.Listed)
+	for i := range out {
+		p := &s.Parts[i]
+		out[i] = text.Part{URI: partURI(s.Epoch, s.MSN, i), Span: span(s, p.DTS, p.Dur), Independent: p.Independent}
+	}
+	return out
+}
+
+// partsFrom returns the first segment whose parts are listed: all of them are within
+// three target durations of the end (RFC 8216bis 6.2.2), and, since there are clients
+// that count segments instead, and the one hinted at, it is one of the last two.
+func partsFrom(e *live.Edge, r *live.Rendition) int {
+	if e.PartTarget == 0 || e.Ended {
+		return len(r.Segments)
+	}
+	left, most := 3*time.Duration(e.TargetDuration)*time.Second, 2
+	if o := r.Open; o != nil {
+		left -= o.Duration()
+	}
+	i := len(r.Segments)
+	for ; i > 0 && most > 0; most-- {
+		if left -= r.Segments[i-1].Duration(); left < 0 {
+			break
+		}
+		i--
+	}
+	return i
+}
+
+// skippable counts the oldest segments that are farther from the end of the playlist
+// than CAN-SKIP-UNTIL (RFC 8216bis 6.2.5.1).
+func skippable(e *live.Edge, r *live.Rendition) int64 {
+	if e.Ended {
+		return 0
+	}
+	left := control(e).CanSkipUntil
+	if o := r.Open; o != nil && o.Listed > 0 {
+		left -= av.Timebase{Num: 1, Den: o.Timescale}.Duration(o.Parts[o.Listed-1].DTS + o.Parts[o.Listed-1].Dur - o.DTS)
+	}
+	for i := len(r.Segments) - 1; i >= 0; i-- {
+		if left <= 0 {
+			return int64(i + 1)
+		}
+		left -= r.Segments[i].Duration()
+	}
+	return 0
+}
+
+// hint names the part that follows. Whether a segment goes on is known only when the
+// next key frame comes; one as long as the two before it is taken to be over.
+func hint(e *live.Edge, r *live.Rendition) string {
+	n := len(r.Segments)
+	o := r.Open
+	if o == nil {
+		if n == 0 {
+			return ""
+		}
+		return partURI(r.Segments[n-1].Epoch, r.Segments[n-1].MSN+1, 0)
+	}
+	over := o.Listed < len(o.Parts) // nothing more of it is listed
+	if n >= 2 && o.Listed > 0 {
+		tb := av.Timebase{Num: 1, Den: o.Timescale}
+		a, b := r.Segments[n-1].Duration(), r.Segments[n-2].Duration()
+		alike := max(a-b, b-a) < e.PartTarget/2
+		over = over || alike && tb.Duration(o.Dur)+e.PartTarget/4 >= a
+	}
+	if over {
+		return partURI(o.Epoch, o.MSN+1, 0)
+	}
+	return partURI(o.Epoch, o.MSN, o.Listed)
+}
+
+// reports tell how far the other renditions are.
+func reports(e *live.Edge, r *live.Rendition) (out []text.RenditionReport) {
+	for i := range e.Renditions {
+		x := &e.Renditions[i]
+		if x.Name == r.Name || len(x.Segments) == 0 {
+			continue
+		}
+		last := &x.Segments[len(x.Segments)-1]
+		if o := x.Open; o != nil && o.Listed > 0 {
+			last = o
+		}
+		out = append(out, text.RenditionReport{URI: "../" + x.Name + "/index.m3u8", LastMSN: last.MSN, LastPart: int64(last.Listed) - 1})
+	}
+	return out
 }
 
 func independent(r *live.Rendition) bool {
@@ -43,89 +179,62 @@ func independent(r *live.Rendition) bool {
 			return false
 		}
 	}
-	return true
+	return r.Open == nil || r.Open.Listed == 0 || r.Open.Independent
 }
 
-// multivariant offers each video with each audio.
-func multivariant(e *live.Edge) []byte {
-	m := &text.Multivariant{}
-	var audioPeak, audioMean int64
-	var codecs []string
-	var videos []*live.Rendition
-	for i := range e.Renditions {
-		r := &e.Renditions[i]
-		if r.Track.Kind == av.Video {
-			videos = append(videos, r)
-			continue
+// firstKeys returns the first segment that has key frames, or nil.
+func firstKeys(r *live.Rendition) *live.Segment {
+	for i := range r.Segments {
+		if len(r.Segments[i].Keys) > 0 {
+			return &r.Segments[i]
 		}
-		peak, mean := rates(r)
-		audioPeak, audioMean = max(audioPeak, peak), max(audioMean, mean)
-		codecs = appendNew(codecs, r.Info.String)
-		m.Media = append(m.Media, rendition(r, len(m.Media) == 0))
 	}
-	if len(videos) == 0 {
-		return audioOnly(m, audioPeak, audioMean, codecs)
-	}
-	for _, v := range videos {
-		peak, mean := rates(v)
-		x := text.Variant{
-			URI: v.Name + "/index.m3u8", Bandwidth: peak + audioPeak, AverageBandwidth: mean + audioMean,
-			Codecs: strings.Join(append([]string{v.Info.String}, codecs...), ","),
-			Width:  v.Info.Width, Height: v.Info.Height, FrameRate: v.FrameRate,
-		}
-		if len(m.Media) > 0 {
-			x.Audio = m.Media[0].GroupID
-		}
-		m.Variants = append(m.Variants, x)
-	}
-	return m.Append(nil)
+	return nil
 }
 
-func audioOnly(m *text.Multivariant, peak, mean int64, codecs []string) []byte {
-	if len(m.Media) > 0 {
-		v := text.Variant{URI: m.Media[0].URI, Bandwidth: peak, AverageBandwidth: mean, Codecs: strings.Join(codecs, ",")}
-		if len(m.Media) > 1 {
-			v.Audio = m.Media[0].GroupID
-		} else {
-			m.Media = nil
-		}
-		m.Variants = []text.Variant{v}
+// lastKey returns the number of the newest key frame of a whole segment.
+func lastKey(r *live.Rendition) int64 {
+	n := len(r.Segments)
+	if n == 0 {
+		return -1
 	}
-	return m.Append(nil)
+	s := &r.Segments[n-1]
+	return s.FirstKey + int64(len(s.Keys)) - 1
 }
 
-func rendition(r *live.Rendition, first bool) text.Rendition {
-	out := text.Rendition{
-		Type: "AUDIO", GroupID: "audio", Name: r.Name, Default: first, Autoselect: true, URI: r.Name + "/index.m3u8",
+// iframes is the playlist of a rendition's key frames, each of which lasts up to the
+// next. Its numbers count key frames.
+func iframes(e *live.Edge, r *live.Rendition) []byte {
+	m := &text.Media{TargetDuration: e.TargetDuration, DiscontinuitySequence: r.Discontinuities, EndList: e.Ended, IFramesOnly: true}
+	if !e.Ended {
+		m.Control = control(e)
 	}
-	if l := r.Track.Language; l != "und" {
-		out.Language = l
+	if first := firstKeys(r); first != nil {
+		m.Sequence = first.FirstKey
 	}
-	if r.Info.Channels > 0 {
-		out.Channels = fmt.Sprint(r.Info.Channels)
-	}
-	return out
-}
-
-func appendNew(list []string, s string) []string {
-	for _, have := range list {
-		if have == s {
-			return list
-		}
-	}
-	return append(list, s)
-}
-
-// rates returns the peak and the mean bit rate of the window, not zero.
-func rates(r *live.Rendition) (peak, mean int64) {
-	var bytes, ticks int64
+	broke := false // the discontinuity of a segment without a key frame
 	for i := range r.Segments {
 		s := &r.Segments[i]
-		bytes, ticks = bytes+s.Size, ticks+s.Dur
-		peak = max(peak, s.Size*8*int64(s.Timescale)/s.Dur)
+		broke = broke || s.Discontinuity
+		// Keys are on the line of presentation; the segment's, of decoding.
+		shift := int64(0)
+		if len(s.Keys) > 0 {
+			shift = s.Keys[0].PTS - s.DTS
+		}
+		for k := range s.Keys {
+			key := &s.Keys[k]
+			end := s.End()
+			if k+1 < len(s.Keys) {
+				end = s.Keys[k+1].PTS - shift
+			}
+			at := key.PTS - shift
+			m.Segments = append(m.Segments, text.Segment{
+				URI: segmentURI(s), Span: span(s, at, max(1, end-at)), Range: text.ByteRange{Length: key.Size, Offset: key.Offset},
+				Discontinuity: broke, Map: text.Map{URI: s.Init},
+				ProgramDateTime: s.Date.Add(av.Timebase{Num: 1, Den: s.Timescale}.Duration(at - s.DTS)),
+			})
+			broke = false
+		}
 	}
-	if ticks > 0 {
-		mean = bytes * 8 * int64(r.Segments[0].Timescale) / ticks
-	}
-	return max(peak, mean, 1), max(mean, 1)
+	return m.Append(nil)
 }

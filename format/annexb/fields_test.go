@@ -79,9 +79,12 @@ func TestFields(t *testing.T) {
 		frameNum, poc uint64
 		bottom        int
 	}{
-		{0x65, 0, 0, 0}, {0x41, 0, 1, 1}, // I and P field of one frame
-		{0x41, 1, 6, 0}, {0x41, 1, 7, 1}, // shown behind the next
-		{0x01, 2, 2, 0}, {0x01, 2, 3, 1},
+		{0x65, 0, 0, 0},
+		{0x41, 0, 1, 1}, // I and P field of one frame
+		{0x41, 1, 6, 0},
+		{0x41, 1, 7, 1}, // shown behind the next
+		{0x01, 2, 2, 0},
+		{0x01, 2, 3, 1},
 		{0x01, 2, 4, -1}, // a frame
 		{0x41, 2, 8, -1},
 	} {

@@ -1,6 +1,6 @@
-// Package dash writes DASH manifests (ISO/IEC 23009-1) of finished output. It
-// knows nothing of files or of the network: templates and times come in, text
-// goes out.
+// Package dash writes DASH manifests (ISO/IEC 23009-1) of finished output and of live
+// streams, and reads those of others. It knows nothing of files or of the network: templates
+// and times come in, text goes out.
 package dash
 
 import (
@@ -15,8 +15,10 @@ import (
 	"github.com/cleave-video/cleave/av"
 )
 
-// Presentation is a static presentation: all of it is there, and nothing follows.
+// Presentation is a manifest: static, which means that all of it is there and nothing
+// follows, or with Live dynamic.
 type Presentation struct {
+	Live *Live
 	// MinBuffer is how much a client should hold at the stated bandwidths; 0 is
 	// two seconds.
 	MinBuffer time.Duration
@@ -26,7 +28,9 @@ type Presentation struct {
 // Period is a stretch without a discontinuity or a new initialization section
 // (5.3.2).
 type Period struct {
-	Duration time.Duration // of presentation, rounded up
+	ID       string        // empty: its place
+	Start    time.Duration // 0: where the one before ends
+	Duration time.Duration // of presentation, rounded up; 0: not known yet
 	Sets     []Set
 }
 
@@ -69,6 +73,7 @@ type Representation struct {
 	Init, Media string // URL templates, relative to the manifest
 	StartNumber int
 	Segments    []Segment
+	Chunks      *Chunks // nil: segments are there only when they are whole
 }
 
 // Segment is when one segment is presented: ticks of the Timescale, not negative.
@@ -81,12 +86,12 @@ func (p *Presentation) Append(dst []byte) ([]byte, error) {
 	m.Profiles = mpd.ListOfProfilesType("urn:mpeg:dash:profile:isoff-live:2011,urn:mpeg:dash:profile:cmaf:2019")
 	var total, longest time.Duration
 	for i := range p.Periods {
-		period, err := p.Periods[i].build(i, total)
+		period, err := p.Periods[i].build(i, max(total, p.Periods[i].Start))
 		if err != nil {
 			return dst, err
 		}
 		m.AppendPeriod(period)
-		total += p.Periods[i].Duration
+		total = max(total, p.Periods[i].Start) + p.Periods[i].Duration
 		longest = max(longest, p.Periods[i].longest())
 	}
 	m.MediaPresentationDuration = duration(total)
@@ -95,6 +100,9 @@ func (p *Presentation) Append(dst []byte) ([]byte, error) {
 		m.MinBufferTime = duration(2 * time.Second)
 	}
 	m.MaxSegmentDuration = duration(longest)
+	if p.Live != nil {
+		p.Live.describe(m)
+	}
 	var b bytes.Buffer
 	if _, err := m.Write(&b, "  ", true); err != nil {
 		return dst, fmt.Errorf("dash: %w", err)
@@ -123,8 +131,13 @@ func (p *Period) longest() time.Duration {
 
 func (p *Period) build(i int, start time.Duration) (*mpd.Period, error) {
 	out := mpd.NewPeriod()
-	out.Id = strconv.Itoa(i)
-	out.Start, out.Duration = duration(start), duration(p.Duration)
+	if out.Id = p.ID; p.ID == "" {
+		out.Id = strconv.Itoa(i)
+	}
+	out.Start = duration(start)
+	if p.Duration > 0 {
+		out.Duration = duration(p.Duration)
+	}
 	for k := range p.Sets {
 		set, err := p.Sets[k].build(k)
 		if err != nil {
@@ -176,6 +189,7 @@ func (s *Set) build(id int) (*mpd.AdaptationSetType, error) {
 	number, offset := uint32(r.StartNumber), uint64(r.TimeOffset)
 	t.StartNumber, t.PresentationTimeOffset, t.SegmentTimeline = &number, &offset, timeline
 	rep.SegmentTemplate = t
+	r.describe(rep)
 	set.AppendRepresentation(rep)
 	return set, nil
 }

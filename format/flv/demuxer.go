@@ -1,6 +1,7 @@
 package flv
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -231,8 +232,8 @@ func (d *Demuxer) whole() (bool, error) {
 		return false, nil
 	}
 	if err := d.need(n + prevLen); err != nil {
-		if err == io.EOF && len(d.src.bytes()) == n && h.plausible() {
-			return true, nil // the last previous_tag_size is missing
+		if err == io.EOF && h.plausible() && d.sizeCut(n) {
+			return true, nil
 		}
 		if err == io.EOF {
 			return false, nil // or a length that lies
@@ -262,6 +263,13 @@ func (d *Demuxer) whole() (bool, error) {
 		return true, nil
 	}
 	return false, nil
+}
+
+// sizeCut reports whether the input ends with a whole tag of n bytes and as much of
+// its previous_tag_size as there is.
+func (d *Demuxer) sizeCut(n int) bool {
+	b := d.src.bytes()
+	return len(b) >= n && bytes.HasPrefix(binary.BigEndian.AppendUint32(nil, uint32(n)), b[n:])
 }
 
 // cut counts what is left at the end of the input.

@@ -191,7 +191,9 @@ func TestBadConfig(t *testing.T) {
 // TestShortBodies: bodies of any length that stop within their head are dropped.
 func TestShortBodies(t *testing.T) {
 	heads := [][]byte{
-		{0x17, 1, 0, 0, 0}, {0xaf, 1, 0x21}, {0x2f, 0xff, 0xfb},
+		{0x17, 1, 0, 0, 0},
+		{0xaf, 1, 0x21},
+		{0x2f, 0xff, 0xfb},
 		append([]byte{0x90 | exCodedFrames}, "hvc1\x00\x00\x00"...),
 		append([]byte{0x90 | exVideoMulti, multiManyTracks<<4 | exCodedFrames}, "hvc1\x00\x00\x00\x05abcde"...),
 		append([]byte{0x90 | exVideoMulti, multiManyCodecs<<4 | exCodedFrames}, "hvc1\x00\x00\x00\x05abcde"...),
@@ -243,8 +245,10 @@ func TestErrors(t *testing.T) {
 
 // TestBrokenFiles: no broken file of another kind is taken for FLV or crashes.
 func TestBrokenFiles(t *testing.T) {
-	for _, name := range []string{"adts_truncated.aac", "bad_lace_size.mkv", "chunk_out_of_range.mp4", "clusterfuzz_56_bytes.mp4",
-		"invalid_nalu.mp4", "mdat_too_long.mp4", "missing_stsd.mp4", "no_timescale.mp4", "zero_length_pes.ts"} {
+	for _, name := range []string{
+		"adts_truncated.aac", "bad_lace_size.mkv", "chunk_out_of_range.mp4", "clusterfuzz_56_bytes.mp4",
+		"invalid_nalu.mp4", "mdat_too_long.mp4", "missing_stsd.mp4", "no_timescale.mp4", "zero_length_pes.ts",
+	} {
 		b := media(t, "broken/"+name)
 		if n := Sniff(b[:min(len(b), 4096)]); n != 0 {
 			t.Errorf("%s: Sniff says %d", name, n)

@@ -2,14 +2,13 @@ package flv
 
 import (
 	"encoding/json"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
-
-	"os"
 
 	"github.com/cleave-video/cleave/av"
 )

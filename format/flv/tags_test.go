@@ -261,7 +261,10 @@ func TestSniff(t *testing.T) {
 		head string
 		want int
 	}{
-		{"", 0}, {"FLV", 0}, {"FLV\x01\x05\x00\x00\x00\x08", 0}, {"RIFFxxxxxxxx", 0},
+		{"", 0},
+		{"FLV", 0},
+		{"FLV\x01\x05\x00\x00\x00\x08", 0},
+		{"RIFFxxxxxxxx", 0},
 		{"FLV\x01\x05\x00\x00\x00\x09", 90},
 		{"FLV\x02\x05\x00\x00\x00\x09", 60},
 		{"FLV\x01\x05\x00\x00\x00\x0a", 80},

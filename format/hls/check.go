@@ -81,13 +81,13 @@ func checkKeys(tag string, keys []Key) error {
 		k := &keys[i]
 		switch k.Method {
 		case MethodNone:
-			if tag != "EXT-X-KEY" || len(keys) > 1 || *k != (Key{Method: MethodNone}) {
+			if tag != "EXT-X-KEY" || len(keys) > 1 || !k.same(Key{Method: MethodNone}) {
 				return fault(tag, "METHOD: %w: NONE with more than itself", av.ErrInvalid)
 			}
 			continue
 		case MethodAES128, MethodSampleAES:
 		case MethodSampleAESCTR:
-			if k.HasIV {
+			if k.IV != nil {
 				return fault(tag, "IV: %w: with METHOD=SAMPLE-AES-CTR", av.ErrInvalid)
 			}
 		default:
@@ -96,10 +96,10 @@ func checkKeys(tag string, keys []Key) error {
 		if err := checkText(tag, "URI", k.URI, true); err != nil {
 			return err
 		}
-		if err := checkText(tag, "KEYFORMAT", k.KeyFormat, false); err != nil {
+		if err := checkText(tag, "KEYFORMAT", k.Format, false); err != nil {
 			return err
 		}
-		if err := checkText(tag, "KEYFORMATVERSIONS", k.KeyFormatVersions, false); err != nil {
+		if err := checkText(tag, "KEYFORMATVERSIONS", k.Versions, false); err != nil {
 			return err
 		}
 	}

@@ -64,6 +64,14 @@ type Media struct {
 	Skipped int64
 	Hints   []PreloadHint
 	Reports []RenditionReport
+
+	// Removed are the IDs of the date ranges that a delta update says are gone
+	// (4.4.5.2, RECENTLY-REMOVED-DATERANGES).
+	Removed []string
+	// Dates are written before the segments.
+	Dates   []DateRange
+	Defines []Define
+	Start   *Start
 }
 
 // Span is a stretch of media time in ticks of a timebase. Neighbours whose
@@ -91,6 +99,13 @@ type Segment struct {
 	// KeyFormat; they do not apply to Map. Empty means: as before.
 	Keys  []Key
 	Parts []Part
+	// Bitrate is EXT-X-BITRATE in kbit/s, from this segment on; 0: as before.
+	Bitrate int64
+	Title   string
+	// Line is where the segment's URI stands in what was parsed, or the last of
+	// its parts if it is open; the tag's line in all that follows. Append does not
+	// look at it.
+	Line int
 }
 
 // Part is one partial segment (4.4.4.9).
@@ -100,6 +115,7 @@ type Part struct {
 	Range       ByteRange
 	Independent bool // it contains an independent frame
 	Gap         bool
+	Line        int
 }
 
 // ByteRange is a part of a resource; Length 0 means all of it.
@@ -118,6 +134,8 @@ type ServerControl struct {
 	CanSkipUntil   time.Duration // at least six target durations, or 0
 	HoldBack       time.Duration // at least three target durations, or 0
 	PartHoldBack   time.Duration // at least twice, better thrice PartTarget
+	// CanSkipDateRanges goes with CanSkipUntil.
+	CanSkipDateRanges bool
 }
 
 // PreloadHint announces a resource that will be asked for soon (4.4.5.3).
@@ -126,6 +144,7 @@ type PreloadHint struct {
 	URI    string
 	Start  int64 // BYTERANGE-START
 	Length int64 // BYTERANGE-LENGTH, 0 if it is not known yet
+	Line   int
 }
 
 // RenditionReport tells how far another rendition is (4.4.5.4).
@@ -133,24 +152,7 @@ type RenditionReport struct {
 	URI      string
 	LastMSN  int64
 	LastPart int64 // -1: the rendition has no parts
-}
-
-// The values of Key.Method (4.4.4.4).
-const (
-	MethodNone         = "NONE"
-	MethodAES128       = "AES-128"        // whole segments
-	MethodSampleAES    = "SAMPLE-AES"     // samples; cbcs in fMP4
-	MethodSampleAESCTR = "SAMPLE-AES-CTR" // samples; cenc in fMP4
-)
-
-// Key is EXT-X-KEY (4.4.4.4) or EXT-X-SESSION-KEY (4.4.6.4).
-type Key struct {
-	Method            string
-	URI               string
-	IV                [16]byte
-	HasIV             bool
-	KeyFormat         string // empty: "identity", the key's 16 bytes
-	KeyFormatVersions string
+	Line     int
 }
 
 // Multivariant is a multivariant playlist: what there is to choose from.
@@ -159,12 +161,16 @@ type Multivariant struct {
 	// not look at it; it writes Need.
 	Version             int
 	IndependentSegments bool
-	SessionKeys         []Key // that a client may load beforehand
 	Media               []Rendition
 	Variants            []Variant
 	// IFrames are I-frame playlists; FrameRate and Audio are not written
 	// for them (4.4.6.3).
-	IFrames []Variant
+	IFrames     []Variant
+	SessionData []SessionData
+	SessionKeys []Key // that a client may load beforehand
+	Steering    *Steering
+	Defines     []Define
+	Start       *Start
 }
 
 // Variant is EXT-X-STREAM-INF or EXT-X-I-FRAME-STREAM-INF (4.4.6.2, 4.4.6.3).
@@ -178,6 +184,9 @@ type Variant struct {
 	FrameRate     av.Rational // the highest; Den 0 if unknown
 	Audio         string      // GroupID of its audio renditions, or empty
 	VideoRange    string      // "SDR", "HLG", "PQ" or empty
+	// More are the attributes that this package has no word for, as they stood.
+	More Attributes
+	Line int
 }
 
 // Rendition is EXT-X-MEDIA (4.4.6.1).
@@ -190,6 +199,9 @@ type Rendition struct {
 	Autoselect bool
 	Channels   string // "2", "6", ...
 	URI        string // empty if the variant itself carries it
+	// More are the attributes that this package has no word for, as they stood.
+	More Attributes
+	Line int
 }
 
 // Need returns the lowest protocol version that has all m uses (section 8).
@@ -211,9 +223,19 @@ func (m *Media) Need() int {
 		if s.Map.URI != "" {
 			need = max(need, mapVersion(m.IFramesOnly))
 		}
+		for j := range s.Keys {
+			need = max(need, s.Keys[j].need())
+		}
 	}
-	if m.Skipped > 0 {
+	if len(m.Defines) > 0 {
+		need = max(need, 8)
+	}
+	// AVPlayer wants 9 of a playlist that offers what only 9 has: delta updates.
+	if m.Skipped > 0 || m.Control != (ServerControl{}) {
 		need = max(need, 9)
+	}
+	if len(m.Removed) > 0 {
+		need = max(need, 10)
 	}
 	return need
 }
@@ -227,24 +249,25 @@ func mapVersion(iframesOnly bool) int {
 	return 6
 }
 
-// keyVersion is the version that keys need: 2 for IV, 5 for KEYFORMAT and
-// KEYFORMATVERSIONS.
-func keyVersion(keys []Key) int {
-	need := 1
-	for i := range keys {
-		switch k := &keys[i]; {
-		case k.KeyFormat != "" || k.KeyFormatVersions != "":
-			need = 5
-		case k.HasIV:
-			need = max(need, 2)
-		}
+// Need returns the lowest protocol version that has all m uses. It is 1 without
+// session keys and variables, since clients skip the attributes that they do not
+// know.
+func (m *Multivariant) Need() int {
+	need := keyVersion(m.SessionKeys)
+	if len(m.Defines) > 0 {
+		need = max(need, 8)
 	}
 	return need
 }
 
-// Need returns the lowest protocol version that has all m uses. It is 1 without
-// session keys, since clients skip the attributes that they do not know.
-func (m *Multivariant) Need() int { return keyVersion(m.SessionKeys) }
+// keyVersion is the version that keys need.
+func keyVersion(keys []Key) int {
+	need := 1
+	for i := range keys {
+		need = max(need, keys[i].need())
+	}
+	return need
+}
 
 var microsecond = av.Timebase{Num: 1, Den: 1e6}
 

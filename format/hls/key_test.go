@@ -15,7 +15,7 @@ func second(n int) Span {
 // TestKeys: where EXT-X-KEY stands, and which EXT-X-MAP it does not apply to.
 func TestKeys(t *testing.T) {
 	whole := func(uri string, n byte) []Key {
-		return []Key{{Method: MethodAES128, URI: uri, IV: [16]byte{15: n}, HasIV: true}}
+		return []Key{{Method: MethodAES128, URI: uri, IV: []byte{15: n}}}
 	}
 	samples := func(uri string) []Key { return []Key{{Method: MethodSampleAES, URI: uri}} }
 	for name, test := range map[string]struct {
@@ -37,11 +37,11 @@ func TestKeys(t *testing.T) {
 		},
 		"in the clear from then on": {
 			Media{Segments: []Segment{{URI: "1", Keys: samples("k")}, {URI: "2", Keys: []Key{{Method: MethodNone}}}}},
-			"3 KEY:METHOD=SAMPLE-AES,URI=\"k\" 1 KEY:METHOD=NONE 2",
+			"5 KEY:METHOD=SAMPLE-AES,URI=\"k\" 1 KEY:METHOD=NONE 2",
 		},
 		"two formats": {
 			Media{Segments: []Segment{{URI: "1", Keys: []Key{
-				{Method: MethodSampleAESCTR, URI: "k"}, {Method: MethodSampleAESCTR, URI: "u", KeyFormat: "urn:uuid:1", KeyFormatVersions: "1/2"},
+				{Method: MethodSampleAESCTR, URI: "k"}, {Method: MethodSampleAESCTR, URI: "u", Format: "urn:uuid:1", Versions: "1/2"},
 			}}}},
 			"5 KEY:METHOD=SAMPLE-AES-CTR,URI=\"k\" KEY:METHOD=SAMPLE-AES-CTR,URI=\"u\",KEYFORMAT=\"urn:uuid:1\",KEYFORMATVERSIONS=\"1/2\" 1",
 		},
@@ -74,11 +74,11 @@ func TestKeys(t *testing.T) {
 }
 
 func TestSessionKeys(t *testing.T) {
-	m := Multivariant{SessionKeys: []Key{{Method: MethodSampleAES, URI: "a"}, {Method: MethodAES128, URI: "b", HasIV: true}}}
+	m := Multivariant{SessionKeys: []Key{{Method: MethodSampleAES, URI: "a"}, {Method: MethodAES128, URI: "b", IV: make([]byte, 16)}}}
 	if err := m.Check(); err != nil {
 		t.Error(err)
 	}
-	want := "#EXTM3U\n#EXT-X-VERSION:2\n#EXT-X-SESSION-KEY:METHOD=SAMPLE-AES,URI=\"a\"\n" +
+	want := "#EXTM3U\n#EXT-X-VERSION:5\n#EXT-X-SESSION-KEY:METHOD=SAMPLE-AES,URI=\"a\"\n" +
 		"#EXT-X-SESSION-KEY:METHOD=AES-128,URI=\"b\",IV=0x00000000000000000000000000000000\n"
 	if got := string(m.Append(nil)); got != want {
 		t.Errorf("%s\nwant\n%s", got, want)
@@ -98,9 +98,9 @@ func TestBadKeys(t *testing.T) {
 		"unknown":                {{Method: "AES-512", URI: "k"}},
 		"no URI":                 {{Method: MethodSampleAES}},
 		"quote":                  {{Method: MethodSampleAES, URI: "k\""}},
-		"line":                   {{Method: MethodSampleAES, URI: "k", KeyFormat: "a\nb"}},
-		"versions":               {{Method: MethodSampleAES, URI: "k", KeyFormatVersions: "\x01"}},
-		"CTR with an IV":         {{Method: MethodSampleAESCTR, URI: "k", HasIV: true}},
+		"line":                   {{Method: MethodSampleAES, URI: "k", Format: "a\nb"}},
+		"versions":               {{Method: MethodSampleAES, URI: "k", Versions: "\x01"}},
+		"CTR with an IV":         {{Method: MethodSampleAESCTR, URI: "k", IV: make([]byte, 16)}},
 		"the second is at fault": {{Method: MethodSampleAES, URI: "k"}, {Method: MethodSampleAES}},
 	} {
 		for _, m := range []Media{

@@ -20,7 +20,7 @@ func TestStream(t *testing.T) {
 		{URI: "2.m4s", Span: hls.Span{Start: 180000, Dur: 170000, Timebase: tb}, Map: hls.Map{URI: "init.mp4"}},
 		{
 			URI: "3.m4s", Span: hls.Span{Start: 350000, Dur: 180000, Timebase: tb}, Map: hls.Map{URI: "init-2.mp4"}, Discontinuity: true,
-			Range: hls.ByteRange{Length: 7, Offset: 3}, Keys: []hls.Key{{Method: hls.MethodAES128, URI: "k", HasIV: true}},
+			Range: hls.ByteRange{Length: 7, Offset: 3}, Keys: []hls.Key{{Method: hls.MethodAES128, URI: "k", IV: make([]byte, 16)}},
 		},
 		{URI: "4.m4s", Span: hls.Span{Start: 530000, Dur: 180000, Timebase: tb}},
 	}

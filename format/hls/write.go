@@ -1,7 +1,6 @@
 package hls
 
 import (
-	"encoding/hex"
 	"slices"
 	"strconv"
 	"time"
@@ -20,6 +19,7 @@ func (m *Media) Append(dst []byte) []byte {
 // appendHeader writes what stands before the first segment.
 func (m *Media) appendHeader(dst []byte, version int) []byte {
 	dst = appendHead(dst, version, m.IndependentSegments)
+	dst = appendShared(dst, m.Defines, m.Start)
 	dst = appendInt(dst, "#EXT-X-TARGETDURATION:", m.TargetDuration)
 	if m.Type != Live {
 		dst = append(append(append(dst, "#EXT-X-PLAYLIST-TYPE:"...), m.Type...), '\n')
@@ -39,7 +39,10 @@ func (m *Media) appendHeader(dst []byte, version int) []byte {
 		dst = appendInt(dst, "#EXT-X-DISCONTINUITY-SEQUENCE:", m.DiscontinuitySequence)
 	}
 	if m.Skipped > 0 {
-		dst = appendInt(dst, "#EXT-X-SKIP:SKIPPED-SEGMENTS=", m.Skipped)
+		dst = m.appendSkip(dst)
+	}
+	for i := range m.Dates {
+		dst = m.Dates[i].append(dst)
 	}
 	if m.Map.URI != "" {
 		dst = m.Map.append(dst)
@@ -109,7 +112,7 @@ func (s *Segment) append(dst []byte, mapChanged bool, keys []Key) []byte {
 		}
 		dst = s.Map.append(dst)
 	}
-	if !slices.Equal(keys, next) {
+	if !slices.EqualFunc(keys, next, Key.same) {
 		dst = appendKeys(dst, next)
 	}
 	if !s.ProgramDateTime.IsZero() {
@@ -126,8 +129,11 @@ func (s *Segment) append(dst []byte, mapChanged bool, keys []Key) []byte {
 	if s.Gap {
 		dst = append(dst, "#EXT-X-GAP\n"...)
 	}
+	if s.Bitrate > 0 {
+		dst = appendInt(dst, "#EXT-X-BITRATE:", s.Bitrate)
+	}
 	dst = appendMicros(append(dst, "#EXTINF:"...), s.Span.micros())
-	dst = append(dst, ",\n"...)
+	dst = append(appendText(append(dst, ','), s.Title), '\n')
 	if s.Range.Length > 0 {
 		dst = s.Range.append(append(dst, "#EXT-X-BYTERANGE:"...))
 		dst = append(dst, '\n')
@@ -147,26 +153,7 @@ func wholeSegments(keys []Key) bool {
 
 func appendKeys(dst []byte, keys []Key) []byte {
 	for i := range keys {
-		dst = append(keys[i].append(append(dst, "#EXT-X-KEY:"...)), '\n')
-	}
-	return dst
-}
-
-// append writes the attributes. METHOD=NONE has no other (4.4.4.4).
-func (k *Key) append(dst []byte) []byte {
-	dst = appendEnum(append(dst, "METHOD="...), k.Method)
-	if k.Method == MethodNone {
-		return dst
-	}
-	dst = appendQuoted(dst, ",URI=", k.URI)
-	if k.HasIV {
-		dst = hex.AppendEncode(append(dst, ",IV=0x"...), k.IV[:])
-	}
-	if k.KeyFormat != "" {
-		dst = appendQuoted(dst, ",KEYFORMAT=", k.KeyFormat)
-	}
-	if k.KeyFormatVersions != "" {
-		dst = appendQuoted(dst, ",KEYFORMATVERSIONS=", k.KeyFormatVersions)
+		dst = keys[i].append(append(dst, "#EXT-X-KEY:"...))
 	}
 	return dst
 }
@@ -212,6 +199,9 @@ func (c *ServerControl) append(dst []byte) []byte {
 			dst = append(appendMillis(append(dst, f.name...), f.d), ',')
 		}
 	}
+	if c.CanSkipDateRanges {
+		dst = append(dst, "CAN-SKIP-DATERANGES=YES,"...)
+	}
 	if len(dst) > head {
 		dst = dst[:len(dst)-1]
 	}
@@ -246,9 +236,8 @@ func (r ByteRange) append(dst []byte) []byte {
 // Append writes the playlist behind dst and returns the result.
 func (m *Multivariant) Append(dst []byte) []byte {
 	dst = appendHead(dst, m.Need(), m.IndependentSegments)
-	for i := range m.SessionKeys {
-		dst = append(m.SessionKeys[i].append(append(dst, "#EXT-X-SESSION-KEY:"...)), '\n')
-	}
+	dst = appendShared(dst, m.Defines, m.Start)
+	dst = m.appendSession(dst)
 	for i := range m.Media {
 		dst = m.Media[i].append(dst)
 	}
@@ -262,11 +251,12 @@ func (m *Multivariant) Append(dst []byte) []byte {
 		if v.Audio != "" {
 			dst = appendQuoted(dst, ",AUDIO=", v.Audio)
 		}
+		dst = v.More.append(dst)
 		dst = append(appendText(append(dst, '\n'), v.URI), '\n')
 	}
 	for i := range m.IFrames {
 		v := &m.IFrames[i]
-		dst = v.append(append(dst, "#EXT-X-I-FRAME-STREAM-INF:"...))
+		dst = v.More.append(v.append(append(dst, "#EXT-X-I-FRAME-STREAM-INF:"...)))
 		dst = append(appendQuoted(dst, ",URI=", v.URI), '\n')
 	}
 	return dst
@@ -310,7 +300,7 @@ func (r *Rendition) append(dst []byte) []byte {
 	if r.URI != "" {
 		dst = appendQuoted(dst, ",URI=", r.URI)
 	}
-	return append(dst, '\n')
+	return append(r.More.append(dst), '\n')
 }
 
 func appendInt(dst []byte, tag string, v int64) []byte {

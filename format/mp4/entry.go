@@ -11,6 +11,8 @@ type entry struct {
 	config []byte // nil with mp3: taken from the first sample
 	frame  uint32 // bytes of a sample of uncompressed sound, else 0
 	raw    []byte // the whole box
+	width  int    // as the sample entry has it
+	height int
 }
 
 // maxEntries bounds the sample entries of one track.
@@ -74,6 +76,9 @@ func (t *track) readVisual(b box, e entry) (entry, error) {
 		return e, av.Errorf("mp4", b.off, "encv", "%w: track %d: %w", av.ErrEncrypted, t.id, errEncrypted)
 	default:
 		return e, nil
+	}
+	if len(b.body) >= visualFields {
+		e.width, e.height = int(be.Uint16(b.body[24:])), int(be.Uint16(b.body[26:]))
 	}
 	c, ok := b.find(visualFields, record)
 	if !ok {
@@ -243,7 +248,12 @@ func (t *track) describe(desc uint32, firstSample []byte) (av.Track, error) {
 	}
 	e := t.entries[desc-1]
 	a := av.Track{Kind: kindOf(t.handler), Codec: e.codec, Timebase: t.tb, Config: e.config, Language: t.lang, ID: t.id}
+	if a.Kind == av.Video {
+		a.Rotation = t.rotation
+	}
 	switch {
+	case e.codec == av.VP9:
+		a.Width, a.Height = e.width, e.height
 	case e.codec == av.Private:
 		a.Private = av.PrivateMP4
 		a.Config = append(t.handler[:len(t.handler):len(t.handler)], e.raw...)

@@ -118,6 +118,42 @@ func TestHostile(t *testing.T) {
 	}
 }
 
+// TestExternalMedia: a track whose media is in another file is refused, and that
+// file is not looked for.
+func TestExternalMedia(t *testing.T) {
+	b := sample(t, "last.mp4")
+	location := []byte("file:///etc/passwd\x00")
+	at := 0
+	for _, kind := range []string{"moov", "trak", "mdia", "minf", "dinf", "dref", "url "} {
+		i := bytes.Index(b[at:], []byte(kind))
+		if i < 4 {
+			t.Fatalf("no %s", kind)
+		}
+		at += i
+		size := binary.BigEndian.Uint32(b[at-4:])
+		binary.BigEndian.PutUint32(b[at-4:], size+uint32(len(location)))
+	}
+	clear(b[at+4 : at+8]) // not self-contained
+	b = append(b[:at+8:at+8], append(location, b[at+8:]...)...)
+	g, _ := avtest.Read(open(b))
+	d := open(b)
+	defer d.Close()
+	for _, l := range g {
+		for _, tr := range l.Tracks {
+			if tr.Kind == av.Video {
+				t.Errorf("track %d is read", tr.ID)
+			}
+		}
+	}
+	if _, err := d.ReadPacket(av.Heap{}); errors.Is(err, av.ErrTracks) {
+		if w := d.Warnings(); len(w) == 0 {
+			t.Error("nothing is said of it")
+		}
+	} else if !errors.Is(err, av.ErrUnsupported) {
+		t.Error(err)
+	}
+}
+
 // TestOverlap: chunks that lie over each other give each sample its bytes, in
 // linear time.
 func TestOverlap(t *testing.T) {
@@ -208,6 +244,22 @@ func TestRoundTrip(t *testing.T) {
 					}
 				}
 			}
+		}
+	}
+}
+
+// TestRotation: by how much a picture is turned survives.
+func TestRotation(t *testing.T) {
+	tr := avtest.ReadAll(t, open(sample(t, "last.mp4")))[0].Tracks[0]
+	for _, degrees := range []uint16{0, 90, 180, 270} {
+		tr.Rotation = degrees
+		b, err := mp4.AppendInit(nil, &tr, 1, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := open(b)
+		if _, err := d.ReadPacket(av.Heap{}); !errors.Is(err, av.ErrTracks) || d.Tracks()[0].Rotation != degrees {
+			t.Errorf("%d degrees: %v, %+v", degrees, err, d.Tracks())
 		}
 	}
 }

@@ -97,7 +97,7 @@ func (w *writer) trackHeader(t *av.Track, info codec.Info, id uint32) {
 		volume = 0x1000000
 	}
 	w.u32(volume)
-	w.matrix()
+	w.rotation(t.Rotation, info)
 	width := uint64(info.Width) << 16
 	if s := info.SAR; s.Num > 0 && s.Den > 0 {
 		width = width * uint64(s.Num) / uint64(s.Den)
@@ -217,7 +217,7 @@ func sampleEntry(t *av.Track, info codec.Info) ([]byte, error) {
 		w.sound("ec-3", "dec3", t.Config, info)
 		w.end()
 	default:
-		if t.Kind == av.Video && t.Private == av.PrivateMP4 && len(t.Config) > 4+8 {
+		if t.Kind != av.Data && t.Private == av.PrivateMP4 && len(t.Config) > 4+8 {
 			return t.Config[4:], nil
 		}
 		return nil, av.Errorf("mp4", -1, "stsd", "%w: CMAF cannot carry %s of kind %s", av.ErrUnsupported, t.Codec, t.Kind)

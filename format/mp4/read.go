@@ -48,6 +48,9 @@ func (d *Demuxer) plan() error {
 			return err
 		}
 		if t == nil {
+			if len(d.batch) > 0 && d.size < 0 {
+				return errBatch // the next fragment of a live stream may be a while
+			}
 			if err := d.nextFragment(); err != nil {
 				return err
 			}

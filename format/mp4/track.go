@@ -11,17 +11,18 @@ import (
 
 // track is one trak, and its place in the samples.
 type track struct {
-	id      uint32
-	handler fourcc
-	tb      av.Timebase
-	lang    string
-	entries []entry // stsd, in order
-	tables  tables
-	trex    trex
-	shift   int64 // added to media times: what the edit list says
-	early   int64 // by how much decode times are earlier than media time: see decodeEarlier
-	dur     int64 // mdhd duration, ticks
-	fragEnd int64 // where the fragments so far end, media time
+	id       uint32
+	handler  fourcc
+	tb       av.Timebase
+	lang     string
+	rotation uint16  // degrees clockwise
+	entries  []entry // stsd, in order
+	tables   tables
+	trex     trex
+	shift    int64 // added to media times: what the edit list says
+	early    int64 // by how much decode times are earlier than media time: see decodeEarlier
+	dur      int64 // mdhd duration, ticks
+	fragEnd  int64 // where the fragments so far end, media time
 
 	index   int // into Demuxer.tracks
 	desc    uint32
@@ -172,6 +173,7 @@ func (m *movie) readTrack(trak box) (*track, error) {
 	if f.err != nil {
 		return nil, f.err
 	}
+	t.rotation = f.readRotation(v)
 	mdia, ok := trak.find(0, "mdia")
 	if !ok {
 		return nil, av.Errorf("mp4", trak.off, "trak", "%w: no mdia", av.ErrInvalid)

@@ -29,6 +29,10 @@ type Demuxer struct {
 	// MaxUnit bounds the bytes of one access unit; a larger one ends the
 	// stream. Set it before the first ReadPacket; 0 is DefaultMaxUnit.
 	MaxUnit int
+	// Patience is how many seconds of media are looked at for streams that the
+	// PMT lists and that do not begin at once; 0 is 1. What is read meanwhile is
+	// kept: 4 MiB at most. Set it before the first ReadPacket.
+	Patience int
 
 	r      io.Reader
 	src    source

@@ -33,8 +33,10 @@ func TestMuxerRefuses(t *testing.T) {
 		"no dOps":    {av.Track{Kind: av.Audio, Codec: av.Opus}, av.ErrInvalid, "dOps"},
 		"no mp3":     {av.Track{Kind: av.Audio, Codec: av.MP3}, av.ErrInvalid, "mp3"},
 		"MP4's data": {av.Track{Kind: av.Data, Codec: av.Private, Private: av.PrivateMP4, Config: []byte{1}}, av.ErrUnsupported, "private"},
-		"descriptors": {av.Track{Kind: av.Data, Codec: av.Private, Private: av.PrivateTS, Config: make([]byte, 1100)},
-			av.ErrTooLarge, "PMT"},
+		"descriptors": {
+			av.Track{Kind: av.Data, Codec: av.Private, Private: av.PrivateTS, Config: make([]byte, 1100)},
+			av.ErrTooLarge, "PMT",
+		},
 	} {
 		_, err := NewMuxer([]av.Track{test.track})
 		var bad *av.Error

@@ -130,11 +130,24 @@ func same(t *testing.T, tr av.Track, want, got []av.Packet) {
 // TestWithoutDTS: PES packets of reordered pictures that have PTS only get a
 // DTS that rises and is not later than the PTS.
 func TestWithoutDTS(t *testing.T) {
+	derived(t, func(u *piece) { u.dts = u.pts })
+}
+
+// TestLateDTS: where DTS are later than PTS the PTS are kept, and DTS derived.
+func TestLateDTS(t *testing.T) {
+	g := demux(t, sample(t, "av.ts"))[0]
+	_, units := elementary(t, g, 0)
+	late := units[0].pts - units[0].dts // the first picture's are equal: nothing tells yet
+	derived(t, func(u *piece) { u.dts += late })
+}
+
+func derived(t *testing.T, change func(u *piece)) {
+	t.Helper()
 	g := demux(t, sample(t, "av.ts"))[0]
 	es, units := elementary(t, g, 0)
 	var cuts []int
 	for i := range units {
-		units[i].dts = units[i].pts
+		change(&units[i])
 		if i > 0 {
 			cuts = append(cuts, units[i].at)
 		}

@@ -19,9 +19,11 @@ const (
 //
 // A missing DTS equals the PTS (ISO 13818-1 2.4.3.7). Some writers leave it out
 // of streams with reordered pictures too: then the n-th DTS is the n-th smallest
-// PTS, put back by the depth of the reordering.
+// PTS, put back by the depth of the reordering. The same is done where DTS are
+// later than the PTS of reordered pictures: what is shown when is not touched.
 type times struct {
-	withoutDTS bool  // writes no DTS although pictures are reordered
+	withoutDTS bool  // writes no DTS although pictures are reordered, or wrong ones
+	wrongDTS   bool  // writes DTS, but not in time for PTS
 	depth      int   // of reordering
 	frame      int64 // ticks from picture to picture, 0 unknown
 	declared   bool  // by the parameter sets
@@ -112,11 +114,8 @@ func (s *stream) stampPicture(u *unit, st stamp) {
 	if st.discont {
 		u.flags |= av.Discont
 	}
-	if t.started && st.hasPTS {
-		if d := since(st.pts, t.last); d > maxStep || d < -maxBack {
-			t.restart()
-		}
-	}
+	t.jumped(st)
+	st.hasDTS = st.hasDTS && !t.wrongDTS
 	switch {
 	case st.hasDTS:
 		u.pts, u.dts = st.pts, st.dts
@@ -142,6 +141,16 @@ func (s *stream) stampPicture(u *unit, st stamp) {
 		t.frame = d
 	}
 	t.last, t.started = u.dts, true
+}
+
+// jumped begins anew where the times do not go on from those before.
+func (t *times) jumped(st stamp) {
+	if !t.started || !st.hasPTS {
+		return
+	}
+	if d := since(st.pts, t.last); d > maxStep || d < -maxBack {
+		t.restart()
+	}
 }
 
 func (t *times) step() int64 {
@@ -172,20 +181,27 @@ func (t *times) derive(pts int64) int64 {
 	return dts
 }
 
-// evidence looks at the pictures of the probe. It returns true once it is known
-// whether the stream leaves out DTS that differ from PTS.
+// evidence looks at the pictures of the probe: does the stream leave out DTS that
+// differ from PTS, or write DTS that are later?
 type evidence struct {
 	pics    int
 	pts     [probePics]int64
 	depth   int
+	given   bool // there are DTS
+	late    bool // and one is later than its PTS
 	settled bool
 }
 
+// see returns true once that is known.
 func (e *evidence) see(st *unit, reorder int, t *times) bool {
 	if e.settled {
 		return true
 	}
-	if st.hasDTS || reorder == 0 {
+	ahead := since(st.pts, st.dts)
+	e.given = e.given || st.hasDTS
+	e.late = e.late || st.hasDTS && ahead < 0
+	// A first picture that waits to be shown leaves time for those behind it.
+	if reorder == 0 || st.hasDTS && e.pics == 0 && ahead > 0 {
 		e.settled = true
 		return true
 	}
@@ -200,7 +216,7 @@ func (e *evidence) see(st *unit, reorder int, t *times) bool {
 		e.pts[e.pics] = st.pts
 		e.pics++
 	}
-	if e.pics == probePics || e.depth > 0 && reorder > 0 {
+	if e.pics == probePics || e.depth > 0 && (reorder > 0 || e.given && !e.late) {
 		e.finish(reorder, t)
 	}
 	return e.settled
@@ -212,10 +228,10 @@ func (e *evidence) finish(reorder int, t *times) {
 		return
 	}
 	e.settled = true
-	if e.depth == 0 {
+	if e.depth == 0 || e.given && !e.late {
 		return
 	}
-	t.withoutDTS = true
+	t.withoutDTS, t.wrongDTS = true, e.given
 	t.depth = min(max(e.depth, reorder), maxReorder)
 	if !t.declared {
 		t.frame = e.distance()

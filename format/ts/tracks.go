@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	probeTicks = 90000   // media looked at for the tracks
-	probeUnits = 256     // packets looked at for the tracks
+	probeTicks = 90000   // media looked at for the tracks, by second of Patience
+	probeUnits = 256     // packets looked at for the tracks, likewise
 	probeBytes = 4 << 20 // input kept meanwhile
 
 	// streamEvery bounds the memory that a PMT which always changes can take:
@@ -137,8 +137,9 @@ func (d *Demuxer) note(s *stream, u *unit) {
 	d.units++
 	s.ready = s.config != nil && (s.kind != av.Video || s.settled(u))
 	d.checkProbe()
-	span := since(pr.last, pr.first)
-	if d.probing && (d.units >= probeUnits || !u.noTime && (span >= probeTicks || span <= -probeTicks)) {
+	span, n := since(pr.last, pr.first), max(d.Patience, 1)
+	most := int64(n) * probeTicks
+	if d.probing && (d.units >= n*probeUnits || !u.noTime && (span >= most || span <= -most)) {
 		d.endProbe()
 	}
 }

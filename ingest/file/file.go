@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 
 	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/format/libav"
 	"github.com/cleave-video/cleave/timeline"
 )
 
@@ -21,6 +22,16 @@ type Options struct {
 	// Format names the demuxer instead of letting the content choose: "mp4",
 	// "ts", "flv", "h264", "h265", "adts", "mp3".
 	Format string
+	// Demuxer says whose demuxers to use; "" is Auto.
+	Demuxer Demuxer
+	// Libav is how workers of libavformat are run; nil: as libav.Config's defaults
+	// say. One is started only if a file needs it.
+	Libav *libav.Workers
+	// ProbeSize (bytes) and AnalyzeDuration (microseconds) bound what libavformat
+	// looks at to know an input; 0 are its defaults.
+	ProbeSize, AnalyzeDuration int64
+	// Carry is what libavformat's tracks of codecs unknown here are made for; 0 is MP4.
+	Carry av.PrivateFormat
 	// RawTimes leaves the container's own times: no wrap undone, no jump closed.
 	RawTimes bool
 	// Timing measures the reading, if it is not nil.
@@ -80,6 +91,9 @@ func openFile(ctx context.Context, f *os.File, o Options) (*Input, error) {
 	if err != nil {
 		return nil, err
 	}
+	if format.libav {
+		return openLibav(ctx, f, st.Size(), nil, o)
+	}
 	if format.at != nil {
 		return newInput(format.at(o.Timing.readerAt(&osFile{f}), st.Size()), format.name, f.Close, nil, st.Size(), o), nil
 	}
@@ -107,6 +121,13 @@ func openStream(ctx context.Context, r io.Reader, size int64, o Options) (*Input
 	if err != nil {
 		closeAll()
 		return nil, err
+	}
+	if format.libav {
+		in, err := openLibav(ctx, br, -1, closeAll, o)
+		if err != nil {
+			closeAll()
+		}
+		return in, err
 	}
 	if format.at == nil {
 		return newInput(format.stream(br), format.name, closeAll, &c.n, size, o), nil

@@ -41,6 +41,14 @@ func openURL(ctx context.Context, url string, o Options) (*Input, error) {
 		s.Close()
 		return nil, fmt.Errorf("%s: %w", url, err)
 	}
+	if format.libav {
+		in, err := openLibav(ctx, s, s.size, s.Close, o)
+		if err != nil {
+			s.Close()
+			return nil, fmt.Errorf("%s: %w", url, err)
+		}
+		return in, nil
+	}
 	if format.at != nil {
 		return newInput(format.at(o.Timing.readerAt(s), s.size), format.name, s.Close, nil, s.size, o), nil
 	}

@@ -1,6 +1,7 @@
 package file
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -24,13 +25,14 @@ type format struct {
 	sniff  func(head []byte) int
 	at     func(r io.ReaderAt, size int64) av.Demuxer
 	stream func(r io.Reader) av.Demuxer
+	libav  bool // neither: libavformat reads it
 }
 
 func formats() []format {
 	return []format{
 		{name: "mp4", sniff: mp4.Sniff, at: func(r io.ReaderAt, size int64) av.Demuxer { return mp4.New(r, size) }},
 		{name: "flv", sniff: flv.Sniff, stream: func(r io.Reader) av.Demuxer { return flv.NewDemuxer(r) }},
-		{name: "ts", sniff: ts.Sniff, stream: func(r io.Reader) av.Demuxer { return ts.NewDemuxer(r) }},
+		{name: "ts", sniff: ts.Sniff, stream: patient},
 		{name: "h264", sniff: sniffRaw(av.H264), stream: func(r io.Reader) av.Demuxer { return annexb.NewDemuxer(r, av.H264) }},
 		{name: "h265", sniff: sniffRaw(av.H265), stream: func(r io.Reader) av.Demuxer { return annexb.NewDemuxer(r, av.H265) }},
 		{name: "adts", sniff: adts.Sniff, stream: func(r io.Reader) av.Demuxer { return adts.NewDemuxer(r) }},
@@ -50,6 +52,17 @@ func sniffRaw(c av.Codec) func([]byte) int {
 
 // choose returns the format that is surest of head.
 func choose(head []byte, o Options) (format, error) {
+	if o.Demuxer == Libav {
+		return format{name: string(Libav), libav: true}, nil
+	}
+	best, err := chooseNative(head, o)
+	if errors.Is(err, av.ErrUnsupported) && o.Demuxer != Native && o.Format == "" {
+		return format{name: string(Libav), libav: true}, o.needLibav(err)
+	}
+	return best, err
+}
+
+func chooseNative(head []byte, o Options) (format, error) {
 	var best format
 	sure := 0
 	for _, f := range formats() {
@@ -90,4 +103,12 @@ func hint(head []byte) string {
 		}
 	}
 	return fmt.Sprintf("%x", head[:min(8, len(head))])
+}
+
+// patient waits longer than a live stream may for what the PMT lists: a track that
+// is announced later cuts the others, at a place where no key frame is.
+func patient(r io.Reader) av.Demuxer {
+	d := ts.NewDemuxer(r)
+	d.Patience = 10
+	return d
 }

@@ -17,16 +17,31 @@ var ranks = []struct {
 	prefix string
 	rank   int
 }{
-	{"internal", 0}, {"av", 0}, {"mem", 0},
-	{"codec", 1}, {"timeline", 1},
+	{"internal", 0},
+	{"av", 0},
+	{"mem", 0},
+	{"codec", 1},
+	{"timeline", 1},
 	{"format", 2},
-	{"chunk", 3}, {"seal", 3},
-	{"pack", 4}, {"store", 4}, {"httpio", 4},
+	{"chunk", 3},
+	{"seal", 3},
+	{"pack", 4},
+	{"store", 4},
+	{"index", 4},
+	{"httpio", 4},
 	{"live", 5},
-	{"proto", 6}, {"ingest", 6}, {"deliver", 6},
-	{"cut", 7}, {"probe", 7}, {"web", 7},
+	{"proto", 6},
+	{"ingest", 6},
+	{"deliver", 6},
+	{"cut", 7},
+	{"probe", 7},
+	{"verify", 7},
+	{"web", 7},
 	{"server", 8},
-	{"cmd", 9}, {"bench", 9}, {"examples", 9}, {"test", 9},
+	{"cmd", 9},
+	{"bench", 9},
+	{"examples", 9},
+	{"test", 9},
 }
 
 // thirdParty is what each package may use beyond the standard library.
@@ -36,14 +51,22 @@ var thirdParty = map[string][]string{
 	"codec/h264":       {"github.com/bluenviron/mediacommon/v2"},
 	"codec/h265":       {"github.com/bluenviron/mediacommon/v2"},
 	"codec/vp9":        {"github.com/bluenviron/mediacommon/v2"},
+	"format/libav":     {"golang.org/x/sys"},
 	"format/dash":      {"github.com/Eyevinn/dash-mpd"},
+	"format/rtp":       {"github.com/bluenviron/gortsplib/v5", "github.com/bluenviron/mediacommon/v2", "github.com/pion/rtp"},
 	"chunk/policytest": {"pgregory.net/rapid"},
 	"mem":              {"golang.org/x/sys"},
+	"index/disk":       {"golang.org/x/sys"},
+	"index/indextest":  {"github.com/google/go-cmp"},
 	"internal/nowait":  {"golang.org/x/sys"},
 	"store/disk":       {"golang.org/x/sys"},
+	"store/s3":         {"github.com/minio/minio-go/v7", "golang.org/x/sync"},
 	"ingest/file":      {"golang.org/x/sys"},
+	"proto/srt":        {"github.com/datarhei/gosrt"},
+	"proto/rtsp":       {"github.com/bluenviron/gortsplib/v5", "github.com/pion/rtp", "github.com/pion/rtcp"},
 	"cut":              {"golang.org/x/sys"},
-	"server":           {"golang.org/x/sync"},
+	"server":           {"golang.org/x/sync", "github.com/goccy/go-yaml"},
+	"test/browser":     {"github.com/chromedp/chromedp"},
 	"bench/live":       {"golang.org/x/sys"},
 	"cmd/cleave":       {"github.com/alecthomas/kong", "github.com/schollz/progressbar/v3", "golang.org/x/term", "golang.org/x/sync"},
 }
@@ -62,7 +85,7 @@ func rank(pkg string) int {
 func below(a, b string) bool { return strings.HasPrefix(a, b+"/") || strings.HasPrefix(b, a+"/") }
 
 func TestLayers(t *testing.T) {
-	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "../../...").Output()
+	out, err := exec.Command("go", "list", "-tags=libav", "-json=ImportPath,Imports", "../../...").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +130,7 @@ func imports(t *testing.T, pkg string, list []string) {
 // sameRank lists the imports between neighbours that are meant.
 func sameRank(pkg, other string) bool {
 	switch {
-	case strings.HasPrefix(pkg, "codec/") && other == "codec/es", strings.HasPrefix(pkg, "deliver/") && other == "deliver/feed", strings.HasPrefix(pkg, "test/"):
+	case strings.HasPrefix(pkg, "codec/") && other == "codec/es", strings.HasPrefix(pkg, "deliver/") && other == "deliver/feed", strings.HasPrefix(pkg, "index") && other == "store", strings.HasPrefix(pkg, "test/"):
 		return true
 	}
 	return false

@@ -27,7 +27,7 @@ const (
 	readSize   = 128 << 10 // of who publishes
 	talkSize   = 4 << 10   // of who has not said yet what it wants
 	idleSize   = 512       // of who plays, and says next to nothing
-	maxNoReads = 100      // empty reads in a row
+	maxNoReads = 100       // empty reads in a row
 	minBlock   = 256 << 10
 )
 

@@ -53,15 +53,9 @@ func Dial(ctx context.Context, address string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	var d interface {
-		DialContext(ctx context.Context, network, address string) (net.Conn, error)
-	} = &net.Dialer{Timeout: dialTimeout}
-	if t.secure {
-		d = &tls.Dialer{NetDialer: &net.Dialer{Timeout: dialTimeout}}
-	}
-	conn, err := d.DialContext(ctx, "tcp", t.host)
+	conn, err := t.dial(ctx, new(net.Dialer).DialContext, nil)
 	if err != nil {
-		return nil, fmt.Errorf("rtmp: %w", err)
+		return nil, err
 	}
 	c := &Client{conn: &timedConn{Conn: conn}, key: t.key, ctx: ctx}
 	c.stop = context.AfterFunc(ctx, func() { conn.Close() })
@@ -111,6 +105,31 @@ func parseTarget(address string) (target, error) {
 	return t, nil
 }
 
+// dial connects, by TLS for rtmps.
+func (t *target) dial(ctx context.Context, dial func(ctx context.Context, network, address string) (net.Conn, error), c *tls.Config) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	conn, err := dial(ctx, "tcp", t.host)
+	if err != nil {
+		return nil, fmt.Errorf("rtmp: %w", err)
+	}
+	if !t.secure {
+		return conn, nil
+	}
+	if c == nil {
+		c = &tls.Config{}
+	}
+	if c = c.Clone(); c.ServerName == "" {
+		c.ServerName, _, _ = net.SplitHostPort(t.host)
+	}
+	secured := tls.Client(conn, c)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("rtmp: %w", err)
+	}
+	return secured, nil
+}
+
 // begin does the handshake and the commands. RTMP 7.2.1, 7.2.2.6
 func (c *Client) begin(t target) error {
 	if err := c.conn.until(time.Now().Add(dialTimeout)); err != nil {
@@ -120,6 +139,27 @@ func (c *Client) begin(t target) error {
 		return err
 	}
 	s := c.s
+	if err := c.connect(t); err != nil {
+		return err
+	}
+	for i, name := range []string{"releaseStream", "FCPublish"} {
+		s.reply(name, float64(2+i), amf0.AppendString(amf0.AppendNull(nil), c.key))
+	}
+	if err := c.createStream(4); err != nil {
+		return err
+	}
+	b := amf0.AppendNumber(amf0.AppendString(nil, "publish"), 5)
+	b = amf0.AppendString(amf0.AppendString(amf0.AppendNull(b), c.key), "live")
+	s.out.append(statusID, typeCommandAMF0, c.stream, 0, b, nil)
+	if _, err := c.await("onStatus", 0); err != nil {
+		return err
+	}
+	return c.conn.until(time.Now().Add(365 * 24 * time.Hour)) // the server may be silent
+}
+
+// connect sends the connect command. RTMP 7.2.1.1
+func (c *Client) connect(t target) error {
+	s := c.s
 	s.control(typeSetChunkSize, clientChunks)
 	s.out.chunkSize = clientChunks
 	b := amf0.AppendObject(nil)
@@ -128,29 +168,23 @@ func (c *Client) begin(t target) error {
 	}
 	b = appendFourCCs(amf0.AppendKey(b, "fourCcList"))
 	s.reply("connect", 1, amf0.AppendEnd(b))
-	if _, err := c.await("_result", 1); err != nil {
-		return err
-	}
-	for i, name := range []string{"releaseStream", "FCPublish"} {
-		s.reply(name, float64(2+i), amf0.AppendString(amf0.AppendNull(nil), c.key))
-	}
-	s.reply("createStream", 4, amf0.AppendNull(nil))
-	r, err := c.await("_result", 4)
+	_, err := c.await("_result", 1)
+	return err
+}
+
+// createStream returns the number of a new stream. RTMP 7.2.1.3
+func (c *Client) createStream(id float64) error {
+	c.s.reply("createStream", id, amf0.AppendNull(nil))
+	r, err := c.await("_result", id)
 	if err != nil {
 		return err
 	}
 	r.Skip()
 	c.stream = uint32(r.Number())
 	if r.Err() != nil {
-		return s.badCommand(&r)
+		return c.s.badCommand(&r)
 	}
-	b = amf0.AppendNumber(amf0.AppendString(nil, "publish"), 5)
-	b = amf0.AppendString(amf0.AppendString(amf0.AppendNull(b), c.key), "live")
-	s.out.append(statusID, typeCommandAMF0, c.stream, 0, b, nil)
-	if _, err := c.await("onStatus", 0); err != nil {
-		return err
-	}
-	return c.conn.until(time.Now().Add(365 * 24 * time.Hour)) // the server may be silent
+	return nil
 }
 
 // await sends what was added and reads until the answer to a command; r stands

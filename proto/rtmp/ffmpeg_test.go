@@ -22,12 +22,24 @@ func TestFFmpeg(t *testing.T) {
 		count []int
 		codec []av.Codec
 	}{
-		{"H.264 and AAC", []string{"-f", "lavfi", "-i", "testsrc=s=320x240:r=25:d=4", "-f", "lavfi", "-i", "sine=r=48000:d=4",
-			"-c:v", "libx264", "-preset", "ultrafast", "-bf", "2", "-g", "25", "-pix_fmt", "yuv420p", "-c:a", "aac"},
-			[]int{100, 189}, []av.Codec{av.H264, av.AAC}},
-		{"H.264 and MP3", []string{"-f", "lavfi", "-i", "testsrc=s=64x64:r=25:d=1", "-f", "lavfi", "-i", "sine=r=44100:d=1",
-			"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "libmp3lame"},
-			[]int{25, 40}, []av.Codec{av.H264, av.MP3}},
+		{
+			"H.264 and AAC",
+			[]string{
+				"-f", "lavfi", "-i", "testsrc=s=320x240:r=25:d=4", "-f", "lavfi", "-i", "sine=r=48000:d=4",
+				"-c:v", "libx264", "-preset", "ultrafast", "-bf", "2", "-g", "25", "-pix_fmt", "yuv420p", "-c:a", "aac",
+			},
+			[]int{100, 189},
+			[]av.Codec{av.H264, av.AAC},
+		},
+		{
+			"H.264 and MP3",
+			[]string{
+				"-f", "lavfi", "-i", "testsrc=s=64x64:r=25:d=1", "-f", "lavfi", "-i", "sine=r=44100:d=1",
+				"-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-c:a", "libmp3lame",
+			},
+			[]int{25, 40},
+			[]av.Codec{av.H264, av.MP3},
+		},
 		{"audio", []string{"-f", "lavfi", "-i", "sine=r=48000:d=2", "-c:a", "aac"}, []int{95}, []av.Codec{av.AAC}},
 	}
 	for _, c := range tests {

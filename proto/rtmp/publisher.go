@@ -33,6 +33,8 @@ type Publisher struct {
 	shift uint32 // of its times
 	first bool   // shift is still the message's own time
 
+	commands func(m message) error // what the other side may ask for meanwhile
+
 	closed atomic.Bool
 	done   atomic.Int64
 }
@@ -142,7 +144,11 @@ func (p *Publisher) step() error {
 		}
 		return p.media(m)
 	case typeCommandAMF0, typeCommandAMF3:
-		if err := p.command(m); err != nil {
+		obey := p.commands
+		if obey == nil {
+			obey = p.command
+		}
+		if err := obey(m); err != nil {
 			return err
 		}
 	default:

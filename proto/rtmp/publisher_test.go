@@ -289,7 +289,8 @@ func BenchmarkPublisher(b *testing.B) {
 	for name, size := range map[string]uint32{"128": 128, "4096": 4096, "65536": 65536} {
 		b.Run(name, func(b *testing.B) {
 			w := newWire().size(size).media(avtest.NewSynthetic(avtest.Spec{
-				Video: avtest.Video{Frames: 200, Size: 10000}, Audio: avtest.Audio{Frames: 300}}))
+				Video: avtest.Video{Frames: 200, Size: 10000}, Audio: avtest.Audio{Frames: 300},
+			}))
 			p := publisher(&endless{b: w.buf})
 			a := &fixed{make([]byte, 1<<20)}
 			b.ReportAllocs()

@@ -1,6 +1,6 @@
 // Package rtmp receives, sends and publishes live streams by RTMP and Enhanced
 // RTMP. Server accepts publishers, each of which is an av.Demuxer, and players;
-// Client publishes what an av.Demuxer gives.
+// Client publishes what an av.Demuxer gives; Pull plays from other servers.
 //
 // Adobe RTMP 1.0 ("RTMP"), Enhanced RTMP v2 ("E-RTMP").
 package rtmp

@@ -256,12 +256,14 @@ func TestClose(t *testing.T) {
 func TestDeadlines(t *testing.T) {
 	short := 50 * time.Millisecond
 	got := make(chan error, 1)
-	addr := serve(t, Config{HandshakeTimeout: short, CommandTimeout: 2 * short, IdleTimeout: short,
+	addr := serve(t, Config{
+		HandshakeTimeout: short, CommandTimeout: 2 * short, IdleTimeout: short,
 		Publish: func(_ context.Context, p *Publisher) error {
 			_, err := p.ReadPacket(av.Heap{})
 			got <- err
 			return err
-		}})
+		},
+	})
 	for _, first := range []string{"", "\x03", "\x03\x00\x00"} {
 		c, err := net.Dial("tcp", addr)
 		if err != nil {

@@ -151,10 +151,19 @@ func pinged() *wire {
 		kind byte
 		body string
 	}{
-		{typeWindowAckSize, "\x00\x00\x00\x00"}, {typePeerBandwidth, "\x00\x00\x00\x00\x02"}, {typeWindowAckSize, "\x00"},
-		{typeAck, "\x00\x00\x00\x00"}, {typeAck, ""}, {typeUserControl, ""}, {typeUserControl, "\x00"}, {typeUserControl, "\x00\x06\x00\x00"},
-		{typeUserControl, "\xff\xff\xff\xff\xff\xff"}, {typeUserControl, "\x00\x06\x00\x00\x00\x07"}, {typeAbort, "\x00\x00\xff\xff"},
-		{typeSetChunkSize, "\x7f\xff\xff\xff"}, {99, "whatever"},
+		{typeWindowAckSize, "\x00\x00\x00\x00"},
+		{typePeerBandwidth, "\x00\x00\x00\x00\x02"},
+		{typeWindowAckSize, "\x00"},
+		{typeAck, "\x00\x00\x00\x00"},
+		{typeAck, ""},
+		{typeUserControl, ""},
+		{typeUserControl, "\x00"},
+		{typeUserControl, "\x00\x06\x00\x00"},
+		{typeUserControl, "\xff\xff\xff\xff\xff\xff"},
+		{typeUserControl, "\x00\x06\x00\x00\x00\x07"},
+		{typeAbort, "\x00\x00\xff\xff"},
+		{typeSetChunkSize, "\x7f\xff\xff\xff"},
+		{99, "whatever"},
 	} {
 		w.append(controlID, m.kind, 0, 0, []byte(m.body), nil)
 	}
@@ -214,10 +223,25 @@ func TestNegotiateAllocation(t *testing.T) {
 
 func TestNames(t *testing.T) {
 	tests := []struct{ app, key, want string }{
-		{"live", "cam", "live/cam"}, {"", "cam", "cam"}, {"/live/", "/cam/", "live/cam"}, {"live/_definst_", "cam", "live/cam"},
-		{"_definst_", "cam", "cam"}, {"live/a/b", "c/d", "live/a/b/c/d"}, {"live", "kamera süd", "live/kamera süd"},
-		{"live", "", ""}, {"live", "/", ""}, {"live", "..", ""}, {"..", "cam", ""}, {"live", "a/../b", ""}, {"live", "a//b", ""},
-		{"live", ".", ""}, {"live", "a\x00b", ""}, {"live", "a\nb", ""}, {"live", `a\b`, ""}, {"live", "\xff", ""}, {"live", strings.Repeat("x", maxName), ""},
+		{"live", "cam", "live/cam"},
+		{"", "cam", "cam"},
+		{"/live/", "/cam/", "live/cam"},
+		{"live/_definst_", "cam", "live/cam"},
+		{"_definst_", "cam", "cam"},
+		{"live/a/b", "c/d", "live/a/b/c/d"},
+		{"live", "kamera süd", "live/kamera süd"},
+		{"live", "", ""},
+		{"live", "/", ""},
+		{"live", "..", ""},
+		{"..", "cam", ""},
+		{"live", "a/../b", ""},
+		{"live", "a//b", ""},
+		{"live", ".", ""},
+		{"live", "a\x00b", ""},
+		{"live", "a\nb", ""},
+		{"live", `a\b`, ""},
+		{"live", "\xff", ""},
+		{"live", strings.Repeat("x", maxName), ""},
 	}
 	for _, c := range tests {
 		if got, ok := cleanName(c.app, c.key); got != c.want || ok != (c.want != "") {
@@ -243,7 +267,11 @@ func TestTargets(t *testing.T) {
 		{"rtmp://h:99/live/a/key?x=y", target{host: "h:99", app: "live/a", key: "key?x=y", url: "rtmp://h:99/live/a"}},
 		{"rtmps://[::1]/live/key", target{host: "[::1]:443", app: "live", key: "key", url: "rtmps://[::1]/live", secure: true}},
 		{"rtmp://h/key", target{host: "h:1935", key: "key", url: "rtmp://h/"}},
-		{"http://h/live/key", target{}}, {"rtmp:///live/key", target{}}, {"rtmp://h/live/", target{}}, {"rtmp://h", target{}}, {"::", target{}},
+		{"http://h/live/key", target{}},
+		{"rtmp:///live/key", target{}},
+		{"rtmp://h/live/", target{}},
+		{"rtmp://h", target{}},
+		{"::", target{}},
 	}
 	for _, c := range tests {
 		got, err := parseTarget(c.in)

@@ -1,288 +1,238 @@
 // Package fidelity shows that what was cut is what went in: ffprobe's packets and
-// ffmpeg's pictures of the output are compared with those of the source.
+// ffmpeg's pictures of the output are compared with those of the source, and
+// chunks.json with both.
 package fidelity
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
+	"time"
 
 	"github.com/cleave-video/cleave/chunk"
 	"github.com/cleave-video/cleave/cut"
 )
 
-// Case is one file cut in one way.
+// Case is one way to cut a file.
 type Case struct {
-	File      string
 	Strategy  string
 	Container cut.Container
+	// Decode all chunks that can be, each alone, and compare their pictures; not
+	// only the first picture of each.
+	Alone bool
 }
 
 // Result is what became of it.
 type Result struct {
+	Chunks int
 	Tracks []string // one line for each track compared
-	Notes  []string // why something is not compared, or differs for a known reason
+	Notes  []string // what differs for a reason, which was verified
 	Faults []string // differences without a reason
 }
 
 func (r *Result) fault(format string, args ...any) {
 	r.Faults = append(r.Faults, fmt.Sprintf(format, args...))
 }
+
 func (r *Result) note(format string, args ...any) {
-	r.Notes = append(r.Notes, fmt.Sprintf(format, args...))
+	if s := fmt.Sprintf(format, args...); !slices.Contains(r.Notes, s) {
+		r.Notes = append(r.Notes, s)
+	}
 }
 
-// packet is one line of ffprobe.
-type packet struct {
-	pts, dts int64 // microseconds, exact enough: ffprobe prints six digits
-	key      bool
+// Source is a file to cut, as ffprobe and ffmpeg read it. Each is asked once,
+// however often the file is cut. Not for concurrent use.
+type Source struct {
+	File string
+	// Keys is where the key pictures are, by packet, if that is known from the
+	// bitstream. Unreadable tells that FFmpeg does not read the file.
+	Keys       []int
+	Unreadable error
+
+	media   *media
+	edited  *media            // with edit lists
+	written *media            // what the container itself says, without what FFmpeg derives
+	shift   map[int]*int64    // by stream: by how many ticks its edit list moves it
+	shown   map[int]*decoding // by video stream
+	cuts    map[cut.Container]*proof
 }
 
-type track struct {
-	kind, codec string
-	packets     []packet
+// decoding is what ffmpeg makes of a video track.
+type decoding struct {
+	frames     []frame
+	complaints string
+	unsteady   bool // damaged, and concealed differently each time
+	err        error
 }
 
-// Check cuts the case's file into dir and compares. The error is of the tools or
-// of the cut itself.
-func Check(ctx context.Context, c Case, dir string) (*Result, error) {
+// proof is what was compared picture by picture; what has the same payload has
+// the same pictures.
+type proof struct {
+	payload map[string]string  // by rendition
+	shown   map[string][]frame // by rendition
+}
+
+// NewSource reads a file.
+func NewSource(ctx context.Context, file string) (*Source, error) {
+	s := &Source{File: file, shift: map[int]*int64{}, shown: map[int]*decoding{}, cuts: map[cut.Container]*proof{}}
+	var err error
+	if s.media, err = probe(ctx, file, false); err != nil {
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		s.Unreadable = err
+	}
+	return s, nil
+}
+
+// Check cuts the source and compares. The error is of the tools or of the cut
+// itself. Files are written to dir.
+func (s *Source) Check(ctx context.Context, c Case, dir string) (*Result, error) {
 	policy, err := chunk.Parse(c.Strategy, chunk.Options{MaxBytes: 1 << 20})
 	if err != nil {
 		return nil, err
 	}
-	out := filepath.Join(dir, "out")
-	report, err := cut.Run(ctx, cut.Config{Input: c.File, Dir: out, Policy: policy, Container: c.Container, Force: true})
+	folder := filepath.Join(dir, "out")
+	report, err := cut.Run(ctx, cut.Config{Input: s.File, Dir: folder, Policy: policy, Container: c.Container, Target: 2 * time.Second, Force: true})
 	if err != nil {
 		return nil, err
 	}
-	r := &Result{}
-	if report.Dropped > 0 {
-		r.note("%d packets before the first key frame are dropped", report.Dropped)
-	}
+	r := &Result{Chunks: report.Chunks}
 	r.Notes = append(r.Notes, report.LeftOut...)
-	source, err := probe(ctx, c.File)
-	if err != nil {
-		return nil, err
+	if report.Broken != nil {
+		r.note("breaks off: %s", strings.ReplaceAll(report.Broken.Error(), filepath.Dir(s.File)+"/", ""))
 	}
-	folders, err := filepath.Glob(filepath.Join(out, "*", "index.m3u8"))
-	if err != nil {
-		return nil, err
+	if s.Unreadable != nil {
+		r.note("FFmpeg does not read the source: %v", s.Unreadable)
+		return r, nil
 	}
-	slices.Sort(folders)
-	used := map[int]bool{}
-	for _, list := range folders {
-		joined, inits, err := join(filepath.Dir(list), dir)
-		if err != nil {
+	out, err := read(ctx, folder, dir)
+	if err != nil {
+		if ctx.Err() != nil {
 			return nil, err
 		}
-		if inits > 1 {
-			r.note("%s: %d configurations, compared by chunk only", filepath.Base(filepath.Dir(list)), inits)
+		r.fault("%v", err)
+		return r, nil
+	}
+	cmp := &comparison{Case: c, Result: r, source: s, report: report, out: out, dir: dir, seconds: map[int]int64{}}
+	return r, errors.Join(cmp.run(ctx), os.RemoveAll(folder))
+}
+
+// comparison is one cut compared with its source.
+type comparison struct {
+	Case
+	*Result
+	source  *Source
+	report  *cut.Report
+	out     *output
+	dir     string
+	seconds map[int]int64 // by part: the whole seconds added to every time
+	dropped int           // packets of the source that are missing for a known reason
+	cutOff  int           // incomplete packets at its end
+}
+
+func (c *comparison) run(ctx context.Context) error {
+	used := map[int]bool{}
+	for _, w := range c.out.tracks() {
+		s := c.pair(w, used)
+		if s == nil {
+			c.unmatched(w, used)
 			continue
 		}
-		got, err := probe(ctx, joined)
-		if err != nil {
-			r.fault("%s: %v", list, err)
+		used[s.index] = true
+		want, ok := c.payload(w, s)
+		if !ok {
 			continue
 		}
-		for i := range got {
-			compare(r, source, &got[i], used, report.Dropped > 0)
+		if err := c.times(ctx, w, s, want); err != nil {
+			return err
 		}
-		if strings.HasPrefix(filepath.Base(filepath.Dir(list)), "video0") && report.Dropped == 0 {
-			if err := pictures(ctx, r, c.File, joined); err != nil {
-				return nil, err
+		if w.kind == "video" {
+			if err := c.pictures(ctx, w, s, len(s.packets)-len(want)); err != nil {
+				return err
 			}
 		}
+		c.Tracks = append(c.Tracks, fmt.Sprintf("%s %d packets", w, len(want)))
 	}
-	return r, nil
-}
-
-// join concatenates a rendition's files as a player would load them.
-func join(folder, dir string) (path string, inits int, err error) {
-	headers, _ := filepath.Glob(filepath.Join(folder, "init*.mp4"))
-	segments, _ := filepath.Glob(filepath.Join(folder, "0*"))
-	slices.Sort(segments)
-	ext := ".ts"
-	if len(headers) > 0 {
-		ext = ".mp4"
-	}
-	path = filepath.Join(dir, filepath.Base(folder)+ext)
-	f, err := os.Create(path)
-	if err != nil {
-		return "", 0, err
-	}
-	defer f.Close()
-	for _, name := range append(headers[:min(1, len(headers))], segments...) {
-		in, err := os.Open(name)
-		if err != nil {
-			return "", 0, err
-		}
-		_, err = io.Copy(f, in)
-		in.Close()
-		if err != nil {
-			return "", 0, err
-		}
-	}
-	return path, len(headers), nil
-}
-
-// probe returns the tracks that ffprobe sees.
-func probe(ctx context.Context, file string) ([]track, error) {
-	var out struct {
-		Streams []struct {
-			Index     int    `json:"index"`
-			CodecType string `json:"codec_type"`
-			CodecName string `json:"codec_name"`
-		} `json:"streams"`
-		Packets []struct {
-			Stream int    `json:"stream_index"`
-			PTS    string `json:"pts_time"`
-			DTS    string `json:"dts_time"`
-			Flags  string `json:"flags"`
-		} `json:"packets"`
-	}
-	// -ignore_editlist: an edit list moves times by a constant, and drops packets
-	// that a cut keeps.
-	args := []string{"-v", "error", "-show_entries", "stream=index,codec_type,codec_name:packet=stream_index,pts_time,dts_time,flags", "-of", "json"}
-	b, err := exec.CommandContext(ctx, "ffprobe", append(editless(file, args), file)...).Output()
-	if err != nil {
-		return nil, fmt.Errorf("ffprobe %s: %w", file, err)
-	}
-	if err := json.Unmarshal(b, &out); err != nil {
-		return nil, err
-	}
-	tracks := make([]track, len(out.Streams))
-	for i, s := range out.Streams {
-		tracks[i] = track{kind: s.CodecType, codec: s.CodecName}
-	}
-	for _, p := range out.Packets {
-		if p.Stream < len(tracks) {
-			tracks[p.Stream].packets = append(tracks[p.Stream].packets, packet{micros(p.PTS), micros(p.DTS), strings.Contains(p.Flags, "K")})
-		}
-	}
-	return tracks, nil
-}
-
-func editless(file string, args []string) []string {
-	switch filepath.Ext(file) {
-	case ".mp4", ".mov":
-		return append(args, "-ignore_editlist", "1")
-	}
-	return args
-}
-
-const unknown = int64(-1) << 62
-
-func micros(s string) int64 {
-	v, err := strconv.ParseFloat(s, 64)
-	if err != nil {
-		return unknown
-	}
-	if v < 0 {
-		return int64(v*1e6 - .5)
-	}
-	return int64(v*1e6 + .5)
-}
-
-// compare finds got's source and compares packet by packet. In TS, times are of
-// 90 kHz: 12 microseconds are a tick, rounded once on each side.
-func compare(r *Result, source []track, got *track, used map[int]bool, dropped bool) {
-	const slack = 25
-	for i := range source {
-		s := &source[i]
-		if used[i] || s.kind != got.kind || s.codec != got.codec {
-			continue
-		}
-		used[i] = true
-		want := s.packets
-		if dropped && len(want) > len(got.packets) {
-			want = want[len(want)-len(got.packets):]
-		}
-		if len(want) != len(got.packets) {
-			r.fault("%s %s: %d packets, source %d", s.kind, s.codec, len(got.packets), len(want))
-			return
-		}
-		if len(want) == 0 {
-			return
-		}
-		offset, derived := got.packets[0].pts-want[0].pts, 0
-		dts := int64(0)
-		for k := range want {
-			if want[k].pts == unknown || want[k].dts == unknown {
-				derived++
-				continue
-			}
-			if dts == 0 {
-				dts = got.packets[k].dts - want[k].dts
-			}
-			if d := got.packets[k].pts - want[k].pts - offset; d > slack || d < -slack {
-				r.fault("%s %s: packet %d of %d: PTS is %d us off", s.kind, s.codec, k, len(want), d)
-				return
-			}
-			if d := got.packets[k].dts - want[k].dts - dts; d > slack || d < -slack {
-				r.fault("%s %s: packet %d of %d: DTS is %d us off", s.kind, s.codec, k, len(want), d)
-				return
-			}
-		}
-		line := fmt.Sprintf("%s %s %d packets", s.kind, s.codec, len(want))
-		if derived > 0 {
-			line += fmt.Sprintf(", %d without a time in the source", derived)
-		}
-		r.Tracks = append(r.Tracks, line)
-		return
-	}
-	if got.kind == "video" || got.kind == "audio" {
-		r.fault("%s %s is not in the source", got.kind, got.codec)
-	}
-}
-
-// pictures compares the decoded pictures of the first video track.
-func pictures(ctx context.Context, r *Result, source, output string) error {
-	want, err := frames(ctx, source)
-	if err != nil {
-		return err
-	}
-	got, err := frames(ctx, output)
-	if err != nil {
-		return err
-	}
-	if len(want) == 0 {
-		r.note("no picture of the source can be decoded by ffmpeg")
-		return nil
-	}
-	for i := range min(len(want), len(got)) {
-		if want[i] != got[i] {
-			r.fault("picture %d differs (of %d and %d)", i, len(want), len(got))
-			return nil
-		}
-	}
-	if len(want) != len(got) {
-		r.fault("%d pictures, source %d", len(got), len(want))
-	}
+	c.missing(used)
+	c.cutsAreTrue()
 	return nil
 }
 
-// frames returns the MD5 of each decoded picture; nothing is dropped or doubled.
-func frames(ctx context.Context, file string) ([]string, error) {
-	args := append(editless(file, []string{"-v", "quiet", "-nostdin"}), "-i", file, "-map", "0:v:0", "-fps_mode", "passthrough", "-f", "framemd5", "-")
-	var out bytes.Buffer
-	cmd := exec.CommandContext(ctx, "ffmpeg", args...)
-	cmd.Stdout = &out
-	if err := cmd.Run(); err != nil && ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	var sums []string
-	for line := range strings.Lines(out.String()) {
-		if fields := strings.Split(strings.TrimSpace(line), ","); len(fields) == 6 && line[0] != '#' {
-			sums = append(sums, strings.TrimSpace(fields[5]))
+// pair finds the track of the source that w was made of: of its codec, and with
+// its payload.
+func (c *comparison) pair(w *written, used map[int]bool) *track {
+	var best *track
+	for i := range c.source.media.tracks {
+		s := &c.source.media.tracks[i]
+		if used[s.index] || len(s.packets) == 0 || s.String() != w.String() && !(s.data() && w.data()) {
+			continue
+		}
+		if slices.ContainsFunc(s.packets, func(p packet) bool { return p.sum == w.packets[0].sum }) && len(s.packets) >= len(w.packets) {
+			return s
+		}
+		if best == nil {
+			best = s
 		}
 	}
-	return sums, nil
+	return best
+}
+
+// unmatched: every track of the output is one of the source's. FFmpeg reads SCTE-35
+// only where the descriptors tell it to, as they do in the output.
+func (c *comparison) unmatched(w *written, used map[int]bool) {
+	for i := range c.source.media.tracks {
+		if s := &c.source.media.tracks[i]; !used[s.index] && w.data() && s.data() && len(s.packets) == 0 {
+			used[s.index] = true
+			c.note("%s: FFmpeg reads no packet of it in the source, %d in the output", w, len(w.packets))
+			return
+		}
+	}
+	c.fault("%s %s is not in the source", w.rendition.name, w)
+}
+
+// missing: what the output does not have the report names, track by track and
+// packet by packet.
+func (c *comparison) missing(used map[int]bool) {
+	absent := 0
+	for i := range c.source.media.tracks {
+		if t := &c.source.media.tracks[i]; !used[t.index] && len(t.packets) > 0 {
+			absent++
+		}
+	}
+	if absent > len(c.report.LeftOut) {
+		c.fault("%d tracks of the source are in no file; %d are reported as left out", absent, len(c.report.LeftOut))
+	}
+	if told := c.told(droppedTexts...) + c.report.Dropped; c.dropped != told {
+		c.fault("%d packets of the source are missing, %d reported as dropped", c.dropped, told)
+	}
+	if told := c.told(cutOffTexts...); c.cutOff > told {
+		c.fault("%d packets are missing at the source's end, %d reported as incomplete", c.cutOff, told)
+	}
+}
+
+// What a demuxer says of packets that it drops before a track can be decoded, and
+// of those that end with the file.
+var (
+	droppedTexts = []string{"pictures before the first parameter sets dropped", "frames before the first sequence header dropped", "frames before the first PTS dropped"}
+	cutOffTexts  = []string{"incomplete frames dropped", "incomplete tags dropped"}
+)
+
+// told adds up what the report's warnings say.
+func (c *comparison) told(texts ...string) (sum int) {
+	for _, w := range c.report.Warnings {
+		for _, text := range texts {
+			if before, ok := strings.CutSuffix(w, " "+text); ok {
+				var n int
+				if _, err := fmt.Sscan(before[strings.LastIndex(before, " ")+1:], &n); err == nil {
+					sum += n
+				}
+			}
+		}
+	}
+	return sum
 }

@@ -3,55 +3,23 @@ package judge
 
 import (
 	"bytes"
-	"context"
-	"encoding/json"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/chromedp/chromedp"
-
 	"github.com/cleave-video/cleave/chunk"
 	"github.com/cleave-video/cleave/cut"
+	"github.com/cleave-video/cleave/test/browser"
 )
-
-func need(t *testing.T, program string) string {
-	t.Helper()
-	path, err := exec.LookPath(program)
-	if err != nil {
-		t.Skipf("%s is not installed: its judgement is left out", program)
-	}
-	return path
-}
-
-// modules returns the folder of the node packages, installed if they are not.
-func modules(t *testing.T) string {
-	t.Helper()
-	if _, err := os.Stat("node_modules/shaka-player"); err == nil {
-		return "node_modules"
-	}
-	npm := need(t, "npm")
-	out, err := exec.Command(npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error").CombinedOutput()
-	if err != nil {
-		if os.Getenv("CLEAVE_MEDIA") != "" {
-			t.Fatalf("npm ci: %v\n%s", err, out)
-		}
-		t.Skipf("npm ci: %v: players and hls-parser are left out\n%s", err, out)
-	}
-	return "node_modules"
-}
 
 // inputs are media made here, and some of other people.
 func inputs(t *testing.T, dir string) map[string]string {
 	t.Helper()
-	need(t, "ffmpeg")
+	browser.Need(t, "ffmpeg")
 	in := map[string]string{}
 	for name, args := range map[string]string{
 		"bframes.mp4": "-f lavfi -i testsrc2=size=320x180:rate=30000/1001 -f lavfi -i sine=sample_rate=48000 -t 6 -c:v libx264 -preset ultrafast -bf 2 -g 30 -pix_fmt yuv420p -c:a aac",
@@ -126,9 +94,9 @@ func glob(t *testing.T, pattern ...string) []string {
 }
 
 func playlists(t *testing.T, dir string) {
-	modules(t)
+	browser.Modules(t)
 	names := append(glob(t, dir, "*", "*.m3u8"), glob(t, dir, "*", "*", "*.m3u8")...)
-	cmd := exec.Command(need(t, "node"), append([]string{"playlists.js"}, names...)...)
+	cmd := exec.Command(browser.Need(t, "node"), append([]string{filepath.Join(browser.Dir(), "playlists.js")}, names...)...)
 	var complaints bytes.Buffer
 	cmd.Stderr = &complaints
 	out, err := cmd.Output()
@@ -145,13 +113,13 @@ func schema(t *testing.T, dir string) {
 		t.Skip("CLEAVE_DASH_XSD is not set: manifests are not held against the MPD schema")
 	}
 	args := append([]string{"--noout", "--nonet", "--schema", xsd}, glob(t, dir, "*", "manifest.mpd")...)
-	if out, err := exec.Command(need(t, "xmllint"), args...).CombinedOutput(); err != nil {
+	if out, err := exec.Command(browser.Need(t, "xmllint"), args...).CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
 
 func ffprobe(t *testing.T, dir string) {
-	need(t, "ffprobe")
+	browser.Need(t, "ffprobe")
 	for _, name := range append(glob(t, dir, "*", "index.m3u8"), glob(t, dir, "*", "manifest.mpd")...) {
 		out, err := exec.Command("ffprobe", "-v", "error", "-count_packets", "-show_entries", "stream=nb_read_packets", name).CombinedOutput()
 		if err != nil || bytes.Contains(out, []byte("rror")) || bytes.Contains(out, []byte("N/A")) {
@@ -160,91 +128,24 @@ func ffprobe(t *testing.T, dir string) {
 	}
 }
 
-// played is what the page says at the end.
-type played struct {
-	Faults         []string
-	Jumps          []float64 // where the player went on after it jumped over a gap
-	Time, Duration float64
-	Ranges         [][2]float64
-	Frames, Width  int
-}
-
-// lateStart is how long after 0 a player may begin: as far as one track of the
-// source begins after the other, or is decoded before it is shown.
-const lateStart = 0.15
-
 // players plays outputs to the end in Chromium.
 func players(t *testing.T, dir string, outputs []output) {
-	node := modules(t)
-	scripts := map[string]string{
-		"hls": "hls.js/dist/hls.js", "shaka": "shaka-player/dist/shaka-player.compiled.js", "dash": "dashjs/dist/modern/umd/dash.all.debug.js",
-	}
-	mux := http.NewServeMux()
-	mux.Handle("/media/", http.StripPrefix("/media/", http.FileServer(http.Dir(dir))))
-	mux.HandleFunc("/page", func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, "page.html") })
-	for player, script := range scripts {
-		mux.HandleFunc("/player/"+player+".js", func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, filepath.Join(node, script)) })
-	}
-	s := httptest.NewServer(mux)
-	defer s.Close()
-	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(need(t, "chromium")), chromedp.NoSandbox,
-		chromedp.Flag("autoplay-policy", "no-user-gesture-required"))
-	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
-	defer cancel()
-	ctx, cancel = chromedp.NewExecAllocator(ctx, opts...)
-	defer cancel()
-	ctx, cancel = chromedp.NewContext(ctx)
-	defer cancel()
-	if _, err := chromedp.Run(ctx, chromedp.Navigate("about:blank")); err != nil {
-		t.Fatal(err)
-	}
+	b := browser.New(t, dir)
 	for _, o := range outputs {
-		for _, p := range []struct{ player, file string }{{"hls", "index.m3u8"}, {"shaka", "index.m3u8"}, {"shaka", "manifest.mpd"}, {"dash", "manifest.mpd"}} {
+		for _, p := range []struct{ player, file string }{
+			{browser.HLS, "index.m3u8"}, {browser.Shaka, "index.m3u8"}, {browser.Shaka, "manifest.mpd"}, {browser.Dash, "manifest.mpd"},
+		} {
 			if o.Container == cut.TS && p.file == "manifest.mpd" {
 				continue
 			}
 			// Where decode times do not add up with EXTINF to the millisecond, shaka-player
 			// resets its parser between HLS segments; then only a key frame helps.
-			if p.player == "shaka" && p.file == "index.m3u8" && o.report.Independent < o.report.Chunks {
+			if p.player == browser.Shaka && p.file == "index.m3u8" && o.report.Independent < o.report.Chunks {
 				continue
 			}
 			t.Run(p.player+"/"+o.name+"/"+p.file, func(t *testing.T) {
-				play(t, ctx, fmt.Sprintf("%s/page?player=%s&src=/media/%s/%s", s.URL, p.player, o.name, p.file), o)
+				b.Play(t, p.player, o.name+"/"+p.file, o.report.Duration.Seconds(), nil, nil)
 			})
 		}
-	}
-}
-
-func play(t *testing.T, ctx context.Context, address string, o output) {
-	t.Helper()
-	tab, cancel := chromedp.NewContext(ctx)
-	defer cancel()
-	tab, cancel = context.WithTimeout(tab, time.Minute)
-	defer cancel()
-	if _, err := chromedp.Run(tab, chromedp.Navigate(address)); err != nil {
-		t.Fatal(err)
-	}
-	_, perr := chromedp.Run(tab, chromedp.Poll[bool]("state.ended || state.faults.length > 0 || video.currentTime >= video.duration",
-		chromedp.WithPollingTimeout(40*time.Second), chromedp.WithPollingInterval(100*time.Millisecond)))
-	text, err := chromedp.Run(tab, chromedp.Evaluate[string]("result()"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var r played
-	if err := json.Unmarshal([]byte(text), &r); err != nil {
-		t.Fatal(err)
-	}
-	want := o.report.Duration.Seconds()
-	switch {
-	case perr != nil || len(r.Faults) > 0:
-		t.Errorf("%v: %s", perr, text)
-	case len(r.Ranges) != 1 || r.Ranges[0][0] > lateStart:
-		t.Errorf("the buffer has gaps: %s", text)
-	case slices.ContainsFunc(r.Jumps, func(to float64) bool { return to > r.Ranges[0][0]+lateStart }):
-		t.Errorf("the player jumped: %s", text)
-	case r.Duration < want-0.1 || r.Duration > want+0.2 || r.Time < r.Duration-0.1:
-		t.Errorf("%g s long, the cut %g: %s", r.Duration, want, text)
-	case r.Frames == 0 || r.Width == 0:
-		t.Errorf("no picture: %s", text)
 	}
 }

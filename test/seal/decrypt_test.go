@@ -26,6 +26,7 @@ var codings = map[string]string{
 	"h264 interlaced": "-c:v libx264 -preset fast -flags +ildct+ilme -x264-params tff=1 -bf 2 -g 25 -pix_fmt yuv420p",
 	"h264 444":        "-c:v libx264 -preset fast -bf 2 -g 25 -x264-params weightp=2 -pix_fmt yuv444p",
 	"h264 60 slices":  "-c:v libx264 -preset ultrafast -x264-params slice-max-size=200 -g 25 -pix_fmt yuv420p",
+	"vp9":             vp9Args,
 	"h265":            h265Args,
 	"h265 weighted":   "-c:v libx265 -preset medium -x265-params log-level=none:keyint=50:bframes=4:weightp=1:weightb=1:ref=4:slices=2 -vf fade=in:0:60,fade=out:100:60 -pix_fmt yuv420p",
 	"h265 open":       "-c:v libx265 -preset medium -x265-params log-level=none:keyint=25:open-gop=1:wpp=0:sao=0:temporal-layers=2 -pix_fmt yuv420p10",

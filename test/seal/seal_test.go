@@ -14,16 +14,8 @@ import (
 	"github.com/cleave-video/cleave/chunk"
 	"github.com/cleave-video/cleave/cut"
 	"github.com/cleave-video/cleave/seal"
+	"github.com/cleave-video/cleave/test/browser"
 )
-
-func need(t *testing.T, program string) string {
-	t.Helper()
-	path, err := exec.LookPath(program)
-	if err != nil {
-		t.Skipf("%s is not installed: what it would show is left out", program)
-	}
-	return path
-}
 
 // mediaLength is how long made media are, in seconds.
 const mediaLength = 8
@@ -31,12 +23,13 @@ const mediaLength = 8
 const (
 	h264Args = "-c:v libx264 -preset ultrafast -bf 2 -g 25 -sc_threshold 0 -pix_fmt yuv420p"
 	h265Args = "-c:v libx265 -preset ultrafast -x265-params log-level=none:keyint=25:bframes=2 -pix_fmt yuv420p"
+	vp9Args  = "-c:v libvpx-vp9 -deadline realtime -cpu-used 5 -auto-alt-ref 1 -lag-in-frames 16 -g 25 -b:v 400k -pix_fmt yuv420p"
 )
 
 // made is a file by ffmpeg.
 func made(t *testing.T, video string) string {
 	t.Helper()
-	need(t, "ffmpeg")
+	browser.Need(t, "ffmpeg")
 	name := filepath.Join(t.TempDir(), "made.mp4")
 	args := strings.Fields("-v error -nostdin -f lavfi -i testsrc2=size=320x180:rate=25 -f lavfi -i sine=sample_rate=48000 -t 8 " +
 		video + " -c:a aac " + name)

@@ -1,0 +1,118 @@
+package hls
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/httpio"
+	"github.com/cleave-video/cleave/live"
+)
+
+// grow answers with a segment that is not whole: its parts as they come, each sent at
+// once (chunked transfer, the low latency of DASH), up to its end. One that comes next
+// is waited for. What cannot be sent to its end is cut off, so that nobody takes it for
+// the segment. Ranges are ignored, as RFC 9110 14.2 allows: the size is not known.
+func (h *Handler) grow(w http.ResponseWriter, r *http.Request, s *live.Stream, x *live.Rendition, p place) {
+	e := s.Edge()
+	if x.Segment(p.epoch, p.msn) == nil {
+		if p.part = 0; e.Ended || e.PartTarget == 0 || !upcoming(x, p) {
+			httpio.Fail(w, http.StatusNotFound, "it has left the window, or was never there")
+			return
+		}
+	}
+	g := &growing{w: w, s: s, rendition: x.Name, kind: x.Track.Kind, p: p}
+	for {
+		x = e.Rendition(g.rendition)
+		done, ok := x != nil, x != nil
+		if ok {
+			done, ok = g.send(x, r.Method == http.MethodHead)
+		}
+		if done && ok {
+			return
+		}
+		if ok && !e.Ended {
+			ok = g.await(r, e, 3*time.Duration(e.TargetDuration)*time.Second)
+			e = s.Edge()
+			if ok {
+				continue
+			}
+		}
+		switch {
+		case g.begun:
+			panic(http.ErrAbortHandler)
+		case done:
+			httpio.Fail(w, http.StatusNotFound, "it has nothing, or was never there")
+			return
+		}
+		httpio.Busy(w, "the segment did not come in time")
+		return
+	}
+}
+
+// growing is an answer under way.
+type growing struct {
+	w         http.ResponseWriter
+	s         *live.Stream
+	rendition string
+	kind      av.Kind
+	p         place
+	begun     bool // the header is sent
+	sent      int  // parts
+}
+
+// send sends the parts that have come. It reports whether the segment has ended, and
+// whether all went well.
+func (g *growing) send(x *live.Rendition, head bool) (done, ok bool) {
+	seg := x.Segment(g.p.epoch, g.p.msn)
+	whole := x.Whole(g.p.msn)
+	if seg == nil || seg.Gap {
+		return whole, !whole && !g.begun
+	}
+	if !g.begun && len(seg.Parts) > 0 {
+		describe(g.w, g.kind, segmentURI(seg)[:len(segmentURI(seg))-len(".m4s")])
+		g.begun = true
+	}
+	if head && g.begun {
+		return true, true
+	}
+	for ; g.sent < len(seg.Parts); g.sent++ {
+		b := seg.Parts[g.sent].Retain()
+		if b == nil {
+			return false, false // it has left memory: the client was too slow
+		}
+		sent := httpio.Expire(g.w, int64(len(b.Bytes())))
+		_, err := g.w.Write(b.Bytes())
+		b.Release()
+		sent()
+		if err != nil {
+			return false, false // the client is gone, or too slow
+		}
+	}
+	return whole, true
+}
+
+// await waits for a newer edge, up to the time that may pass without a part. It reports
+// whether there is one.
+func (g *growing) await(r *http.Request, e *live.Edge, most time.Duration) bool {
+	sent := g.sent
+	limit := time.NewTimer(most)
+	defer limit.Stop()
+	for {
+		select {
+		case <-e.Changed():
+			e = g.s.Edge()
+		case <-limit.C:
+			return false
+		case <-r.Context().Done():
+			return false
+		}
+		x := e.Rendition(g.rendition)
+		if x == nil || e.Ended || x.Whole(g.p.msn) {
+			return true
+		}
+		if seg := x.Segment(g.p.epoch, g.p.msn); seg != nil && len(seg.Parts) > sent {
+			return true
+		}
+	}
+}

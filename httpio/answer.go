@@ -1,0 +1,125 @@
+// Package httpio has what all answers over HTTP have in common: methods and
+// cross-origin headers, errors that no cache keeps, deadlines, compression.
+package httpio
+
+import (
+	"bytes"
+	"compress/gzip"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Methods lets GET and HEAD through and answers the others. Pages of any origin may
+// read what is served, with whatever headers browsers ask leave for.
+func Methods(w http.ResponseWriter, r *http.Request) bool {
+	head := w.Header()
+	head.Set("Access-Control-Allow-Origin", "*")
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+		head.Set("Access-Control-Expose-Headers", "Age, Content-Length, Content-Range, Date, Etag")
+		head.Set("Timing-Allow-Origin", "*")
+		return true
+	case http.MethodOptions:
+		head.Set("Access-Control-Allow-Methods", "GET, HEAD")
+		head.Set("Access-Control-Allow-Headers", "Range, If-None-Match, Cache-Control")
+		head.Set("Access-Control-Max-Age", "86400")
+		w.WriteHeader(http.StatusNoContent)
+	default:
+		head.Set("Allow", "GET, HEAD, OPTIONS")
+		Fail(w, http.StatusMethodNotAllowed, "only GET and HEAD")
+	}
+	return false
+}
+
+// Fail answers with an error that no cache keeps.
+func Fail(w http.ResponseWriter, code int, text string) {
+	w.Header().Set("Cache-Control", "no-store")
+	http.Error(w, text, code)
+}
+
+// Busy answers that the same request may succeed later.
+func Busy(w http.ResponseWriter, text string) {
+	w.Header().Set("Retry-After", "1")
+	Fail(w, http.StatusServiceUnavailable, text)
+}
+
+// Text is an answer of text, whose gzip form is made when somebody wants it.
+type Text struct {
+	Type, CacheControl string
+	Plain              []byte
+	Zip                func() []byte
+}
+
+// WriteText answers with t.
+func WriteText(w http.ResponseWriter, r *http.Request, t Text) {
+	b, head := t.Plain, w.Header()
+	head.Set("Content-Type", t.Type)
+	head.Set("Vary", "Accept-Encoding")
+	head.Set("Cache-Control", t.CacheControl)
+	if acceptsGzip(r.Header.Get("Accept-Encoding")) {
+		b = t.Zip()
+		head.Set("Content-Encoding", "gzip")
+	}
+	head.Set("Content-Length", strconv.Itoa(len(b)))
+	if r.Method == http.MethodHead {
+		return
+	}
+	defer Expire(w, int64(len(b)))()
+	_, _ = w.Write(b) // a client that is gone needs no answer
+}
+
+// A client must take what it asked for at slowest bytes a second, after patience:
+// until then it holds what the memory of a stream is needed for.
+const (
+	slowest  = 32 << 10
+	patience = 5 * time.Second
+)
+
+// Expire bounds how long an answer of size bytes may take, up to the call of done,
+// which sends the rest of it: the connection may be kept for requests that wait.
+func Expire(w http.ResponseWriter, size int64) (done func()) {
+	c := http.NewResponseController(w)
+	// What cannot have a deadline is a connection of a test.
+	_ = c.SetWriteDeadline(time.Now().Add(patience + time.Duration(size)*time.Second/slowest))
+	return func() {
+		if c.Flush() == nil {
+			_ = c.SetWriteDeadline(time.Time{})
+		}
+	}
+}
+
+// acceptsGzip reads Accept-Encoding (RFC 9110 12.5.3).
+func acceptsGzip(header string) bool {
+	for part := range strings.SplitSeq(header, ",") {
+		name, weight, _ := strings.Cut(strings.TrimSpace(part), ";")
+		if name = strings.TrimSpace(name); !strings.EqualFold(name, "gzip") && name != "*" {
+			continue
+		}
+		q, found := strings.CutPrefix(strings.ReplaceAll(weight, " ", ""), "q=")
+		if v, err := strconv.ParseFloat(q, 64); !found || err == nil && v > 0 {
+			return true
+		}
+		return false
+	}
+	return false
+}
+
+// Zipper keeps compressors, which are large.
+type Zipper struct{ pool sync.Pool }
+
+func (z *Zipper) Compress(b []byte) []byte {
+	var out bytes.Buffer
+	out.Grow(len(b)/3 + 64)
+	zw, ok := z.pool.Get().(*gzip.Writer)
+	if !ok {
+		zw, _ = gzip.NewWriterLevel(nil, gzip.BestSpeed) // a level that exists
+	}
+	zw.Reset(&out)
+	_, _ = zw.Write(b) // to memory
+	_ = zw.Close()
+	z.pool.Put(zw)
+	return out.Bytes()
+}

@@ -1,0 +1,154 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+
+	"github.com/cleave-video/cleave/index"
+)
+
+// badPrefix begins the name of the folder that a damaged stream is kept in.
+const badPrefix = "+bad+"
+
+// Repair writes a stream anew from what of it can be read, where calls return
+// *index.CorruptError, and returns how many entries it has then. The others may be
+// found in the store (index.Rebuild). The damaged files are kept beside it, in a
+// folder whose name begins with "+bad+"; those of an earlier repair are removed.
+func (d *Disk) Repair(ctx context.Context, name string) (entries int, err error) {
+	s, err := d.stream(ctx, name)
+	if err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := os.MkdirAll(filepath.Join(d.root, freshDir), 0o755); err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(filepath.Join(d.root, freshDir))
+	fresh := newStream(d, filepath.Join(d.root, freshDir, dirName(name)))
+	entries, err = s.salvage(ctx, fresh)
+	if err = errors.Join(err, fresh.close()); err != nil {
+		return 0, err
+	}
+	if err := d.exchange(fresh.dir, s.dir, filepath.Join(d.root, badPrefix+dirName(name))); err != nil {
+		return 0, err
+	}
+	for _, g := range s.segs {
+		_ = g.close(true)
+	}
+	if s.log != nil {
+		s.log.Close()
+	}
+	s.segs, s.log, s.run, s.beforeRun = nil, nil, &index.Run{}, index.Before{}
+	s.base, s.kept, s.size, s.torn, s.broken, s.sealAt = 0, 0, 0, 0, false, d.perSegment
+	s.loaded, s.err = false, nil
+	s.view.Store(nil)
+	return entries, s.load()
+}
+
+// exchange puts the folder fresh in the place of old at once, and old into bad.
+func (d *Disk) exchange(fresh, old, bad string) error {
+	if err := os.RemoveAll(bad); err != nil {
+		return err
+	}
+	if err := swap(fresh, old); err != nil {
+		return err
+	}
+	if err := os.Rename(fresh, bad); err != nil {
+		return err
+	}
+	return d.syncDir(d.root)
+}
+
+// salvage adds what can be read of s to another stream, but not what was dropped.
+// s.mu is held.
+func (s *stream) salvage(ctx context.Context, to *stream) (int, error) {
+	from := newStream(s.d, s.dir) // as the files are
+	logs, err := from.readDir()
+	if err != nil {
+		return 0, err
+	}
+	if len(logs) > 0 {
+		// Up to what is damaged; the error says where that is.
+		_ = from.replayLog(filepath.Join(s.dir, logName(logs[len(logs)-1])))
+	}
+	w := &salvager{to: to}
+	for _, g := range from.segs {
+		for i := range g.count / index.PerBlock {
+			if err := context.Cause(ctx); err != nil {
+				return 0, err
+			}
+			b, err := g.block(i, new([]byte))
+			if err != nil {
+				continue
+			}
+			if err := w.add(b, g.first+uint64(i*index.PerBlock), from.kept); err != nil {
+				return 0, err
+			}
+		}
+		_ = g.close(true)
+	}
+	t := from.run.Table()
+	for i := 0; i*index.PerBlock < t.Len(); i++ {
+		b, err := t.Block(i, new([]byte))
+		if err != nil {
+			return 0, err
+		}
+		if err := w.add(b, from.base+uint64(i*index.PerBlock), from.kept); err != nil {
+			return 0, err
+		}
+	}
+	return w.finish()
+}
+
+// salvager adds the entries of blocks that follow, with blocks missing.
+type salvager struct {
+	to      *stream
+	n       int
+	seq     int64 // of the last entry
+	some    bool
+	dropped *index.Entry // the last one that was dropped, if none was kept after it
+}
+
+func (w *salvager) add(b []byte, number, kept uint64) error {
+	var dec index.Decoder
+	var list []index.Entry
+	for len(b) > 0 {
+		var e index.Entry
+		var err error
+		if b, err = dec.Next(b, &e); err != nil {
+			break // the checksum was right, so this is not damage: leave the rest
+		}
+		number++
+		switch {
+		case w.some && e.Seq <= w.seq:
+			continue // a segment had it, too
+		case number <= kept:
+			w.dropped = &e
+		default:
+			list = append(list, e)
+		}
+		w.some, w.seq = true, e.Seq
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	w.n += len(list)
+	w.dropped = nil
+	return w.to.commit(&pending{list: list})
+}
+
+func (w *salvager) finish() (int, error) {
+	if w.n == 0 && w.dropped != nil {
+		if err := w.to.commit(&pending{list: []index.Entry{*w.dropped}}); err != nil {
+			return 0, err
+		}
+		return 0, w.to.commit(&pending{drop: 1})
+	}
+	// Makes the folder also if there is nothing to put into it.
+	w.to.mu.Lock()
+	defer w.to.mu.Unlock()
+	return w.n, w.to.ready()
+}

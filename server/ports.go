@@ -1,0 +1,226 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os/exec"
+	"strings"
+
+	"github.com/cleave-video/cleave/deliver/dash"
+	"github.com/cleave-video/cleave/deliver/feed"
+	"github.com/cleave-video/cleave/deliver/flv"
+	"github.com/cleave-video/cleave/deliver/frames"
+	"github.com/cleave-video/cleave/deliver/hls"
+	"github.com/cleave-video/cleave/deliver/ts"
+	ingest "github.com/cleave-video/cleave/ingest/http"
+	"github.com/cleave-video/cleave/ingest/pull"
+	"github.com/cleave-video/cleave/live"
+	"github.com/cleave-video/cleave/proto/rtmp"
+	"github.com/cleave-video/cleave/proto/rtsp"
+	"github.com/cleave-video/cleave/proto/srt"
+	"github.com/cleave-video/cleave/store"
+)
+
+// ports are what a server listens to.
+type ports struct {
+	config  *Config
+	hub     *live.Hub
+	store   store.Store
+	sources *pull.Set
+	dash    *dash.Handler
+	ready   func() bool
+	open    []port
+	addrs   Addrs
+}
+
+// port is an address that is listened to, and what serves it until its context is
+// done.
+type port struct {
+	addr  net.Addr
+	serve func(ctx context.Context) error
+	close func() error
+}
+
+// listen opens every port, or none. The error names the flag.
+func (p *ports) listen() error {
+	c := p.config
+	cert, err := c.certificate()
+	if err != nil {
+		return err
+	}
+	type protocol struct {
+		flag, address string
+		tls           *tls.Config
+		listen        func(address string, c *tls.Config) (port, error)
+		addr          *net.Addr
+	}
+	all := []protocol{
+		{"http", c.HTTP, nil, p.listenHTTP, &p.addrs.HTTP},
+		{"rtmp", c.RTMP, nil, p.listenRTMP, &p.addrs.RTMP},
+		{"srt", c.SRT, nil, p.listenSRT, &p.addrs.SRT},
+		{"rtsp", c.RTSP, nil, p.listenRTSP, &p.addrs.RTSP},
+		{"admin", c.Admin, nil, p.listenAdmin, &p.addrs.Admin},
+	}
+	if cert != nil {
+		all = append(all,
+			protocol{"https", c.HTTPS, cert.config("h2", "http/1.1"), p.listenHTTP, &p.addrs.HTTPS},
+			protocol{"rtmps", c.RTMPS, cert.config(), p.listenRTMP, &p.addrs.RTMPS},
+			protocol{"rtsps", c.RTSPS, cert.config(), p.listenRTSP, &p.addrs.RTSPS})
+	}
+	for _, l := range all {
+		if l.address == Off {
+			continue
+		}
+		o, err := l.listen(l.address, l.tls)
+		if err != nil {
+			for _, o := range p.open {
+				o.close()
+			}
+			return fmt.Errorf("server: --%s %s: %w", l.flag, l.address, err)
+		}
+		*l.addr = o.addr
+		p.open = append(p.open, o)
+	}
+	return nil
+}
+
+func (p *ports) listenHTTP(address string, c *tls.Config) (port, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return port{}, err
+	}
+	serve := func(ctx context.Context) error {
+		push := ingest.New(ingest.Config{Log: p.config.Log, Publish: p.publishHTTP, End: ctx})
+		feeds := feed.New(feed.Config{Hub: p.hub, Formats: []feed.Format{flv.Format(), ts.Format()}})
+		stop := context.AfterFunc(ctx, feeds.Close) // their connections are not net/http's any more
+		defer feeds.Close()
+		defer stop()
+		ffmpeg, _ := exec.LookPath("ffmpeg") // without it there are no JPEG pictures
+		r := routes{
+			hub: p.hub, dash: p.dash, hls: hls.New(hls.Config{Hub: p.hub, Store: p.store}), feeds: feeds, push: push,
+			frames: frames.New(frames.Config{Hub: p.hub, Store: p.store, FFmpeg: ffmpeg}),
+		}
+		return serveHTTP(ctx, l, r.handler(), c)
+	}
+	return port{l.Addr(), serve, l.Close}, nil
+}
+
+func (p *ports) listenAdmin(address string, _ *tls.Config) (port, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return port{}, err
+	}
+	h := (&admin{hub: p.hub, sources: p.sources, ready: p.ready}).handler()
+	return port{l.Addr(), func(ctx context.Context) error { return serveHTTP(ctx, l, h, nil) }, l.Close}, nil
+}
+
+func (p *ports) publishHTTP(ctx context.Context, pub *ingest.Publisher) error {
+	// A body can wait: what it has is not dropped.
+	err := p.hub.PublishWith(ctx, pub.Name(), pub, live.PublishOptions{Elastic: true})
+	for _, r := range []struct {
+		err    error
+		status int
+	}{{live.ErrTaken, http.StatusConflict}, {live.ErrName, http.StatusBadRequest}, {live.ErrCrowded, http.StatusServiceUnavailable}, {live.ErrMemory, http.StatusServiceUnavailable}} {
+		if errors.Is(err, r.err) {
+			return &ingest.Refused{Status: r.status, Description: err.Error()}
+		}
+	}
+	return err
+}
+
+func (p *ports) listenRTMP(address string, c *tls.Config) (port, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return port{}, err
+	}
+	if c != nil {
+		l = tls.NewListener(l, c)
+	}
+	s := &rtmp.Server{Config: rtmp.Config{Log: p.config.Log, Publish: p.publishRTMP, Play: p.playRTMP}}
+	return port{l.Addr(), func(ctx context.Context) error { return s.Serve(ctx, l) }, l.Close}, nil
+}
+
+func (p *ports) publishRTMP(ctx context.Context, pub *rtmp.Publisher) error {
+	err := p.hub.Publish(ctx, pub.Name(), pub)
+	switch {
+	case errors.Is(err, live.ErrTaken), errors.Is(err, live.ErrName):
+		return &rtmp.Refused{Code: rtmp.BadName, Description: err.Error()}
+	case errors.Is(err, live.ErrCrowded), errors.Is(err, live.ErrMemory):
+		return &rtmp.Refused{Code: rtmp.Denied, Description: err.Error()}
+	}
+	return err
+}
+
+// playRTMP sends a player what the hub has. A stream that is not there yet is not
+// waited for: players ask again.
+func (p *ports) playRTMP(ctx context.Context, player *rtmp.Player) error {
+	s := p.hub.Lookup(player.Name())
+	if s == nil {
+		return &rtmp.Refused{Code: rtmp.NotFound, Description: "no such stream"}
+	}
+	v := s.Watch(fmt.Sprintf("rtmp%d", player.Stream()), func() live.Renderer { return rtmp.NewRenderer(player.Stream()) })
+	defer v.Close()
+	return player.Start(ctx, func(ctx context.Context) error {
+		if err := v.Send(ctx, player); !errors.Is(err, io.EOF) {
+			return err
+		}
+		return nil
+	})
+}
+
+func (p *ports) listenSRT(address string, _ *tls.Config) (port, error) {
+	s, err := srt.Listen(address, srt.Config{
+		Log: p.config.Log, Publish: p.publishSRT, Passphrase: p.config.SRTPassphrase, Latency: p.config.SRTLatency,
+	})
+	if err != nil {
+		return port{}, err
+	}
+	return port{s.Addr(), s.Serve, s.Close}, nil
+}
+
+func (p *ports) publishSRT(ctx context.Context, pub *srt.Publisher) error {
+	err := p.hub.Publish(ctx, pub.Name(), pub)
+	for _, r := range []struct {
+		err    error
+		reason srt.Reason
+	}{{live.ErrTaken, srt.Conflict}, {live.ErrName, srt.BadRequest}, {live.ErrCrowded, srt.Overload}, {live.ErrMemory, srt.Overload}} {
+		if errors.Is(err, r.err) {
+			return &srt.Refused{Reason: r.reason, Description: err.Error()}
+		}
+	}
+	return err
+}
+
+func (p *ports) listenRTSP(address string, c *tls.Config) (port, error) {
+	rc := rtsp.Config{Log: p.config.Log, Publish: p.publishRTSP, TLS: c}
+	if c == nil && p.config.RTP != Off { // with TLS, media come that way too
+		rc.UDP = p.config.RTP
+	}
+	s, err := rtsp.Listen(address, rc)
+	var op *net.OpError
+	if errors.As(err, &op) && strings.HasPrefix(op.Net, "udp") {
+		err = fmt.Errorf("--rtsp-udp %s: %w", rc.UDP, err)
+	}
+	if err != nil {
+		return port{}, err
+	}
+	return port{s.Addr(), s.Serve, s.Close}, nil
+}
+
+func (p *ports) publishRTSP(ctx context.Context, pub *rtsp.Publisher) error {
+	err := p.hub.Publish(ctx, pub.Name(), pub)
+	for _, r := range []struct {
+		err    error
+		status int
+	}{{live.ErrTaken, http.StatusForbidden}, {live.ErrName, http.StatusBadRequest}, {live.ErrCrowded, http.StatusServiceUnavailable}, {live.ErrMemory, http.StatusServiceUnavailable}} {
+		if errors.Is(err, r.err) {
+			return &rtsp.Refused{Status: r.status, Description: err.Error()}
+		}
+	}
+	return err
+}

@@ -1,0 +1,31 @@
+package server
+
+import (
+	"testing"
+	"time"
+
+	"github.com/cleave-video/cleave/live"
+	"github.com/cleave-video/cleave/verify"
+)
+
+// TestServedStreamKeepsTheRules: a live stream, watched as a player would, breaks no
+// MUST of HLS and low-latency HLS.
+func TestServedStreamKeepsTheRules(t *testing.T) {
+	need(t, "ffmpeg")
+	s := start(t, live.Config{})
+	stop := publish(t, s.rtmp+"/live/cam")
+	defer stop()
+	until(t, s.http+"/live/cam/index.m3u8", "#EXT-X-STREAM-INF")
+	r, err := verify.Run(t.Context(), verify.Config{Input: s.http + "/live/cam/index.m3u8", For: 12 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range r.Findings {
+		if f.Severity == verify.Must {
+			t.Errorf("%s: %s: %s", f.Rule, f.File, f.Text)
+		}
+	}
+	if len(r.Findings) == 0 {
+		t.Error("not even a SHOULD was looked at") // one variant is one bit rate: A23
+	}
+}

@@ -1,0 +1,132 @@
+package disk
+
+import (
+	"container/heap"
+	"context"
+	"errors"
+	"io/fs"
+	"iter"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cleave-video/cleave/store"
+)
+
+// List implements store.Store. It holds the names of one folder of each level of
+// the path in memory, and of chunks, which are many, those of one shard.
+func (d *Disk) List(ctx context.Context, prefix string) iter.Seq2[store.Info, error] {
+	return func(yield func(store.Info, error) bool) {
+		start := ""
+		if i := strings.LastIndexByte(prefix, '/'); i > 0 {
+			if start = prefix[:i]; store.CheckKey(start) != nil {
+				return // no key begins so
+			}
+		}
+		if _, err := d.walk(ctx, start, prefix, yield); err != nil {
+			yield(store.Info{}, store.Classify(err))
+		}
+	}
+}
+
+// walk yields the objects below the folder of key dir; false ends it.
+func (d *Disk) walk(ctx context.Context, dir, prefix string, yield func(store.Info, error) bool) (bool, error) {
+	key, path := "", filepath.Join(d.root, filepath.FromSlash(dir))
+	if dir != "" {
+		key = dir + "/"
+	}
+	var todo items
+	if err := todo.read(path); err != nil {
+		return false, err
+	}
+	for len(todo) > 0 {
+		if err := context.Cause(ctx); err != nil {
+			return false, err
+		}
+		it := heap.Pop(&todo).(item)
+		name := key + it.order
+		switch {
+		case it.shard:
+			if err := todo.read(it.path); err != nil {
+				return false, err
+			}
+		case it.entry.IsDir():
+			if it.path == d.tmp.root || !strings.HasPrefix(name, prefix) && !strings.HasPrefix(prefix, name) {
+				continue
+			}
+			if more, err := d.walk(ctx, strings.TrimSuffix(name, "/"), prefix, yield); !more || err != nil {
+				return more, err
+			}
+		case strings.HasPrefix(name, prefix):
+			st, err := it.entry.Info()
+			if errors.Is(err, fs.ErrNotExist) {
+				continue // gone meanwhile
+			}
+			if err != nil {
+				return false, err
+			}
+			if !yield(store.Info{Key: name, Size: st.Size(), Modified: st.ModTime()}, nil) {
+				return false, nil
+			}
+		}
+	}
+	return true, nil
+}
+
+// item is an entry of a folder. Its place is that of the keys it stands for.
+type item struct {
+	order string // a folder's ends in "/", as its keys go on
+	path  string
+	shard bool
+	entry fs.DirEntry
+}
+
+// items is a heap: the least of order first, a shard before its equal.
+type items []item
+
+func (s items) Len() int      { return len(s) }
+func (s items) Swap(i, j int) { s[i], s[j] = s[j], s[i] }
+func (s items) Less(i, j int) bool {
+	return s[i].order < s[j].order || s[i].order == s[j].order && s[i].shard && !s[j].shard
+}
+
+// Push implements heap.Interface.
+func (s *items) Push(x any) { *s = append(*s, x.(item)) }
+
+// Pop implements heap.Interface.
+func (s *items) Pop() any {
+	last := len(*s) - 1
+	x := (*s)[last]
+	(*s)[last] = item{}
+	*s = (*s)[:last]
+	return x
+}
+
+// read adds the entries of a folder.
+func (s *items) read(path string) error {
+	entries, err := os.ReadDir(path)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
+		return nil // gone meanwhile, or never there
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		it := item{order: e.Name(), path: filepath.Join(path, e.Name()), entry: e}
+		switch {
+		case e.IsDir() && e.Name()[0] == shardMark:
+			least, ok := leastIn(e.Name())
+			if !ok {
+				continue // not ours
+			}
+			it.order, it.shard = least, true
+		case e.IsDir():
+			it.order += "/"
+		}
+		*s = append(*s, it)
+	}
+	heap.Init(s)
+	return nil
+}

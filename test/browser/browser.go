@@ -1,0 +1,160 @@
+// Package browser plays what cleave writes in players we did not write, in headless
+// Chromium, for tests.
+package browser
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+)
+
+// Need returns the path of a program, or skips the test and says what is left out.
+func Need(t *testing.T, program string) string {
+	t.Helper()
+	path, err := exec.LookPath(program)
+	if err != nil {
+		t.Skipf("%s is not installed: its judgement is left out", program)
+	}
+	return path
+}
+
+// Dir is the folder of this package, where the node packages are.
+func Dir() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Dir(file)
+}
+
+// Modules returns the folder of the node packages, installed if they are not. If
+// they cannot be had it skips the test; where the real media is, as in continuous
+// integration, it fails it.
+func Modules(t *testing.T) string {
+	t.Helper()
+	dir := Dir()
+	modules := filepath.Join(dir, "node_modules")
+	if _, err := os.Stat(filepath.Join(modules, ".package-lock.json")); err == nil {
+		return modules
+	}
+	cmd := exec.Command(Need(t, "npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		if os.Getenv("CLEAVE_MEDIA") != "" {
+			t.Fatalf("npm ci: %v\n%s", err, out)
+		}
+		t.Skipf("npm ci: %v: players and hls-parser are left out\n%s", err, out)
+	}
+	return modules
+}
+
+// The players: names for Play.
+const (
+	HLS   = "hls"   // hls.js
+	Shaka = "shaka" // shaka-player
+	Dash  = "dash"  // dash.js
+)
+
+var scripts = map[string]string{
+	HLS: "hls.js/dist/hls.js", Shaka: "shaka-player/dist/shaka-player.compiled.js", Dash: "dashjs/dist/modern/umd/dash.all.debug.js",
+}
+
+// Browser is Chromium with the players and what they shall play.
+type Browser struct {
+	URL string // of the server: media lie below /media/
+	ctx context.Context
+}
+
+// New serves the folder media and starts Chromium, until the test ends.
+func New(t *testing.T, media string) *Browser {
+	t.Helper()
+	node := Modules(t)
+	mux := http.NewServeMux()
+	mux.Handle("/media/", http.StripPrefix("/media/", http.FileServer(http.Dir(media)))) // it answers POST, too
+	mux.HandleFunc("/page", func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, filepath.Join(Dir(), "page.html")) })
+	mux.HandleFunc("/live", func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, filepath.Join(Dir(), "live.html")) })
+	for player, script := range scripts {
+		mux.HandleFunc("/player/"+player+".js", func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, filepath.Join(node, script)) })
+	}
+	s := httptest.NewServer(mux)
+	t.Cleanup(s.Close)
+	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(Need(t, "chromium")), chromedp.NoSandbox,
+		chromedp.Flag("autoplay-policy", "no-user-gesture-required"))
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewExecAllocator(ctx, opts...)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewContext(ctx)
+	t.Cleanup(cancel)
+	if _, err := chromedp.Run(ctx, chromedp.Navigate("about:blank")); err != nil {
+		t.Fatal(err)
+	}
+	return &Browser{URL: s.URL, ctx: ctx}
+}
+
+// Played is what the page says at the end.
+type Played struct {
+	Ended          bool // the video says so; dash.js may then have gone elsewhere
+	Faults         []string
+	Jumps          []float64 // where the player went on after it jumped over a gap
+	Keys           bool      // a module of the browser decrypted
+	Time, Duration float64
+	Ranges         [][2]float64 // buffered at the end
+	Frames, Width  int
+}
+
+// LateStart is how long after 0, in seconds, a player may begin: as far as one
+// track of the source begins after the other, or is decoded before it is shown.
+const LateStart = 0.2
+
+// Play plays src, a path below the media folder, to its end. It fails the test if
+// anything went wrong, if there was a gap, or if it did not last about want seconds.
+// query are further parameters of the page: see there. after is called with the
+// page still open, if it is not nil.
+func (b *Browser) Play(t *testing.T, player, src string, want float64, query url.Values, after func(tab context.Context)) (r Played) {
+	t.Helper()
+	tab, cancel := chromedp.NewContext(b.ctx)
+	defer cancel()
+	tab, cancel = context.WithTimeout(tab, time.Minute)
+	defer cancel()
+	all := url.Values{"player": {player}, "src": {"/media/" + src}}
+	for k, v := range query {
+		all[k] = v
+	}
+	if _, err := chromedp.Run(tab, chromedp.Navigate(b.URL+"/page?"+all.Encode())); err != nil {
+		t.Fatal(err)
+	}
+	_, perr := chromedp.Run(tab, chromedp.Poll[bool]("state.ended || state.faults.length > 0 || video.currentTime >= video.duration",
+		chromedp.WithPollingTimeout(40*time.Second), chromedp.WithPollingInterval(100*time.Millisecond)))
+	text, err := chromedp.Run(tab, chromedp.Evaluate[string]("result()"))
+	if err != nil {
+		t.Fatal(perr, err)
+	}
+	if err := json.Unmarshal([]byte(text), &r); err != nil {
+		t.Fatal(err)
+	}
+	switch {
+	case perr != nil || len(r.Faults) > 0:
+		t.Fatalf("%v: %s", perr, text)
+	case len(r.Ranges) != 1 || r.Ranges[0][0] > LateStart:
+		t.Errorf("the buffer has gaps: %s", text)
+	case slices.ContainsFunc(r.Jumps, func(to float64) bool { return to > r.Ranges[0][0]+LateStart }):
+		t.Errorf("the player jumped: %s", text)
+	case r.Duration < want-0.2 || r.Duration > want+0.2 || !r.Ended && r.Time < r.Duration-0.2:
+		t.Errorf("%g s long, should be %g: %s", r.Duration, want, text)
+	case r.Frames == 0 || r.Width == 0:
+		t.Errorf("no picture: %s", text)
+	}
+	if after != nil {
+		after(tab)
+	}
+	return r
+}

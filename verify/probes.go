@@ -1,0 +1,194 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/cleave-video/cleave/format/hls"
+)
+
+// ask fetches the playlist with delivery directives, waiting at most limit. The
+// status is 0 if there was no answer in time.
+func (f *follow) ask(query string, limit time.Duration) (p *hls.Media, a *answer, status int) {
+	ctx, cancel := context.WithTimeout(f.c.ctx, limit)
+	defer cancel()
+	a, err := f.c.src.fetch(ctx, withQuery(f.name, query), 0, 0)
+	if a == nil || err != nil && !errors.Is(err, errStatus) {
+		return nil, a, 0
+	}
+	if a.status != http.StatusOK {
+		return nil, a, a.status
+	}
+	r := reader(func(*hls.LineError) {})
+	r.Import, r.Query = f.vars, f.c.query
+	p, err = r.Media(a.body)
+	if err != nil {
+		return nil, a, a.status
+	}
+	return p, a, a.status
+}
+
+// probe asks what players ask seldom: each once.
+func (f *follow) probe(v *version) {
+	c, m := f.c, v.p.m
+	at := Place{File: f.name, group: f.name}
+	td := time.Duration(m.TargetDuration) * time.Second
+	end, _ := edge(m)
+	c.saw("L20", "L21", "L22")
+	if _, _, status := f.ask("_HLS_part=0", 2*time.Second); status != http.StatusBadRequest && c.ctx.Err() == nil {
+		c.find("L20", at, "_HLS_part=0 alone is answered by %s, not by 400", statusText(status))
+	}
+	began := f.w.cfg.Now()
+	if _, _, status := f.ask(fmt.Sprintf("_HLS_msn=%d", end+20), 2*time.Second); status != http.StatusBadRequest && c.ctx.Err() == nil {
+		c.find("L21", at, "_HLS_msn=%d, 20 ahead of the last segment, is answered by %s, not by 400 at once", end+20, statusText(status))
+	} else if took := f.w.cfg.Now().Sub(began); took > time.Second {
+		c.find("L21", at, "_HLS_msn=%d, 20 ahead, was answered after %s, not at once", end+20, took.Round(time.Millisecond))
+	}
+	if old := m.Sequence - 5; old >= 0 {
+		p, _, status := f.ask(fmt.Sprintf("_HLS_msn=%d", old), 2*time.Second)
+		if p == nil && c.ctx.Err() == nil {
+			c.find("L22", at, "_HLS_msn=%d, which was removed, is answered by %s, not by the playlist", old, statusText(status))
+		}
+	}
+	f.probeUnknown(v)
+	f.probeWaits(end, td, v.p.low())
+	f.probeSkip(td)
+}
+
+func statusText(status int) string {
+	if status == 0 {
+		return "nothing within two seconds"
+	}
+	return fmt.Sprint(status)
+}
+
+// probeUnknown asks for a segment that was never listed.
+func (f *follow) probeUnknown(v *version) {
+	for i := range v.p.m.Segments {
+		s := &v.p.m.Segments[i]
+		if s.URI == "" {
+			continue
+		}
+		name, err := f.c.src.resolve(f.name, "no-such-segment-"+s.URI)
+		if err != nil {
+			return
+		}
+		ctx, cancel := context.WithTimeout(f.c.ctx, 2*time.Second)
+		defer cancel()
+		a, _ := f.c.src.fetch(ctx, name, 0, 0)
+		f.c.saw("L15")
+		status := 0
+		if a != nil {
+			status = a.status
+		}
+		if status != http.StatusNotFound && f.c.ctx.Err() == nil {
+			f.c.find("L15", Place{File: name, group: f.name}, "a segment that was never listed is answered by %s, not by 404", statusText(status))
+		}
+		return
+	}
+}
+
+// probeWaits asks for what comes next and checks that the answer has it.
+func (f *follow) probeWaits(end int64, td time.Duration, low bool) {
+	c, at := f.c, Place{File: f.name, group: f.name}
+	check := func(rule, query string, msn, part int64) {
+		p, _, status := f.ask(query, 3*td+time.Second)
+		if c.ctx.Err() != nil {
+			return
+		}
+		c.saw(rule)
+		if p == nil {
+			if status != http.StatusServiceUnavailable {
+				c.find(rule, at, "%s is answered by %s", query, statusText(status))
+			}
+			return
+		}
+		if e, n := edge(p); !p.EndList && (e < msn-1 || e == msn-1 && (part < 0 || n < part)) {
+			c.find(rule, at, "%s is answered by a playlist that ends at segment %d, part %d", query, e, n)
+		}
+	}
+	check("L17", fmt.Sprintf("_HLS_msn=%d", end+1), end+1, -1)
+	if !low {
+		return
+	}
+	p, _, _ := f.ask("", td)
+	if p == nil {
+		return
+	}
+	end, part := edge(p)
+	check("L18", fmt.Sprintf("_HLS_msn=%d&_HLS_part=%d", end+1, part+1), end+1, part+1)
+	if k := int(end - p.Sequence - p.Skipped); k >= 0 && k < len(p.Segments) && len(p.Segments[k].Parts) > 0 {
+		n := len(p.Segments[k].Parts)
+		check("L19", fmt.Sprintf("_HLS_msn=%d&_HLS_part=%d", end, n), end+1, 0)
+	}
+}
+
+// probeSkip compares a delta update with the whole playlist.
+func (f *follow) probeSkip(td time.Duration) {
+	whole, _, _ := f.ask("", td)
+	if whole == nil || whole.Control.CanSkipUntil == 0 {
+		return
+	}
+	delta, _, status := f.ask("_HLS_skip=YES", td)
+	if f.c.ctx.Err() != nil {
+		return
+	}
+	f.c.saw("L25")
+	at := Place{File: f.name, group: f.name}
+	if delta == nil {
+		f.c.find("L25", at, "_HLS_skip=YES is answered by %s", statusText(status))
+		return
+	}
+	f.compareDelta(at, whole, delta)
+}
+
+// compareDelta checks that a delta update says what the whole playlist, fetched
+// just before, said of the segments that are in both.
+func (f *follow) compareDelta(at Place, whole, delta *hls.Media) {
+	c := f.c
+	if delta.Sequence < whole.Sequence || delta.DiscontinuitySequence < whole.DiscontinuitySequence || delta.TargetDuration != whole.TargetDuration {
+		c.find("L25", at, "the delta update says MEDIA-SEQUENCE %d, DISCONTINUITY-SEQUENCE %d, TARGETDURATION %d; the playlist before %d, %d, %d",
+			delta.Sequence, delta.DiscontinuitySequence, delta.TargetDuration, whole.Sequence, whole.DiscontinuitySequence, whole.TargetDuration)
+	}
+	if delta.Skipped == 0 {
+		return // it may be sent whole
+	}
+	// How far the first segment that is there lies from the end.
+	var behind time.Duration
+	for i := range delta.Segments {
+		behind += time.Duration(delta.Segments[i].Span.Dur)
+	}
+	if behind < delta.Control.CanSkipUntil {
+		c.find("L25", at, "SKIPPED-SEGMENTS=%d leaves %.3f s, CAN-SKIP-UNTIL is %s: later segments are left out, too", delta.Skipped, behind.Seconds(), delta.Control.CanSkipUntil)
+	}
+	for i := range delta.Segments {
+		k := int(delta.Sequence + delta.Skipped + int64(i) - whole.Sequence)
+		if k < 0 || k >= len(whole.Segments) || delta.Segments[i].URI == "" || whole.Segments[k].URI == "" {
+			continue
+		}
+		a, b := &whole.Segments[k], &delta.Segments[i]
+		if a.URI != b.URI || a.Span.Dur != b.Span.Dur || a.Discontinuity != b.Discontinuity {
+			c.find("L25", at, "segment %d is %s of %.6f s in the delta update, %s of %.6f s in the playlist", delta.Sequence+delta.Skipped+int64(i), b.URI, seconds(b.Span.Dur), a.URI, seconds(a.Span.Dur))
+			return
+		}
+	}
+}
+
+// probeEnded checks that directives are ignored once the stream has ended.
+func (f *follow) probeEnded() {
+	if f.last == nil || !f.last.p.m.Control.CanBlockReload {
+		return
+	}
+	end, _ := edge(f.last.p.m)
+	p, _, status := f.ask(fmt.Sprintf("_HLS_msn=%d", end+1), 2*time.Second)
+	if f.c.ctx.Err() != nil {
+		return
+	}
+	f.c.saw("L24")
+	if p == nil {
+		f.c.find("L24", Place{File: f.name, group: f.name}, "the stream has ended, and _HLS_msn=%d is answered by %s", end+1, statusText(status))
+	}
+}

@@ -1,0 +1,144 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path"
+	"strings"
+	"time"
+)
+
+// source gives the bytes of what playlists name.
+type source interface {
+	// resolve returns the name that a reference in the text called base has.
+	resolve(base, ref string) (string, error)
+	// fetch returns the bytes [off, off+n) of a resource, n 0: all behind off.
+	// It returns fewer if there are fewer, and an error that wraps errTooLarge if
+	// there are more than the limit.
+	fetch(ctx context.Context, name string, off, n int64) (*answer, error)
+}
+
+// answer is what was fetched.
+type answer struct {
+	body   []byte
+	status int // 200 for files
+	header http.Header
+	url    string // after redirects
+	// first and last byte
+	began, ended time.Time
+}
+
+// The most that is read of one resource.
+const maxResource = 512 << 20
+
+var (
+	errTooLarge = fmt.Errorf("larger than %d MiB", maxResource>>20)
+	errOutside  = errors.New("lies outside of the folder that is checked")
+	errStatus   = errors.New("the server answered")
+)
+
+// folder is a source of files below one folder; it reads nothing outside of it.
+type folder struct{ root *os.Root }
+
+func (f *folder) resolve(base, ref string) (string, error) {
+	u, err := url.Parse(ref)
+	if err != nil {
+		return "", fmt.Errorf("URI %q: %w", ref, err)
+	}
+	if u.Scheme != "" || u.Host != "" {
+		return "", fmt.Errorf("URI %q: %w", ref, errOutside)
+	}
+	if u.Path == "" {
+		return "", fmt.Errorf("URI %q is empty", ref)
+	}
+	return path.Join(path.Dir(base), strings.TrimPrefix(u.Path, "/")), nil
+}
+
+func (f *folder) fetch(_ context.Context, name string, off, n int64) (*answer, error) {
+	file, err := f.root.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	st, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no regular file", name)
+	}
+	have := max(st.Size()-off, 0)
+	if n <= 0 || n > have {
+		n = have
+	}
+	if n > maxResource {
+		return nil, errTooLarge
+	}
+	b := make([]byte, n)
+	k, err := file.ReadAt(b, off)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	return &answer{body: b[:k], status: http.StatusOK, url: name}, nil
+}
+
+// web is a source of HTTP resources.
+type web struct {
+	client *http.Client
+	now    func() time.Time
+}
+
+func (w *web) resolve(base, ref string) (string, error) {
+	b, err := url.Parse(base)
+	if err != nil {
+		return "", err
+	}
+	u, err := b.Parse(ref)
+	if err != nil {
+		return "", fmt.Errorf("URI %q: %w", ref, err)
+	}
+	if u.Scheme != "http" && u.Scheme != "https" {
+		return "", fmt.Errorf("URI %q: %w", ref, errOutside)
+	}
+	return u.String(), nil
+}
+
+func (w *web) fetch(ctx context.Context, name string, off, n int64) (*answer, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, name, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("User-Agent", "cleave-verify")
+	if n > 0 {
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", off, off+n-1))
+	} else if off > 0 {
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", off))
+	}
+	a := &answer{began: w.now()}
+	resp, err := w.client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	a.status, a.header, a.url = resp.StatusCode, resp.Header, resp.Request.URL.String()
+	a.header.Set("X-Uncompressed", fmt.Sprint(resp.Uncompressed)) // net/http took gzip off
+	a.body, err = io.ReadAll(io.LimitReader(resp.Body, maxResource+1))
+	a.ended = w.now()
+	switch {
+	case err != nil:
+		return a, err
+	case len(a.body) > maxResource:
+		return a, errTooLarge
+	case resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusPartialContent:
+		return a, fmt.Errorf("%w %s", errStatus, resp.Status)
+	case n > 0 && resp.StatusCode == http.StatusOK: // the server knows no ranges
+		a.body = a.body[min(off, int64(len(a.body))):]
+		a.body = a.body[:min(n, int64(len(a.body)))]
+	}
+	return a, nil
+}

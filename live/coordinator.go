@@ -100,8 +100,9 @@ func (c *coordinator) commit(p *publisher, o *opened, wait time.Duration) {
 	c.last = j.done
 	c.group.Go(func() {
 		c.slots <- struct{}{}
-		j.run()
-		<-c.slots
+		err := j.store()
+		<-c.slots // before the wait for the chunk before, which may need it
+		j.run(err)
 		c.bytes.Release(j.body.size)
 		<-c.queue
 	})
@@ -137,11 +138,10 @@ func (c *coordinator) has(name string) bool {
 	return c.put[name]
 }
 
-// run stores the chunk and commits it when those before are. The store's failure is
-// no failure of the live edge.
-func (j *job) run() {
+// run commits a chunk that was stored, if err is nil, when those before are. The
+// store's failure is no failure of the live edge.
+func (j *job) run(err error) {
 	defer close(j.done)
-	err := j.store()
 	<-j.before
 	if err != nil {
 		j.fail(err)

@@ -3,6 +3,7 @@ package flv
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cleave-video/cleave/av"
@@ -29,19 +30,10 @@ type renderer struct {
 func (r *renderer) Begin(tracks []av.Track, offset time.Duration) error {
 	r.tracks, r.offset = tracks, offset.Milliseconds()
 	r.kinds = flv.Select(tracks)
-	if !r.has(flv.TypeVideo) && !r.has(flv.TypeAudio) {
+	if !slices.Contains(r.kinds, flv.TypeVideo) && !slices.Contains(r.kinds, flv.TypeAudio) {
 		return fmt.Errorf("flv: %w: none of the %d tracks can be carried", av.ErrUnsupported, len(tracks))
 	}
 	return nil
-}
-
-func (r *renderer) has(kind byte) bool {
-	for _, k := range r.kinds {
-		if k == kind {
-			return true
-		}
-	}
-	return false
 }
 
 // Header implements live.Renderer.
@@ -49,7 +41,7 @@ func (r *renderer) Header(dst []byte, first bool) []byte {
 	at := r.newest
 	if first {
 		at = 0
-		dst = flv.AppendHeader(dst, r.has(flv.TypeVideo), r.has(flv.TypeAudio))
+		dst = flv.AppendHeader(dst, slices.Contains(r.kinds, flv.TypeVideo), slices.Contains(r.kinds, flv.TypeAudio))
 		dst = flv.AppendTag(dst, flv.TypeScript, 0, nil, flv.AppendMetadata(nil, r.tracks, r.kinds))
 	}
 	for i, kind := range r.kinds {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -228,19 +229,10 @@ func NewRenderer(stream uint32) *Renderer {
 func (r *Renderer) Begin(tracks []av.Track, offset time.Duration) error {
 	r.tracks, r.offset = tracks, offset.Milliseconds()
 	r.kinds = flv.Select(tracks)
-	if !r.has(flv.TypeVideo) && !r.has(flv.TypeAudio) {
+	if !slices.Contains(r.kinds, flv.TypeVideo) && !slices.Contains(r.kinds, flv.TypeAudio) {
 		return fmt.Errorf("rtmp: %w: none of the %d tracks can be carried", av.ErrUnsupported, len(tracks))
 	}
 	return nil
-}
-
-func (r *Renderer) has(kind byte) bool {
-	for _, k := range r.kinds {
-		if k == kind {
-			return true
-		}
-	}
-	return false
 }
 
 // Header appends what a client needs that begins with the next packet.

@@ -98,14 +98,7 @@ func (c *coordinator) commit(p *publisher, o *opened, wait time.Duration) {
 		return
 	}
 	c.last = j.done
-	c.group.Go(func() {
-		c.slots <- struct{}{}
-		err := j.store()
-		<-c.slots // before the wait for the chunk before, which may need it
-		j.run(err)
-		c.bytes.Release(j.body.size)
-		<-c.queue
-	})
+	c.group.Go(j.run)
 }
 
 // errBehind says that a chunk was not stored because others wait.
@@ -138,9 +131,19 @@ func (c *coordinator) has(name string) bool {
 	return c.put[name]
 }
 
-// run commits a chunk that was stored, if err is nil, when those before are. The
+// run stores a chunk and leaves the queue.
+func (j *job) run() {
+	j.c.slots <- struct{}{}
+	err := j.store()
+	<-j.c.slots // before the wait for the chunk before, which may need it
+	j.finish(err)
+	j.c.bytes.Release(j.body.size)
+	<-j.c.queue
+}
+
+// finish commits a chunk that was stored, if err is nil, when those before are. The
 // store's failure is no failure of the live edge.
-func (j *job) run(err error) {
+func (j *job) finish(err error) {
 	defer close(j.done)
 	<-j.before
 	if err != nil {

@@ -275,9 +275,9 @@ func (d *liveMPD) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write(d.s.init)
 	case strings.HasPrefix(r.URL.Path, "/v/t"):
 		n, _ := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, "/v/t"), ".m4s"))
-		d.s.serveMedia(w, fmt.Sprintf("%d.m4s", n/50), at-d.late)
+		d.s.serveMedia(r.Context(), w, fmt.Sprintf("%d.m4s", n/50), at-d.late)
 	default:
-		d.s.serveMedia(w, strings.TrimPrefix(r.URL.Path, "/v/"), at-d.late)
+		d.s.serveMedia(r.Context(), w, strings.TrimPrefix(r.URL.Path, "/v/"), at-d.late)
 	}
 }
 

@@ -56,6 +56,7 @@ func (f *follow) probe(v *version) {
 	f.probeUnknown(v)
 	f.probeWaits(end, td, v.p.low())
 	f.probeSkip(td)
+	f.probeHint(td)
 }
 
 func statusText(status int) string {

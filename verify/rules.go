@@ -118,7 +118,7 @@ func lowRules() []Rule {
 		{ID: "L11", Severity: Should, Live: true, Title: "Parts leave the playlist when they are more than three target durations from its end", Source: "RFC 8216bis 6.2.2", Effect: waste},
 		{ID: "L12", Severity: Must, Title: "Parts of a segment sum to its EXTINF", Source: "RFC 8216bis 4.4.4.9", Effect: seams},
 		{ID: "L13", Severity: Must, Title: "One PRELOAD-HINT of a TYPE, none with ENDLIST", Source: "RFC 8216bis 4.4.5.3", Effect: loads},
-		{ID: "L14", Severity: Should, Live: true, Title: "The part that follows a PRELOAD-HINT is the hinted one", Source: "RFC 8216bis 4.4.5.3, 6.2.6", Effect: loads},
+		{ID: "L14", Severity: Should, Live: true, Title: "The part that follows a PRELOAD-HINT is the hinted one; asked for early, it is sent once it is whole", Source: "RFC 8216bis 4.4.5.3, 6.2.6", Effect: loads},
 		{ID: "L15", Severity: Must, Live: true, Title: "What is neither listed nor hinted is 404", Source: "RFC 8216bis 6.2.6", Effect: loads},
 		{ID: "L16", Severity: Must, Title: "A part's range without an offset follows a part of the same resource", Source: "RFC 8216bis 4.4.4.9", Effect: refused},
 		{ID: "L17", Severity: Must, Live: true, Title: "_HLS_msn waits for that segment", Source: "RFC 8216bis 6.2.5.2", Effect: "The player asks in a circle."},

@@ -245,7 +245,7 @@ func (s *stream) servePlaylist(w http.ResponseWriter, r *http.Request, dir strin
 			ended = s.ends > 0 && s.at()-lead >= s.ends
 		}
 	}
-	s.send(w, r, s.playlist(s.at(), dir, q.Get("_HLS_skip") == "YES"))
+	s.send(w, r, s.playlist(s.at(), dir, q.Get("_HLS_skip") != ""))
 }
 
 func (s *stream) serveMedia(ctx context.Context, w http.ResponseWriter, file string, at time.Duration) {

@@ -130,7 +130,7 @@ func lowRules() []Rule {
 		{ID: "L23", Severity: Should, Title: "A request blocked for more than three target durations is 503", Source: "RFC 8216bis 6.2.5.2", Effect: stalls, Unchecked: "the stream would have to stand still while it is watched"},
 		{ID: "L24", Severity: Must, Live: true, Title: "Directives are ignored with ENDLIST", Source: "RFC 8216bis 6.2.5", Effect: loads},
 		{ID: "L25", Severity: Must, Live: true, Title: "_HLS_skip leaves out only segments before CAN-SKIP-UNTIL, and the rest is the same", Source: "RFC 8216bis 6.2.5.1", Effect: "The player puts the playlist together wrongly."},
-		{ID: "L26", Severity: Must, Live: true, Title: "_HLS_skip=v2 names the date ranges that it leaves out", Source: "RFC 8216bis 6.2.5.1", Effect: ignored, Unchecked: "no server that does it was at hand to try a check on"},
+		{ID: "L26", Severity: Must, Live: true, Title: "With CAN-SKIP-DATERANGES, _HLS_skip=v2 is answered, and calls removed only date ranges that are gone", Source: "RFC 8216bis 6.2.5.1", Effect: ignored},
 		{ID: "L27", Severity: Must, Title: "RENDITION-REPORT has a relative URI of another rendition, and numbers as fresh as the playlist", Source: "RFC 8216bis 4.4.5.4", Effect: "Switching renditions costs one more request."},
 		{ID: "L28", Severity: Should, Title: "Blocking answers can be cached", Source: "RFC 8216bis B (from memory)", Effect: waste, Unchecked: "from memory"},
 		{ID: "L29", Severity: Should, Title: "Low-latency playlists have PROGRAM-DATE-TIME", Source: "RFC 8216bis B", Effect: "Latency cannot be measured by the player."},

@@ -29,7 +29,8 @@ func TestLivePass(t *testing.T) {
 	kept := map[string]bool{}
 	for name, s := range map[string]stream{
 		"plain": {}, "low": {low: true}, "ends": {low: true, ends: 12 * time.Second}, "slides": {window: 6, breakAt: 2},
-		"slides low": {low: true, window: 8, breakAt: 2},
+		"skips dates": {low: true, text: skipsDates("gone")},
+		"slides low":  {low: true, window: 8, breakAt: 2},
 		"dated": {answer: func(w http.ResponseWriter, _ *http.Request, _ time.Duration) bool {
 			w.Header().Set("Last-Modified", time.Now().UTC().Format(http.TimeFormat))
 			w.Header().Set("Date", time.Now().UTC().Format(http.TimeFormat))
@@ -70,6 +71,15 @@ func after(old, new string) func(string, time.Duration) string {
 
 func always(old, new string) func(string, time.Duration) string {
 	return func(text string, _ time.Duration) string { return strings.ReplaceAll(text, old, new) }
+}
+
+// skipsDates lists one date range, "ad", and says in delta updates which is removed.
+func skipsDates(removed string) func(string, time.Duration) string {
+	ad := "#EXT-X-DATERANGE:ID=\"ad\",START-DATE=\"2000-01-01T00:00:00.000Z\",DURATION=1.0\n#EXT-X-MAP"
+	return func(text string, _ time.Duration) string {
+		text = regexp.MustCompile(`SKIPPED-SEGMENTS=\d+`).ReplaceAllString(text, "$0,RECENTLY-REMOVED-DATERANGES=\""+removed+"\"")
+		return strings.NewReplacer("VERSION:9", "VERSION:10", "CAN-SKIP-UNTIL=12.0", "CAN-SKIP-UNTIL=12.0,CAN-SKIP-DATERANGES=YES", "#EXT-X-MAP", ad).Replace(text)
+	}
 }
 
 var sequence = regexp.MustCompile(`MEDIA-SEQUENCE:(\d+)`)
@@ -158,6 +168,7 @@ func liveFailures() map[string]stream {
 			return false
 		}},
 		"L25": {low: true, skip: 3},
+		"L26": {low: true, text: skipsDates("ad")},
 		"L31": {answer: func(w http.ResponseWriter, _ *http.Request, _ time.Duration) bool {
 			w.Header().Set("Cache-Control", "max-age=60")
 			return false
@@ -275,9 +286,9 @@ func (d *liveMPD) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write(d.s.init)
 	case strings.HasPrefix(r.URL.Path, "/v/t"):
 		n, _ := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, "/v/t"), ".m4s"))
-		d.s.serveMedia(w, fmt.Sprintf("%d.m4s", n/50), at-d.late)
+		d.s.serveMedia(r.Context(), w, fmt.Sprintf("%d.m4s", n/50), at-d.late)
 	default:
-		d.s.serveMedia(w, strings.TrimPrefix(r.URL.Path, "/v/"), at-d.late)
+		d.s.serveMedia(r.Context(), w, strings.TrimPrefix(r.URL.Path, "/v/"), at-d.late)
 	}
 }
 

@@ -44,6 +44,7 @@ type stream struct {
 	lenient  bool                                                                // wrong directives are answered
 	strict   bool                                                                // old numbers are refused
 	skip     int                                                                 // more segments than may be
+	unheld   bool                                                                // a hinted part is 404 until it is there
 	plain    bool                                                                // no gzip
 }
 
@@ -197,7 +198,7 @@ func (s *stream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "video/mp4")
 		_, _ = w.Write(s.init)
 	default:
-		s.serveMedia(w, file, at)
+		s.serveMedia(r.Context(), w, file, at)
 	}
 }
 
@@ -244,15 +245,22 @@ func (s *stream) servePlaylist(w http.ResponseWriter, r *http.Request, dir strin
 			ended = s.ends > 0 && s.at()-lead >= s.ends
 		}
 	}
-	s.send(w, r, s.playlist(s.at(), dir, q.Get("_HLS_skip") == "YES"))
+	s.send(w, r, s.playlist(s.at(), dir, q.Get("_HLS_skip") != ""))
 }
 
-func (s *stream) serveMedia(w http.ResponseWriter, file string, at time.Duration) {
+func (s *stream) serveMedia(ctx context.Context, w http.ResponseWriter, file string, at time.Duration) {
 	var n int64
 	part := -1
 	if k, _ := fmt.Sscanf(file, "%d.%d.m4s", &n, &part); k < 1 {
 		w.WriteHeader(http.StatusNotFound)
 		return
+	}
+	// A hinted part is waited for.
+	for end := time.Duration(n)*segmentDur + time.Duration(part+1)*partDur; s.low && !s.unheld && part >= 0 && s.at() < end && s.at() >= end-partDur; {
+		if !pause(ctx, 20*time.Millisecond) {
+			return
+		}
+		at = s.at()
 	}
 	whole := int64(at / segmentDur)
 	there := n < whole || n == whole && part >= 0 && at >= time.Duration(n)*segmentDur+time.Duration(part+1)*partDur

@@ -56,6 +56,7 @@ func (f *follow) probe(v *version) {
 	f.probeUnknown(v)
 	f.probeWaits(end, td, v.p.low())
 	f.probeSkip(td)
+	f.probeHint(td)
 }
 
 func statusText(status int) string {
@@ -143,6 +144,38 @@ func (f *follow) probeSkip(td time.Duration) {
 		return
 	}
 	f.compareDelta(at, whole, delta)
+	if whole.Control.CanSkipDateRanges {
+		f.probeSkipDates(at, td)
+	}
+}
+
+// probeSkipDates asks for a delta update that may leave date ranges out. Those that
+// it calls removed must not be in it, nor in the whole playlist just before.
+func (f *follow) probeSkipDates(at Place, td time.Duration) {
+	whole, _, _ := f.ask("", td)
+	delta, _, status := f.ask("_HLS_skip=v2", td)
+	if whole == nil || f.c.ctx.Err() != nil {
+		return
+	}
+	f.c.saw("L26")
+	if delta == nil {
+		f.c.find("L26", at, "CAN-SKIP-DATERANGES, and _HLS_skip=v2 is answered by %s", statusText(status))
+		return
+	}
+	if delta.Skipped == 0 {
+		return // it may be sent whole
+	}
+	there := map[string]bool{}
+	for _, m := range []*hls.Media{whole, delta} {
+		for i := range m.Dates {
+			there[m.Dates[i].ID] = true
+		}
+	}
+	for _, id := range delta.Removed {
+		if there[id] {
+			f.c.find("L26", at, "date range %q is in RECENTLY-REMOVED-DATERANGES and in the playlist", id)
+		}
+	}
 }
 
 // compareDelta checks that a delta update says what the whole playlist, fetched

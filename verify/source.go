@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -29,8 +30,8 @@ type answer struct {
 	status int // 200 for files
 	header http.Header
 	url    string // after redirects
-	// first and last byte
-	began, ended time.Time
+	// the request, first and last byte of the body; files have none
+	began, first, ended time.Time
 }
 
 // The most that is read of one resource.
@@ -127,7 +128,10 @@ func (w *web) fetch(ctx context.Context, name string, off, n int64) (*answer, er
 	defer resp.Body.Close()
 	a.status, a.header, a.url = resp.StatusCode, resp.Header, resp.Request.URL.String()
 	a.header.Set("X-Uncompressed", fmt.Sprint(resp.Uncompressed)) // net/http took gzip off
-	a.body, err = io.ReadAll(io.LimitReader(resp.Body, maxResource+1))
+	body := bufio.NewReader(io.LimitReader(resp.Body, maxResource+1))
+	_, _ = body.Peek(1) // an error comes again
+	a.first = w.now()
+	a.body, err = io.ReadAll(body)
 	a.ended = w.now()
 	switch {
 	case err != nil:

@@ -134,7 +134,8 @@ func skippable(e *live.Edge, r *live.Rendition) int64 {
 }
 
 // hint names the part that follows. Whether a segment goes on is known only when the
-// next key frame comes; one as long as the two before it is taken to be over.
+// next key frame comes; one as long as the two before it is taken to be over, until it
+// is longer.
 func hint(e *live.Edge, r *live.Rendition) string {
 	n := len(r.Segments)
 	o := r.Open
@@ -149,7 +150,9 @@ func hint(e *live.Edge, r *live.Rendition) string {
 		tb := av.Timebase{Num: 1, Den: o.Timescale}
 		a, b := r.Segments[n-1].Duration(), r.Segments[n-2].Duration()
 		alike := max(a-b, b-a) < e.PartTarget/2
-		over = over || alike && tb.Duration(o.Dur)+e.PartTarget/4 >= a
+		// One that is longer than those before does not end where it was expected to.
+		now := tb.Duration(o.Dur)
+		over = over || alike && now+e.PartTarget/4 >= a && now < a+e.PartTarget/2
 	}
 	if over {
 		return partURI(o.Epoch, o.MSN+1, 0)

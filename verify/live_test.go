@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,8 +30,9 @@ func TestLivePass(t *testing.T) {
 	kept := map[string]bool{}
 	for name, s := range map[string]stream{
 		"plain": {}, "low": {low: true}, "ends": {low: true, ends: 12 * time.Second}, "slides": {window: 6, breakAt: 2},
-		"skips dates": {low: true, text: skipsDates("gone")},
-		"slides low":  {low: true, window: 8, breakAt: 2},
+		"skips dates":  {low: true, text: skipsDates("gone")},
+		"removes date": removesDate(),
+		"slides low":   {low: true, window: 8, breakAt: 2},
 		"dated": {answer: func(w http.ResponseWriter, _ *http.Request, _ time.Duration) bool {
 			w.Header().Set("Last-Modified", time.Now().UTC().Format(http.TimeFormat))
 			w.Header().Set("Date", time.Now().UTC().Format(http.TimeFormat))
@@ -79,6 +81,29 @@ func skipsDates(removed string) func(string, time.Duration) string {
 	return func(text string, _ time.Duration) string {
 		text = regexp.MustCompile(`SKIPPED-SEGMENTS=\d+`).ReplaceAllString(text, "$0,RECENTLY-REMOVED-DATERANGES=\""+removed+"\"")
 		return strings.NewReplacer("VERSION:9", "VERSION:10", "CAN-SKIP-UNTIL=12.0", "CAN-SKIP-UNTIL=12.0,CAN-SKIP-DATERANGES=YES", "#EXT-X-MAP", ad).Replace(text)
+	}
+}
+
+// removesDate removes the date range of skipsDates when it is first asked which ones
+// are removed.
+func removesDate() stream {
+	var gone atomic.Bool
+	before, after := skipsDates("gone"), skipsDates("ad")
+	ad := regexp.MustCompile(`(?m)^#EXT-X-DATERANGE.*\n`)
+	return stream{
+		low: true,
+		answer: func(_ http.ResponseWriter, r *http.Request, _ time.Duration) bool {
+			if r.URL.Query().Get("_HLS_skip") == "v2" {
+				gone.Store(true)
+			}
+			return false
+		},
+		text: func(text string, at time.Duration) string {
+			if gone.Load() {
+				return ad.ReplaceAllString(after(text, at), "")
+			}
+			return before(text, at)
+		},
 	}
 }
 

@@ -150,10 +150,11 @@ func (f *follow) probeSkip(td time.Duration) {
 }
 
 // probeSkipDates asks for a delta update that may leave date ranges out. Those that
-// it calls removed must not be in it, nor in the whole playlist just before.
+// it calls removed must not be in it, nor in a whole playlist that is asked for after
+// it: what is removed between the two is no contradiction.
 func (f *follow) probeSkipDates(at Place, td time.Duration) {
-	whole, _, _ := f.ask("", td)
 	delta, _, status := f.ask("_HLS_skip=v2", td)
+	whole, _, _ := f.ask("", td)
 	if whole == nil || f.c.ctx.Err() != nil {
 		return
 	}

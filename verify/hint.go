@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/cleave-video/cleave/format/hls"
@@ -23,12 +24,7 @@ func (f *follow) probeHint(td time.Duration) {
 	if p == nil {
 		return
 	}
-	var hint *hls.PreloadHint
-	for i := range p.Hints {
-		if p.Hints[i].Type == "PART" {
-			hint = &p.Hints[i]
-		}
-	}
+	hint := partHint(p)
 	if hint == nil {
 		return
 	}
@@ -55,6 +51,16 @@ func (f *follow) probeHint(td time.Duration) {
 	if listed := partOf(next, hint); listed != nil && f.c.ctx.Err() == nil {
 		f.checkHinted(name, p.PartTarget, listed, h, wait)
 	}
+}
+
+// partHint returns the hint of a part; nil if there is none, the last if there are more.
+func partHint(m *hls.Media) *hls.PreloadHint {
+	for i := range slices.Backward(m.Hints) {
+		if m.Hints[i].Type == "PART" {
+			return &m.Hints[i]
+		}
+	}
+	return nil
 }
 
 // partOf returns the part that a hint spoke of; nil if it is not listed.

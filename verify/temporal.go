@@ -246,13 +246,8 @@ func (f *follow) compareListed(a, b *version) {
 
 // compareHint compares the part behind a's last with a's hint.
 func (f *follow) compareHint(a, b *version, msn, part int64) {
-	hint := ""
-	for _, h := range a.p.m.Hints {
-		if h.Type == "PART" {
-			hint = h.URI
-		}
-	}
-	if hint == "" {
+	hint := partHint(a.p.m)
+	if hint == nil || hint.URI == "" {
 		return
 	}
 	k := int(msn + 1 - b.p.m.Sequence - b.p.m.Skipped)
@@ -261,8 +256,8 @@ func (f *follow) compareHint(a, b *version, msn, part int64) {
 		return // the segment has ended before that part: the hint is the next one's first
 	}
 	f.c.saw("L14")
-	if p := b.p.m.Segments[k].Parts[n]; p.URI != hint {
-		f.c.find("L14", b.p.at(p.Line), "the hint said %s, the part is %s", hint, p.URI)
+	if p := b.p.m.Segments[k].Parts[n]; p.URI != hint.URI {
+		f.c.find("L14", b.p.at(p.Line), "the hint said %s, the part is %s", hint.URI, p.URI)
 	}
 }
 

@@ -147,11 +147,10 @@ func hint(e *live.Edge, r *live.Rendition) string {
 	}
 	over := o.Listed < len(o.Parts) // nothing more of it is listed
 	if n >= 2 && o.Listed > 0 {
-		tb := av.Timebase{Num: 1, Den: o.Timescale}
 		a, b := r.Segments[n-1].Duration(), r.Segments[n-2].Duration()
 		alike := max(a-b, b-a) < e.PartTarget/2
 		// One that is longer than those before does not end where it was expected to.
-		now := tb.Duration(o.Dur)
+		now := o.Duration()
 		over = over || alike && now+e.PartTarget/4 >= a && now < a+e.PartTarget/2
 	}
 	if over {

@@ -162,10 +162,15 @@ func TestPlayers(t *testing.T) {
 	}
 	run("aes-128-ts", cut.Encryption{Scheme: seal.AES128, Rotation: 1}, cut.TS)
 	reference := map[string]played{}
-	for _, r := range [][2]string{{"hls", "index.m3u8"}, {"shaka", "index.m3u8"}, {"shaka", "manifest.mpd"}} {
+	clearAround := shifted(t, b, "clear/index.m3u8")
+	unshifted := played{}
+	for _, pictures := range clearAround {
+		unshifted.pictures = append(unshifted.pictures, pictures[shifts])
+	}
+	reference["hlsindex.m3u8"] = unshifted
+	for _, r := range [][2]string{{"shaka", "index.m3u8"}, {"shaka", "manifest.mpd"}} {
 		reference[r[0]+r[1]] = play(t, b, r[0], "clear/"+r[1], url.Values{})
 	}
-	clearAround := shifted(t, b, "clear/index.m3u8")
 	reference["vp9"] = play(t, b, "shaka", "vp9-none/index.m3u8", url.Values{})
 	if different(reference["shakaindex.m3u8"].pictures[0], reference["shakaindex.m3u8"].pictures[1]) == 0 {
 		t.Fatal("nothing moves: pictures cannot be told apart")

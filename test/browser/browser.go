@@ -3,8 +3,10 @@
 package browser
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -13,6 +15,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -35,25 +38,47 @@ func Dir() string {
 	return filepath.Dir(file)
 }
 
-// Modules returns the folder of the node packages, installed if they are not. If
-// they cannot be had it skips the test; where the real media is, as in continuous
-// integration, it fails it.
+// Modules returns the folder of the node packages, installed if they are not as
+// package-lock.json says. If they cannot be had it skips the test; where the real media
+// is, as in continuous integration, it fails it.
 func Modules(t *testing.T) string {
 	t.Helper()
-	dir := Dir()
-	modules := filepath.Join(dir, "node_modules")
-	if _, err := os.Stat(filepath.Join(modules, ".package-lock.json")); err == nil {
-		return modules
-	}
-	cmd := exec.Command(Need(t, "npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
-	cmd.Dir = dir
-	if out, err := cmd.CombinedOutput(); err != nil {
+	npm := Need(t, "npm")
+	if out, err := install(npm, Dir()); err != nil {
 		if os.Getenv("CLEAVE_MEDIA") != "" {
 			t.Fatalf("npm ci: %v\n%s", err, out)
 		}
 		t.Skipf("npm ci: %v: players and hls-parser are left out\n%s", err, out)
 	}
-	return modules
+	return filepath.Join(Dir(), "node_modules")
+}
+
+// install makes dir's node_modules what its package-lock.json says, unless they are
+// already. The tests of several packages run at the same time, each a process: one of
+// them installs while it has the lock on that file, and the others wait for it.
+func install(npm, dir string) (output []byte, err error) {
+	lock, err := os.Open(filepath.Join(dir, "package-lock.json"))
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Close()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		return nil, err
+	}
+	want, err := io.ReadAll(lock)
+	if err != nil {
+		return nil, err
+	}
+	installed := filepath.Join(dir, "node_modules", ".installed.json") // a copy of the lock file, written at the end
+	if have, err := os.ReadFile(installed); err == nil && bytes.Equal(have, want) {
+		return nil, nil
+	}
+	cmd := exec.Command(npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return out, err
+	}
+	return nil, os.WriteFile(installed, want, 0o644)
 }
 
 // The players: names for Play.

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"syscall"
@@ -19,7 +20,12 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/av/avtest"
+	"github.com/cleave-video/cleave/deliver/feed"
+	cflv "github.com/cleave-video/cleave/deliver/flv"
 	"github.com/cleave-video/cleave/format/flv"
+	"github.com/cleave-video/cleave/live"
+	"github.com/cleave-video/cleave/store/disk"
 )
 
 // dial opens a WebSocket, with a receive buffer of the size given unless it is 0.
@@ -159,6 +165,54 @@ func TestSocketCrowd(t *testing.T) {
 		t.Errorf("the viewer that stopped was not cut off: %d bytes, %v, %v", n, err, ctx.Err())
 	}
 	stop()
+}
+
+// TestSocketStreamEnd: 1000 when the stream ends; by TLS.
+func TestSocketStreamEnd(t *testing.T) {
+	st, err := disk.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	hub, err := live.NewHub(live.Config{Store: st, Grace: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	off := make(chan struct{})
+	cam := &camera{Synthetic: avtest.NewSynthetic(spec()), tick: time.NewTicker(2 * time.Millisecond), off: off}
+	var group sync.WaitGroup
+	group.Go(func() {
+		if err := hub.Publish(ctx, "live/cam", cam); err != nil {
+			t.Error(err)
+		}
+	})
+	running, end := context.WithCancel(ctx)
+	group.Go(func() { _ = hub.Run(running) })
+	h := feed.New(feed.Config{Hub: hub, Formats: []feed.Format{cflv.Format()}})
+	s := httptest.NewTLSServer(h)
+	for hub.Lookup("live/cam") == nil {
+		time.Sleep(time.Millisecond)
+	}
+	c, _, err := websocket.Dial(ctx, "wss://"+s.Listener.Addr().String()+"/live/cam.flv", &websocket.DialOptions{HTTPClient: s.Client()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.SetReadLimit(-1)
+	if gaps, err := pictures(websocket.NetConn(ctx, c, websocket.MessageBinary), cam, 100); gaps > 0 || err != nil {
+		t.Error(gaps, err)
+	}
+	close(off)
+	if code := closed(ctx, c); code != websocket.StatusNormalClosure {
+		t.Error("at the end of the stream:", code)
+	}
+	end()
+	group.Wait()
+	h.Close()
+	s.Close()
+	if err := hub.Close(); err != nil || hub.InUse() != 0 {
+		t.Error(err, hub.InUse())
+	}
 }
 
 // closed reads up to the end and returns the code the server gave.

@@ -1,5 +1,5 @@
 // Package feed answers a request with a live stream in a container that has no
-// end: HTTP-FLV, HTTP-TS.
+// end: HTTP-FLV, HTTP-TS, or the same bytes as messages of a WebSocket.
 package feed
 
 import (
@@ -34,7 +34,8 @@ type Config struct {
 	Write   time.Duration // how long a client may take for a batch; httpio.DefaultDeadline
 }
 
-// Handler serves /NAME.SUFFIX. It is safe for concurrent use.
+// Handler serves /NAME.SUFFIX, by a WebSocket (RFC 6455) if the request asks for one.
+// It is safe for concurrent use.
 type Handler struct {
 	cfg    Config
 	ctx    context.Context // of the answers that outlive their requests
@@ -109,8 +110,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	allow(w)
-	w.Header().Set("Content-Type", f.ContentType)
 	w.Header().Set("Cache-Control", "no-store")
+	if !asksForSocket(r) {
+		w.Header().Set("Content-Type", f.ContentType)
+	}
 	if r.Method == http.MethodHead {
 		return
 	}
@@ -135,6 +138,15 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, v *live.Viewer)
 		}
 		w.Header().Set("Retry-After", "2")
 		fail(w, http.StatusServiceUnavailable, "the stream has nothing to play now")
+		return
+	}
+	if asksForSocket(r) {
+		s, err := openSocket(w, r, h.cfg.Write)
+		if err != nil {
+			v.Close()
+			return // it was told why
+		}
+		h.group.Go(func() { s.talk(h.ctx, bufs, v) })
 		return
 	}
 	out, err := httpio.Open(w, r, h.cfg.Write)

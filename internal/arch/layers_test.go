@@ -65,6 +65,7 @@ var thirdParty = map[string][]string{
 	"proto/srt":        {"github.com/datarhei/gosrt"},
 	"proto/rtsp":       {"github.com/bluenviron/gortsplib/v5", "github.com/pion/rtp", "github.com/pion/rtcp"},
 	"cut":              {"golang.org/x/sys"},
+	"deliver/feed":     {"github.com/coder/websocket"},
 	"server":           {"golang.org/x/sync", "github.com/goccy/go-yaml"},
 	"test/browser":     {"github.com/chromedp/chromedp"},
 	"bench/live":       {"golang.org/x/sys"},

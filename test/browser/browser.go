@@ -83,13 +83,15 @@ func install(npm, dir string) (output []byte, err error) {
 
 // The players: names for Play.
 const (
-	HLS   = "hls"   // hls.js
-	Shaka = "shaka" // shaka-player
-	Dash  = "dash"  // dash.js
+	HLS    = "hls"    // hls.js
+	Shaka  = "shaka"  // shaka-player
+	Dash   = "dash"   // dash.js
+	Mpegts = "mpegts" // mpegts.js: FLV and TS, by HTTP and WebSocket, live only
 )
 
 var scripts = map[string]string{
 	HLS: "hls.js/dist/hls.js", Shaka: "shaka-player/dist/shaka-player.compiled.js", Dash: "dashjs/dist/modern/umd/dash.all.debug.js",
+	Mpegts: "mpegts.js/dist/mpegts.js",
 }
 
 // Browser is Chromium with the players and what they shall play.

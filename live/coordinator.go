@@ -153,6 +153,7 @@ func (j *job) finish(err error) {
 	j.c.s.enlist(j.c.ctx, j.entry)
 	j.object.at = j.at
 	j.object.state.Store(stored)
+	j.c.s.stats.stored.Add(1)
 	j.release()
 }
 

@@ -309,6 +309,7 @@ func (v *Viewer) place() bool {
 	}
 	if v.begun {
 		f.jumps.Add(1)
+		f.s.stats.jumps.Add(1)
 		v.head = nil
 	}
 	v.next = f.key

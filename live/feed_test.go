@@ -99,7 +99,7 @@ func TestFeed(t *testing.T) {
 		if late[0] != -1 || late[1] != 250 {
 			t.Errorf("a late viewer gets %v", late)
 		}
-		if v.f.jumps.Load() == 0 {
+		if st := src.s.Stats(); v.f.jumps.Load() == 0 || st.FeedJumps == 0 || st.Feeds != 1 || st.FeedViewers != 2 {
 			t.Error("the jump was not counted")
 		}
 

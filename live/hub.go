@@ -147,6 +147,9 @@ func (h *Hub) Close() error {
 // InUse returns the bytes of payload held.
 func (h *Hub) InUse() int64 { return h.pool.InUse() }
 
+// Limits returns how many streams there may be at a time, and bytes of payload.
+func (h *Hub) Limits() (streams int, memory int64) { return h.cfg.Streams, h.cfg.Memory }
+
 // Lookup returns the stream of that name, or nil.
 func (h *Hub) Lookup(name string) *Stream {
 	h.mu.Lock()

@@ -313,6 +313,7 @@ func (p *publisher) addAll(parts []pack.Part) {
 // coordinator. It takes the reference over.
 func (p *publisher) close(c *chunk.Chunk, render bool) (err error) {
 	defer c.Release()
+	p.s.stats.count(c)
 	o := p.opened(c)
 	if render && p.packager != nil && len(p.lanes) > 0 {
 		var parts []pack.Part

@@ -73,6 +73,7 @@ type gop struct {
 	set    *trackSet
 	key    bool  // false: Continued
 	base   int64 // bytes appended to the ring before it
+	before int64 // packets appended to the ring before it
 	opened time.Time
 	start  time.Duration // decode time of the first packet
 
@@ -165,6 +166,15 @@ func (r *ring) write(p av.Packet, set *trackSet, opens bool) bool {
 	return true
 }
 
+// packets returns how many were ever appended.
+func (r *ring) packets() int64 {
+	g := r.head.Load()
+	if g == nil {
+		return 0
+	}
+	return g.before + g.n.Load()
+}
+
 // young reports whether g begins with a key packet so short before the key packet p
 // that this is to go on in the same entry.
 func (g *gop) young(p *av.Packet, set *trackSet) bool {
@@ -174,13 +184,14 @@ func (g *gop) young(p *av.Packet, set *trackSet) bool {
 
 // open begins an entry with p.
 func (r *ring) open(p av.Packet, set *trackSet, key bool, now time.Time) {
-	room := 64
+	room, before := 64, int64(0)
 	last := r.head.Load()
 	if last != nil {
-		room = max(room, int(last.n.Load())+8)
+		n := last.n.Load()
+		room, before = max(room, int(n)+8), last.before+n
 	}
 	list := make([]av.Packet, room)
-	g := &gop{seq: r.seq, set: set, key: key, base: r.total.Load(), opened: now, start: set.tracks[p.Track].Timebase.Duration(p.DTS)}
+	g := &gop{seq: r.seq, set: set, key: key, base: r.total.Load(), before: before, opened: now, start: set.tracks[p.Track].Timebase.Duration(p.DTS)}
 	r.seq++
 	g.list.Store(&list)
 	g.refs.Store(1)

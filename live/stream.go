@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/chunk"
 )
 
 // Stream is one name: at most one publisher at a time, any number of viewers.
@@ -41,6 +42,9 @@ type Stream struct {
 
 type streamStats struct {
 	dropped, early, unstored atomic.Int64
+	chunks, stored           atomic.Int64
+	frames, keys             atomic.Int64 // of video, in chunks
+	jumps                    atomic.Int64 // of viewers of feeds
 }
 
 // Stats are counts over a stream's life, and what is there now.
@@ -51,17 +55,58 @@ type Stats struct {
 	Dropped  int64 // packets that memory was full for
 	Early    int64 // packets of other tracks before the first key frame
 	Unstored int64 // chunks that the store did not take
+
+	Packets, Bytes int64     // shown to viewers of packets
+	Chunks, Stored int64     // that were cut, and that the store took
+	Frames, Keys   int64     // of video, in the chunks that were cut
+	LastKey        time.Time // when the newest GOP that is kept began; zero: none is
+
+	Feeds       int   // containers that somebody watches
+	FeedViewers int   // of all feeds; each feed is one of Viewers
+	FeedJumps   int64 // of viewers of feeds that were behind their budget
 }
 
-// Stats returns the stream's counts.
+// Stats returns the stream's counts. It costs the publisher and viewers nothing but
+// short locks.
 func (s *Stream) Stats() Stats {
-	s.ring.mu.Lock()
-	viewers := len(s.ring.cursors)
-	s.ring.mu.Unlock()
-	return Stats{
-		Viewers: viewers, Jumps: s.ring.stats.jumps.Load(), Stalls: s.ring.stats.stalls.Load(),
+	st := Stats{
+		Jumps: s.ring.stats.jumps.Load(), Stalls: s.ring.stats.stalls.Load(),
 		Dropped: s.stats.dropped.Load(), Early: s.stats.early.Load(), Unstored: s.stats.unstored.Load(),
+		Packets: s.ring.packets(), Bytes: s.ring.total.Load(), Chunks: s.stats.chunks.Load(), Stored: s.stats.stored.Load(),
+		Frames: s.stats.frames.Load(), Keys: s.stats.keys.Load(), FeedJumps: s.stats.jumps.Load(),
 	}
+	if g := s.ring.key.Load(); g != nil {
+		st.LastKey = g.opened
+	}
+	s.ring.mu.Lock()
+	st.Viewers = len(s.ring.cursors)
+	s.ring.mu.Unlock()
+	s.feedMu.Lock()
+	defer s.feedMu.Unlock()
+	st.Feeds = len(s.feeds)
+	for _, f := range s.feeds {
+		st.FeedViewers += f.users
+	}
+	return st
+}
+
+// count notes what a closed chunk has.
+func (s *streamStats) count(c *chunk.Chunk) {
+	s.chunks.Add(1)
+	var frames, keys int64
+	for i, run := range c.Runs {
+		if c.Tracks[i].Kind != av.Video {
+			continue
+		}
+		frames += int64(len(run))
+		for k := range run {
+			if run[k].Flags&av.Key != 0 {
+				keys++
+			}
+		}
+	}
+	s.frames.Add(frames)
+	s.keys.Add(keys)
 }
 
 // turn is a publisher's claim of a name.

@@ -17,6 +17,7 @@ import (
 //
 //	GET    /healthz           200 while the process serves
 //	GET    /readyz            200 while publishers are taken, else 503
+//	GET    /metrics           what Prometheus scrapes
 //	GET    /v1/streams        the streams and the declared sources
 //	POST   /v1/streams        declares a source: {"name": …, "url": …}
 //	DELETE /v1/streams/NAME   ends a declared source
@@ -54,6 +55,7 @@ func (a *admin) handler() http.Handler {
 		}
 		plain(w, http.StatusOK, "ready")
 	})
+	mux.Handle("GET /metrics", newMetrics(a.hub, a.sources).handler())
 	mux.HandleFunc("GET /v1/streams", func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, http.StatusOK, a.list()) })
 	mux.HandleFunc("POST /v1/streams", a.add)
 	mux.HandleFunc("DELETE /v1/streams/{name...}", a.remove)

@@ -71,6 +71,7 @@ type Status struct {
 	Source  // the URL without its password
 	State   State
 	Since   time.Time // of the state
+	Tried   int64     // attempts, the present one included
 	Failed  int       // attempts in a row that have failed
 	LastErr error     // why the last attempt ended; nil: none has, or the source said so
 	Bytes   int64     // received by the present attempt, where that is known
@@ -230,6 +231,7 @@ func (x *source) set(state State, input av.Progress) {
 	defer x.mu.Unlock()
 	x.status.State, x.status.Since, x.input = state, time.Now(), input
 	if state == Connecting {
+		x.status.Tried++
 		x.status.Bytes = 0
 	}
 }

@@ -83,7 +83,7 @@ func TestBackOff(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if st := s.List()[0]; st.State != Running || st.Failed != 6 || st.Bytes != 42 {
+		if st := s.List()[0]; st.State != Running || st.Tried != 7 || st.Failed != 6 || st.Bytes != 42 {
 			t.Errorf("%+v", st)
 		}
 		cancel()

@@ -66,7 +66,7 @@ var thirdParty = map[string][]string{
 	"proto/rtsp":       {"github.com/bluenviron/gortsplib/v5", "github.com/pion/rtp", "github.com/pion/rtcp"},
 	"cut":              {"golang.org/x/sys"},
 	"deliver/feed":     {"github.com/coder/websocket"},
-	"server":           {"golang.org/x/sync", "github.com/goccy/go-yaml"},
+	"server":           {"golang.org/x/sync", "github.com/goccy/go-yaml", "github.com/prometheus/client_golang"},
 	"test/browser":     {"github.com/chromedp/chromedp"},
 	"bench/live":       {"golang.org/x/sys"},
 	"cmd/cleave":       {"github.com/alecthomas/kong", "github.com/schollz/progressbar/v3", "golang.org/x/term", "golang.org/x/sync"},

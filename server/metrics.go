@@ -1,0 +1,169 @@
+package server
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/cleave-video/cleave/ingest/pull"
+	"github.com/cleave-video/cleave/live"
+)
+
+// metrics reads, when it is asked, what the hub and the sources count anyway: nothing
+// is done for it while packets pass, and what is gone has no series any more. There
+// are as many series as the limits of streams and sources allow.
+type metrics struct {
+	hub     *live.Hub
+	sources *pull.Set
+
+	ofHub    []hubMetric
+	ofStream []streamMetric
+	ofSource []sourceMetric
+
+	live, lastKey, state *prometheus.Desc
+}
+
+type hubMetric struct {
+	desc *prometheus.Desc
+	read func(h *live.Hub) int64
+}
+
+// streamMetric is read of each stream.
+type streamMetric struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+	read func(s *live.Stats) int64
+}
+
+// sourceMetric is read of each declared source.
+type sourceMetric struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+	read func(s *pull.Status) int64
+}
+
+var _ prometheus.Collector = (*metrics)(nil)
+
+func newMetrics(hub *live.Hub, sources *pull.Set) *metrics {
+	return &metrics{
+		hub: hub, sources: sources, ofHub: hubMetrics(), ofStream: streamMetrics(), ofSource: sourceMetrics(),
+		live:    describe("cleave_stream_live", "1 while somebody publishes, else 0.", "stream"),
+		lastKey: describe("cleave_stream_last_key_frame_timestamp_seconds", "When the newest GOP that memory holds began to arrive, in Unix time; no series while it holds none.", "stream"),
+		state:   describe("cleave_source_state", "1 for the state that a declared source is in, 0 for the others.", "stream", "state"),
+	}
+}
+
+func describe(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(name, help, labels, nil)
+}
+
+func hubMetrics() []hubMetric {
+	return []hubMetric{
+		{describe("cleave_streams", "Streams that there are, those that wait for their publisher included."), func(h *live.Hub) int64 { return int64(len(h.Names())) }},
+		{describe("cleave_streams_limit", "Streams that there may be at a time."), func(h *live.Hub) int64 { n, _ := h.Limits(); return int64(n) }},
+		{describe("cleave_memory_in_use_bytes", "Payload that memory holds, of all streams."), (*live.Hub).InUse},
+		{describe("cleave_memory_limit_bytes", "Payload that memory may hold, of all streams."), func(h *live.Hub) int64 { _, n := h.Limits(); return n }},
+	}
+}
+
+func streamMetrics() []streamMetric {
+	var out []streamMetric
+	add := func(kind prometheus.ValueType, name, help string, read func(s *live.Stats) int64) {
+		out = append(out, streamMetric{describe("cleave_stream_"+name, help, "stream"), kind, read})
+	}
+	const counter, gauge = prometheus.CounterValue, prometheus.GaugeValue
+	add(counter, "packets_total", "Packets of all tracks that viewers could read.", func(s *live.Stats) int64 { return s.Packets })
+	add(counter, "payload_bytes_total", "Payload of the packets that viewers could read.", func(s *live.Stats) int64 { return s.Bytes })
+	add(counter, "dropped_packets_total", "Packets that memory was full for.", func(s *live.Stats) int64 { return s.Dropped })
+	add(counter, "early_packets_total", "Packets of other tracks before the first key frame, which segments leave out.", func(s *live.Stats) int64 { return s.Early })
+	add(counter, "frames_total", "Pictures in the chunks that were cut.", func(s *live.Stats) int64 { return s.Frames })
+	add(counter, "key_frames_total", "Key frames of video in the chunks that were cut.", func(s *live.Stats) int64 { return s.Keys })
+	add(counter, "chunks_total", "Chunks that were cut.", func(s *live.Stats) int64 { return s.Chunks })
+	add(counter, "stored_chunks_total", "Chunks that the store took.", func(s *live.Stats) int64 { return s.Stored })
+	add(counter, "unstored_chunks_total", "Chunks that the store did not take.", func(s *live.Stats) int64 { return s.Unstored })
+	add(gauge, "cursors", "Readers of packets: one of each feed, and viewers of frames.", func(s *live.Stats) int64 { return int64(s.Viewers) })
+	add(counter, "cursor_jumps_total", "Jumps to the newest key frame of readers of packets that were too far behind.", func(s *live.Stats) int64 { return s.Jumps })
+	add(counter, "cursor_stalls_total", "Readers of packets that were closed because they held a batch for too long.", func(s *live.Stats) int64 { return s.Stalls })
+	add(gauge, "feeds", "Containers in which somebody watches: FLV, MPEG-TS, RTMP.", func(s *live.Stats) int64 { return int64(s.Feeds) })
+	add(gauge, "feed_viewers", "Viewers of all feeds.", func(s *live.Stats) int64 { return int64(s.FeedViewers) })
+	add(counter, "feed_jumps_total", "Jumps to the newest key frame of viewers of feeds that were too far behind.", func(s *live.Stats) int64 { return s.FeedJumps })
+	return out
+}
+
+func sourceMetrics() []sourceMetric {
+	const counter, gauge = prometheus.CounterValue, prometheus.GaugeValue
+	return []sourceMetric{
+		{describe("cleave_source_attempts_total", "Attempts to open a declared source; all but the first are reconnects.", "stream"), counter, func(s *pull.Status) int64 { return s.Tried }},
+		{describe("cleave_source_failed_attempts", "Attempts in a row that have failed.", "stream"), gauge, func(s *pull.Status) int64 { return int64(s.Failed) }},
+		{describe("cleave_source_received_bytes_total", "Bytes received of a declared source; begins at 0 with each attempt.", "stream"), counter, func(s *pull.Status) int64 { return s.Bytes }},
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, x := range m.ofHub {
+		ch <- x.desc
+	}
+	for _, x := range m.ofStream {
+		ch <- x.desc
+	}
+	for _, x := range m.ofSource {
+		ch <- x.desc
+	}
+	ch <- m.live
+	ch <- m.lastKey
+	ch <- m.state
+}
+
+// Collect implements prometheus.Collector.
+func (m *metrics) Collect(ch chan<- prometheus.Metric) {
+	for _, x := range m.ofHub {
+		ch <- prometheus.MustNewConstMetric(x.desc, prometheus.GaugeValue, float64(x.read(m.hub)))
+	}
+	for _, name := range m.hub.Names() {
+		if s := m.hub.Lookup(name); s != nil {
+			m.collectStream(ch, s)
+		}
+	}
+	for _, s := range m.sources.List() {
+		for _, x := range m.ofSource {
+			ch <- prometheus.MustNewConstMetric(x.desc, x.kind, float64(x.read(&s)), s.Name)
+		}
+		for state := pull.Idle; state <= pull.Stopped; state++ {
+			ch <- prometheus.MustNewConstMetric(m.state, prometheus.GaugeValue, truth(s.State == state), s.Name, state.String())
+		}
+	}
+}
+
+func (m *metrics) collectStream(ch chan<- prometheus.Metric, s *live.Stream) {
+	st := s.Stats()
+	for _, x := range m.ofStream {
+		ch <- prometheus.MustNewConstMetric(x.desc, x.kind, float64(x.read(&st)), s.Name())
+	}
+	ch <- prometheus.MustNewConstMetric(m.live, prometheus.GaugeValue, truth(s.Edge().Live), s.Name())
+	if !st.LastKey.IsZero() {
+		at := float64(st.LastKey.UnixMilli()) / float64(time.Second/time.Millisecond)
+		ch <- prometheus.MustNewConstMetric(m.lastKey, prometheus.GaugeValue, at, s.Name())
+	}
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// maxScrapes bounds how many answers are made at a time.
+const maxScrapes = 4
+
+// handler answers in the text format of Prometheus, with the process's own metrics
+// too. The registry is the server's own.
+func (m *metrics) handler() http.Handler {
+	r := prometheus.NewPedanticRegistry()
+	r.MustRegister(m, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return promhttp.HandlerFor(r, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes})
+}

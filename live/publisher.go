@@ -76,8 +76,10 @@ func (s *Stream) publish(ctx context.Context, d av.Demuxer, o PublishOptions) er
 	return p.loop()
 }
 
-// end lets go of what was never closed, and waits for what was.
+// end shows viewers the last packets, lets go of what was never closed, and waits for
+// what was.
 func (p *publisher) end() {
+	p.s.ring.wakes.wake()
 	for _, l := range p.lanes {
 		l.discard()
 	}

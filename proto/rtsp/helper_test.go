@@ -3,6 +3,7 @@ package rtsp
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os/exec"
 	"testing"
@@ -16,20 +17,18 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // evenPort returns a free pair of UDP ports of the loopback, of which the first is
-// even.
+// even. They are below those that the system hands out, so that nobody takes them meanwhile.
 func evenPort(t *testing.T) string {
 	t.Helper()
 	for range 100 {
-		a, err := net.ListenPacket("udp", "127.0.0.1:0")
+		n := 10000 + 2*rand.IntN(10000)
+		a, err := net.ListenPacket("udp", fmt.Sprintf("127.0.0.1:%d", n))
 		if err != nil {
-			t.Fatal(err)
-		}
-		n := a.LocalAddr().(*net.UDPAddr).Port
-		a.Close()
-		if n%2 != 0 {
 			continue
 		}
-		if b, err := net.ListenPacket("udp", fmt.Sprintf("127.0.0.1:%d", n+1)); err == nil {
+		b, err := net.ListenPacket("udp", fmt.Sprintf("127.0.0.1:%d", n+1))
+		a.Close()
+		if err == nil {
 			b.Close()
 			return fmt.Sprintf("127.0.0.1:%d", n)
 		}

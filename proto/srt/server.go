@@ -245,8 +245,10 @@ func (s *Server) refuse(req srt.ConnRequest, host string, now time.Time, err err
 	if errors.As(err, &no) {
 		reason = no.Reason
 	}
+	// Counted before the caller knows: its next request may be here at once.
+	full := s.refusals.add(host, now)
 	req.Reject(srt.RejectionReason(reason))
-	if s.refusals.add(host, now) {
+	if full {
 		s.config.Log.Warn("srt: refused too often, not listened to for a while", "host", host, "while", refusalsWithin)
 	}
 }

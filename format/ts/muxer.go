@@ -1,6 +1,7 @@
 package ts
 
 import (
+	"encoding/binary"
 	"slices"
 
 	"github.com/cleave-video/cleave/av"
@@ -265,6 +266,9 @@ func newPESWriter(dst []byte, t *muxTrack, n int, dts, pts int64, a adaptation) 
 func (w *pesWriter) write(b []byte) {
 	for len(b) > 0 {
 		if w.room == 0 {
+			if b = w.whole(b); len(b) == 0 {
+				return
+			}
 			w.begin()
 		}
 		n := min(len(b), w.room)
@@ -273,6 +277,25 @@ func (w *pesWriter) write(b []byte) {
 		w.left -= n
 		b = b[n:]
 	}
+}
+
+// whole writes the transport packets that b fills, which are nearly all, and returns
+// what is left of b.
+func (w *pesWriter) whole(b []byte) []byte {
+	const payload = packetSize - headerSize
+	if w.start != 0 || w.field.size() > 0 {
+		return b
+	}
+	dst, head := w.dst, syncByte<<24|uint32(w.t.pid)<<8|flagPayload
+	for len(b) >= payload {
+		dst = binary.BigEndian.AppendUint32(dst, head|uint32(w.t.cc))
+		dst = append(dst, b[:payload]...)
+		w.t.cc = (w.t.cc + 1) & maskCC
+		w.left -= payload
+		b = b[payload:]
+	}
+	w.dst = dst
+	return b
 }
 
 // begin begins a transport packet, with the stuffing that the last one needs.

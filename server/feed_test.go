@@ -11,7 +11,7 @@ import (
 	"github.com/cleave-video/cleave/live"
 )
 
-// TestFeeds: FLV and TS over HTTP, and RTMP, are read by ffprobe while a publisher sends, each
+// TestFeeds: FLV, TS and MP4 over HTTP, and RTMP, are read by ffprobe while a publisher sends, each
 // from a key frame on, and end properly when the server stops.
 func TestFeeds(t *testing.T) {
 	need(t, "ffmpeg")
@@ -20,7 +20,7 @@ func TestFeeds(t *testing.T) {
 	stop := publish(t, s.rtmp+"/live/cam")
 	defer stop()
 	until(t, s.http+"/live/cam/index.m3u8", "#EXTM3U")
-	for _, address := range []string{s.http + "/live/cam.flv", s.http + "/live/cam.ts", s.rtmp + "/live/cam"} {
+	for _, address := range []string{s.http + "/live/cam.flv", s.http + "/live/cam.ts", s.http + "/live/cam.mp4", s.rtmp + "/live/cam"} {
 		t.Run(address[len(address)-3:], func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()

@@ -87,6 +87,7 @@ const (
 	Shaka  = "shaka"  // shaka-player
 	Dash   = "dash"   // dash.js
 	Mpegts = "mpegts" // mpegts.js: FLV and TS, by HTTP and WebSocket, live only
+	Native = "native" // the browser itself: MP4 by HTTP, live only
 )
 
 var scripts = map[string]string{

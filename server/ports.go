@@ -176,7 +176,7 @@ func (p *ports) playRTMP(ctx context.Context, player *rtmp.Player) error {
 
 func (p *ports) listenSRT(address string, _ *tls.Config) (port, error) {
 	s, err := srt.Listen(address, srt.Config{
-		Log: p.config.Log, Publish: p.publishSRT, Passphrase: p.config.SRTPassphrase, Latency: p.config.SRTLatency,
+		Log: p.config.Log, Publish: p.publishSRT, Read: p.readSRT, Passphrase: p.config.SRTPassphrase, Latency: p.config.SRTLatency,
 	})
 	if err != nil {
 		return port{}, err
@@ -195,6 +195,35 @@ func (p *ports) publishSRT(ctx context.Context, pub *srt.Publisher) error {
 		}
 	}
 	return err
+}
+
+// maxPieces is how many pieces of a stream are written to a reader of SRT at a time.
+const maxPieces = 16
+
+// readSRT sends a caller what the hub has, as MPEG-TS.
+func (p *ports) readSRT(ctx context.Context, r *srt.Reader) error {
+	s := p.hub.Lookup(r.Name())
+	if s == nil {
+		return &srt.Refused{Reason: srt.NotFound, Description: "no such stream"}
+	}
+	format := ts.Format()
+	v := s.Watch(format.Suffix, format.New)
+	defer v.Close()
+	return r.Start(ctx, func(ctx context.Context) error {
+		bufs := make([][]byte, 0, maxPieces)
+		for {
+			var err error
+			if bufs, err = v.Next(ctx, bufs[:0]); err == nil {
+				err = r.Write(ctx, bufs)
+			}
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+		}
+	})
 }
 
 func (p *ports) listenRTSP(address string, c *tls.Config) (port, error) {

@@ -227,7 +227,7 @@ func (p *ports) readSRT(ctx context.Context, r *srt.Reader) error {
 }
 
 func (p *ports) listenRTSP(address string, c *tls.Config) (port, error) {
-	rc := rtsp.Config{Log: p.config.Log, Publish: p.publishRTSP, TLS: c}
+	rc := rtsp.Config{Log: p.config.Log, Publish: p.publishRTSP, Describe: p.describeRTSP, Play: p.playRTSP, TLS: c}
 	if c == nil && p.config.RTP != Off { // with TLS, media come that way too
 		rc.UDP = p.config.RTP
 	}

@@ -7,19 +7,14 @@ import (
 	"io"
 	"net"
 	"sync"
-	"time"
 
 	"github.com/datarhei/gosrt"
+
+	"github.com/cleave-video/cleave/internal/pace"
 )
 
-const (
-	// payload is what a data packet carries: seven packets of MPEG-TS.
-	payload = 7 * 188
-	// A stream that begins with a whole GOP is sent at most so fast, after a burst that
-	// buffers of the receiver's system take: packets that they lost would be sent again.
-	paceBytes = 100e6 / 8 // a second
-	paceBurst = 256 << 10
-)
+// payload is what a data packet carries: seven packets of MPEG-TS.
+const payload = 7 * 188
 
 // ErrSlow says that the library's queue to a caller is full.
 var ErrSlow = errors.New("srt: the caller takes no more")
@@ -33,9 +28,8 @@ type Reader struct {
 	conn srt.Conn // nil until Start
 	sent int64
 
-	buf   []byte  // begun payload
-	spare float64 // bytes that may be sent at once
-	since time.Time
+	buf  []byte // begun payload
+	pace pace.Pacer
 }
 
 // Name is the name that the stream id says; it is not checked.
@@ -65,13 +59,12 @@ func (r *Reader) Start(ctx context.Context, send func(ctx context.Context) error
 		_, _ = io.Copy(io.Discard, conn)
 		cancel(io.EOF)
 	})
-	r.spare, r.since = paceBurst, time.Now()
 	return send(ctx)
 }
 
 // Write sends bufs, whole packets of MPEG-TS, one behind the other. It takes as long as
-// paceBytes allow; SRT's live mode has no other back-pressure: what the network cannot
-// carry in time is lost. The error is io.EOF when the caller is gone, ErrSlow, or the
+// pace.Rate allows: packets that a receiver's system loses would be sent again. SRT's
+// live mode has no other back-pressure: what the network cannot carry in time is lost. The error is io.EOF when the caller is gone, ErrSlow, or the
 // cause of ctx, with which Start has called.
 func (r *Reader) Write(ctx context.Context, bufs [][]byte) error {
 	for _, b := range bufs {
@@ -94,7 +87,7 @@ func (r *Reader) flush(ctx context.Context) error {
 	if len(r.buf) == 0 {
 		return nil
 	}
-	if err := r.pace(ctx, len(r.buf)); err != nil {
+	if err := r.pace.Wait(ctx, len(r.buf)); err != nil {
 		return err
 	}
 	_, err := r.conn.Write(r.buf)
@@ -110,27 +103,3 @@ func (r *Reader) flush(ctx context.Context) error {
 	r.buf = r.buf[:0]
 	return nil
 }
-
-// pace waits until n bytes may be sent.
-func (r *Reader) pace(ctx context.Context, n int) error {
-	if r.spare -= float64(n); r.spare >= 0 {
-		return nil
-	}
-	now := time.Now()
-	r.spare = min(r.spare+now.Sub(r.since).Seconds()*paceBytes, paceBurst)
-	r.since = now
-	if r.spare >= 0 {
-		return nil
-	}
-	timer := time.NewTimer(time.Duration(-r.spare/paceBytes*float64(time.Second)) + paceRest)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-// paceRest is added to a wait, so that there are not many short ones.
-const paceRest = 5 * time.Millisecond

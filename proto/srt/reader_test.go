@@ -11,8 +11,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/cleave-video/cleave/av"
 )
 
 // made returns an MPEG-TS file of 10 s with two tracks, and its path.
@@ -145,21 +143,5 @@ func TestReaderRefused(t *testing.T) {
 		if got := c.conclude(5, 5, hello(), streamID("read:live/cam1")); Reason(got) != NotFound {
 			t.Error(Reason(got))
 		}
-	}
-}
-
-// TestPace: a burst is sent at once, and what follows at the rate that is allowed.
-func TestPace(t *testing.T) {
-	r := &Reader{spare: paceBurst, since: time.Now()}
-	ctx, cancel := context.WithCancelCause(t.Context())
-	for range paceBurst / payload {
-		if err := r.pace(ctx, payload); err != nil {
-			t.Fatal(err)
-		}
-	}
-	r.spare = -paceBytes * 3600 // an hour's
-	cancel(av.ErrInvalid)
-	if err := r.pace(ctx, payload); !errors.Is(err, av.ErrInvalid) {
-		t.Error(err)
 	}
 }

@@ -106,11 +106,11 @@ func (o *output) check() error {
 	if len(names) == 0 {
 		return nil
 	}
+	if _, err := os.Stat(filepath.Join(o.dir, indexName)); err != nil {
+		return fmt.Errorf("cut: %s holds other files than a cut's (no %s); it is left alone: write elsewhere", o.dir, indexName)
+	}
 	if !o.force {
 		return fmt.Errorf("cut: %s exists; --force replaces it", o.dir)
-	}
-	if _, err := os.Stat(filepath.Join(o.dir, indexName)); err != nil {
-		return fmt.Errorf("cut: %s holds other files than a cut's (no %s); it is left alone", o.dir, indexName)
 	}
 	return nil
 }

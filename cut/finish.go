@@ -142,6 +142,9 @@ func (rd *rendition) describeTrack(k int) string {
 // known are the codecs of ISO BMFF that players of HLS and DASH decode somewhere.
 var known = []string{"avc1", "avc3", "hvc1", "hev1", "av01", "vp09", "mp4a", "Opus", "opus", "ac-3", "ec-3", "fLaC", "flac"}
 
+// mp3InMP4 is what Chromium does not play by Media Source Extensions.
+const mp3InMP4 = "mp4a.6b"
+
 // unknown names the codecs that no player is known to decode: one of them keeps players
 // from all of the output.
 func (r *run) unknown() (l []string) {
@@ -150,8 +153,8 @@ func (r *run) unknown() (l []string) {
 	}
 	for _, rend := range r.rends {
 		name := rend.info.String
-		if base, _, _ := strings.Cut(name, "."); base != "" && !slices.Contains(known, base) {
-			l = append(l, fmt.Sprintf("%s is %s, which browsers do not play: most players refuse all that is listed with it", rend.name, name))
+		if base, _, _ := strings.Cut(name, "."); base != "" && (!slices.Contains(known, base) || name == mp3InMP4) {
+			l = append(l, fmt.Sprintf("%s is %s, which most browsers do not play in MP4, and then refuse all that is listed with it", rend.name, name))
 		}
 	}
 	return l

@@ -205,7 +205,7 @@ func (r *run) why() string {
 		return fmt.Sprintf("none of its %d video packets is a key frame", s.DroppedLead)
 	}
 	if w := r.in.Warnings(); len(w) > 0 {
-		return w[0]
+		return "it has none, or none that can be read (" + strings.Join(w, "; ") + ")"
 	}
 	return "it is empty"
 }

@@ -225,7 +225,10 @@ func (d *Demuxer) clampFixed(t *track) error {
 func (d *Demuxer) describe(t *track) error {
 	var first [4]byte
 	t.desc = 1
-	if ok, err := t.peek(); err == nil && ok {
+	switch ok, err := t.peek(); {
+	case err != nil:
+		d.endTrack(t, err)
+	case ok:
 		t.desc = t.s.desc
 		if _, err := readFull(d.r, first[:min(4, t.s.size)], t.s.off); err != nil {
 			first = [4]byte{}

@@ -263,3 +263,20 @@ func TestRotation(t *testing.T) {
 		}
 	}
 }
+
+// TestFaultOfFirstSample: a table that is at fault before its first sample is named, not
+// taken for an empty track.
+func TestFaultOfFirstSample(t *testing.T) {
+	d := open(patch(t, sample(t, "last.mp4"), stbl+"stsc", 8, ones...))
+	for {
+		_, err := d.ReadPacket(av.Heap{})
+		if err == nil || errors.Is(err, av.ErrTracks) {
+			continue // the other track
+		}
+		var place *av.Error
+		if !errors.As(err, &place) || place.Field != "stco.entry_count" {
+			t.Errorf("%v", err)
+		}
+		return
+	}
+}

@@ -94,6 +94,16 @@ func (d *Demuxer) admit(t *track) bool {
 	return true
 }
 
+// endTrack ends a track in whose tables a fault was found: the first is what the input
+// ends with.
+func (d *Demuxer) endTrack(t *track, err error) {
+	if d.fault == nil {
+		d.fault = err
+	}
+	d.warnings.fault(err)
+	t.done = true
+}
+
 // pick returns the track whose next sample has the lowest decode time, nil if no
 // track has one. A fault in one track's tables ends that track only.
 func (d *Demuxer) pick() (*track, error) {
@@ -101,11 +111,7 @@ func (d *Demuxer) pick() (*track, error) {
 	for _, t := range d.movie.tracks {
 		ok, err := t.peek()
 		if err != nil {
-			if d.fault == nil {
-				d.fault = err
-			}
-			d.warnings.fault(err)
-			t.done = true
+			d.endTrack(t, err)
 			continue
 		}
 		if ok && (best == nil || t.tb.Compare(t.s.dts+t.shift, best.tb, best.s.dts+best.shift) < 0) {

@@ -72,6 +72,9 @@ type Config struct {
 
 	Sources      []pull.Source // declared sources
 	AllowPrivate bool          // sources may be on loopback and private addresses
+	// A viewer waits OnDemandTimeout for a source on demand, which goes on OnDemandIdle
+	// without one; 0: pull.DefaultTimeout, pull.DefaultIdle.
+	OnDemandTimeout, OnDemandIdle time.Duration
 
 	SRTPassphrase string        // of every SRT caller; empty: none may encrypt
 	SRTLatency    time.Duration // 0: srt.DefaultLatency
@@ -128,6 +131,7 @@ func Run(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
+	hub.SetDemand(sources)
 	group, ctx := errgroup.WithContext(ctx)
 	p := &ports{config: &c, hub: hub, store: st, sources: sources, dash: dash.New(dash.Config{Hub: hub}), ready: func() bool { return ctx.Err() == nil }}
 	if err := p.listen(); err != nil {

@@ -145,6 +145,9 @@ type Refused struct {
 
 func (r *Refused) Error() string { return "srt: refused: " + r.Reason.String() + ": " + r.Description }
 
+// Answer is the reason in our words.
+func (r *Refused) Answer() string { return r.Reason.String() }
+
 // Server accepts publishers.
 type Server struct {
 	config   Config

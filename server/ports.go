@@ -102,7 +102,7 @@ func (p *ports) listenHTTP(address string, c *tls.Config) (port, error) {
 		defer stop()
 		ffmpeg, _ := exec.LookPath("ffmpeg") // without it there are no JPEG pictures
 		r := routes{
-			hub: p.hub, dash: p.dash, hls: hls.New(hls.Config{Hub: p.hub, Store: p.store}), feeds: feeds, push: push,
+			hub: p.hub, pulled: p.sources, dash: p.dash, hls: hls.New(hls.Config{Hub: p.hub, Store: p.store}), feeds: feeds, push: push,
 			frames: frames.New(frames.Config{Hub: p.hub, Store: p.store, FFmpeg: ffmpeg}),
 		}
 		return serveHTTP(ctx, l, r.handler(), c)
@@ -157,12 +157,21 @@ func (p *ports) publishRTMP(ctx context.Context, pub *rtmp.Publisher) error {
 }
 
 // playRTMP sends a player what the hub has. A stream that is not there yet is not
-// waited for: players ask again.
+// waited for, unless a viewer starts it: players ask again.
 func (p *ports) playRTMP(ctx context.Context, player *rtmp.Player) error {
-	s := p.hub.Lookup(player.Name())
-	if s == nil {
+	s, leave, err := p.hub.Await(ctx, player.Name())
+	var why *live.SourceError
+	switch {
+	case errors.Is(err, live.ErrNone):
 		return &rtmp.Refused{Code: rtmp.NotFound, Description: "no such stream"}
+	case errors.As(err, &why):
+		return &rtmp.Refused{Code: rtmp.PlayFailed, Description: "the source cannot be played: " + why.Reason}
+	case errors.Is(err, live.ErrStarting):
+		return &rtmp.Refused{Code: rtmp.PlayFailed, Description: "the source has not begun in time"}
+	case err != nil:
+		return err
 	}
+	defer leave()
 	v := s.Watch(fmt.Sprintf("rtmp%d", player.Stream()), func() live.Renderer { return rtmp.NewRenderer(player.Stream()) })
 	defer v.Close()
 	return player.Start(ctx, func(ctx context.Context) error {

@@ -27,8 +27,9 @@ type relay struct {
 	l     net.Listener
 	group sync.WaitGroup
 
-	mu          sync.Mutex // guards what follows
-	total, open int
+	mu    sync.Mutex // guards what follows
+	total int
+	open  map[net.Conn]bool
 }
 
 func newRelay(t *testing.T, to string) *relay {
@@ -37,7 +38,7 @@ func newRelay(t *testing.T, to string) *relay {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &relay{l: l}
+	r := &relay{l: l, open: make(map[net.Conn]bool)}
 	r.group.Go(func() {
 		for {
 			c, err := l.Accept()
@@ -57,8 +58,15 @@ func (r *relay) pass(c net.Conn, to string) {
 		return
 	}
 	defer far.Close()
-	r.count(1, 1)
-	defer r.count(0, -1)
+	r.mu.Lock()
+	r.total++
+	r.open[c] = true
+	r.mu.Unlock()
+	defer func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.open, c)
+	}()
 	var back sync.WaitGroup
 	back.Go(func() {
 		_, _ = io.Copy(c, far)
@@ -69,16 +77,10 @@ func (r *relay) pass(c net.Conn, to string) {
 	back.Wait()
 }
 
-func (r *relay) count(total, open int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.total, r.open = r.total+total, r.open+open
-}
-
 func (r *relay) counts() (total, open int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.total, r.open
+	return r.total, len(r.open)
 }
 
 func (r *relay) address() string { return r.l.Addr().String() }
@@ -108,6 +110,15 @@ func startRemote(t *testing.T) *remote {
 		r.byRTMP.close()
 	}
 	return r
+}
+
+// drop ends what is open.
+func (r *relay) drop() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for c := range r.open {
+		c.Close()
+	}
 }
 
 // open begins to read an answer without end.
@@ -158,6 +169,7 @@ func TestOnDemand(t *testing.T) {
 		t.Errorf("%d connections without a viewer", total)
 	}
 	for run := 1; run <= 2; run++ {
+		crowd(t, door+".flv")
 		first := open(t, door+".flv")
 		second := open(t, door+".ts")
 		list := until(t, door+"/video0/index.m3u8", "#EXTM3U")
@@ -184,9 +196,39 @@ func TestOnDemand(t *testing.T) {
 			t.Error("after the last viewer:", f)
 		}
 	}
+	// What is lost while somebody watches comes back.
+	leave := open(t, door+".flv")
+	until(t, door+"/video0/index.m3u8", "#EXTM3U")
+	far.byRTMP.drop()
+	list := until(t, door+"/video0/index.m3u8", "#EXT-X-DISCONTINUITY\n", "\n3-", "\n4-")
+	if total, open := far.byRTMP.counts(); total != 4 || open != 1 {
+		t.Errorf("%d connections, %d open:\n%s", total, open, list)
+	}
+	leave()
 	http.DefaultClient.CloseIdleConnections()
 	s.stop()
 	far.stop()
+}
+
+// crowd is a hundred viewers who come at once.
+func crowd(t *testing.T, url string) {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	var group sync.WaitGroup
+	for range 100 {
+		group.Go(func() {
+			res, err := client.Get(url)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer res.Body.Close()
+			if _, err := io.CopyN(io.Discard, res.Body, 1000); err != nil || res.StatusCode != http.StatusOK {
+				t.Error(res.Status, err)
+			}
+		})
+	}
+	group.Wait()
 }
 
 // closed waits until no connection is open.

@@ -3,6 +3,7 @@ package pull
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -13,6 +14,9 @@ var _ live.Demand = (*Set)(nil)
 
 // errUnwanted is the cause of the end of a source on demand that has no viewers.
 var errUnwanted = errors.New("pull: nobody watches")
+
+// errTaken is why a source on demand is not opened.
+var errTaken = fmt.Errorf("pull: %w", live.ErrTaken)
 
 // demand is who wants a source on demand. The source's lock guards it; its methods are
 // called with that held, and do nothing for a source that always runs.
@@ -182,6 +186,9 @@ func (x *source) wanted(ctx context.Context) bool {
 func (x *source) watched(ctx context.Context) error {
 	if x.demand == nil {
 		return x.attempt(ctx)
+	}
+	if x.cfg.Look(x.name).Live {
+		return errTaken // and not to be taken over, nor is the source to be asked in vain
 	}
 	wanted, cancel := context.WithCancelCause(ctx)
 	var watch sync.WaitGroup

@@ -320,7 +320,17 @@ func TestOnDemandTaken(t *testing.T) {
 			t.Error(err)
 		}
 		s.state(Running, 1, 1) // instead of who has left
+		// Nor does it come back while somebody who took its name is there.
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = s.visit(time.Minute) })
 		time.Sleep(time.Second)
+		s.in.Close()
+		synctest.Wait()
+		s.do(func() { s.shown.Live = true })
+		time.Sleep(50 * time.Second)
+		s.state(Waiting, 1, 0)
+		s.do(func() { s.shown.Live = false })
+		wg.Wait()
 	})
 }
 

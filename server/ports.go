@@ -16,6 +16,7 @@ import (
 	"github.com/cleave-video/cleave/deliver/flv"
 	"github.com/cleave-video/cleave/deliver/frames"
 	"github.com/cleave-video/cleave/deliver/hls"
+	"github.com/cleave-video/cleave/deliver/mp4"
 	"github.com/cleave-video/cleave/deliver/ts"
 	ingest "github.com/cleave-video/cleave/ingest/http"
 	"github.com/cleave-video/cleave/ingest/pull"
@@ -96,7 +97,7 @@ func (p *ports) listenHTTP(address string, c *tls.Config) (port, error) {
 	}
 	serve := func(ctx context.Context) error {
 		push := ingest.New(ingest.Config{Log: p.config.Log, Publish: p.publishHTTP, End: ctx})
-		feeds := feed.New(feed.Config{Hub: p.hub, Formats: []feed.Format{flv.Format(), ts.Format()}})
+		feeds := feed.New(feed.Config{Hub: p.hub, Formats: []feed.Format{flv.Format(), ts.Format(), mp4.Format()}})
 		stop := context.AfterFunc(ctx, feeds.Close) // their connections are not net/http's any more
 		defer feeds.Close()
 		defer stop()
@@ -184,7 +185,7 @@ func (p *ports) playRTMP(ctx context.Context, player *rtmp.Player) error {
 
 func (p *ports) listenSRT(address string, _ *tls.Config) (port, error) {
 	s, err := srt.Listen(address, srt.Config{
-		Log: p.config.Log, Publish: p.publishSRT, Passphrase: p.config.SRTPassphrase, Latency: p.config.SRTLatency,
+		Log: p.config.Log, Publish: p.publishSRT, Read: p.readSRT, Passphrase: p.config.SRTPassphrase, Latency: p.config.SRTLatency,
 	})
 	if err != nil {
 		return port{}, err
@@ -205,8 +206,37 @@ func (p *ports) publishSRT(ctx context.Context, pub *srt.Publisher) error {
 	return err
 }
 
+// maxPieces is how many pieces of a stream are written to a reader of SRT at a time.
+const maxPieces = 16
+
+// readSRT sends a caller what the hub has, as MPEG-TS.
+func (p *ports) readSRT(ctx context.Context, r *srt.Reader) error {
+	s := p.hub.Lookup(r.Name())
+	if s == nil {
+		return &srt.Refused{Reason: srt.NotFound, Description: "no such stream"}
+	}
+	format := ts.Format()
+	v := s.Watch(format.Suffix, format.New)
+	defer v.Close()
+	return r.Start(ctx, func(ctx context.Context) error {
+		bufs := make([][]byte, 0, maxPieces)
+		for {
+			var err error
+			if bufs, err = v.Next(ctx, bufs[:0]); err == nil {
+				err = r.Write(ctx, bufs)
+			}
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+		}
+	})
+}
+
 func (p *ports) listenRTSP(address string, c *tls.Config) (port, error) {
-	rc := rtsp.Config{Log: p.config.Log, Publish: p.publishRTSP, TLS: c}
+	rc := rtsp.Config{Log: p.config.Log, Publish: p.publishRTSP, Describe: p.describeRTSP, Play: p.playRTSP, TLS: c}
 	if c == nil && p.config.RTP != Off { // with TLS, media come that way too
 		rc.UDP = p.config.RTP
 	}

@@ -22,8 +22,8 @@ type serveCommand struct {
 
 	HTTP  string `name:"http" placeholder:"ADDRESS" help:"Where to serve HTTP and to take HTTP publishers, or off (:8080)."`
 	RTMP  string `name:"rtmp" placeholder:"ADDRESS" help:"Where to take RTMP publishers, or off (:1935)."`
-	SRT   string `name:"srt" placeholder:"ADDRESS" help:"Where to take SRT publishers, by UDP, or off (:8890)."`
-	RTSP  string `name:"rtsp" placeholder:"ADDRESS" help:"Where to take RTSP publishers, or off (:8554)."`
+	SRT   string `name:"srt" placeholder:"ADDRESS" help:"Where SRT publishers and readers call, by UDP, or off (:8890)."`
+	RTSP  string `name:"rtsp" placeholder:"ADDRESS" help:"Where RTSP publishers and players call, or off (:8554)."`
 	RTP   string `name:"rtsp-udp" placeholder:"ADDRESS" help:"Where to take the media of RTSP by UDP: an even port and the next, or off (:8000)."`
 	Admin string `name:"admin" placeholder:"ADDRESS" help:"Where to serve the administration, or off (127.0.0.1:9080)."`
 
@@ -33,7 +33,7 @@ type serveCommand struct {
 	RTMPS   string `name:"rtmps" placeholder:"ADDRESS" help:"Where to take RTMPS publishers, or off (:1936)."`
 	RTSPS   string `name:"rtsps" placeholder:"ADDRESS" help:"Where to take RTSPS publishers, or off (:8322)."`
 
-	SRTPassphrase string        `name:"srt-passphrase" env:"CLEAVE_SRT_PASSPHRASE" placeholder:"TEXT" help:"Passphrase of every SRT publisher."`
+	SRTPassphrase string        `name:"srt-passphrase" env:"CLEAVE_SRT_PASSPHRASE" placeholder:"TEXT" help:"Passphrase of every SRT publisher and reader."`
 	SRTLatency    time.Duration `name:"srt-latency" help:"How long SRT waits for lost packets (120ms)."`
 	AllowPrivate  bool          `name:"allow-private" help:"Declared sources may be on loopback and private addresses."`
 

@@ -1,4 +1,4 @@
-// Package deliver has what deliveries over HTTP have in common: how a viewer comes in.
+// Package deliver has what deliveries have in common: how a viewer comes in.
 package deliver
 
 import (
@@ -23,7 +23,7 @@ func Enter(w http.ResponseWriter, r *http.Request, hub *live.Hub, name string) (
 	if err == nil {
 		return s, leave
 	}
-	code, text, after := explain(err)
+	code, text, after := Explain(err)
 	if after > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(after.Seconds()))))
 	}
@@ -31,8 +31,9 @@ func Enter(w http.ResponseWriter, r *http.Request, hub *live.Hub, name string) (
 	return nil, nil
 }
 
-// explain returns how an error of Hub.Await is answered, and when to ask again.
-func explain(err error) (code int, text string, after time.Duration) {
+// Explain returns how an error of Hub.Await is answered, as a status of HTTP and a text for
+// viewers, and when to ask again.
+func Explain(err error) (code int, text string, after time.Duration) {
 	var no *live.SourceError
 	switch {
 	case errors.Is(err, live.ErrNone):

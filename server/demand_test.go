@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os/exec"
 	"strings"
 	"sync"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/cleave-video/cleave/ingest/pull"
 	"github.com/cleave-video/cleave/live"
+	"github.com/cleave-video/cleave/proto/srt"
 )
 
 // relay passes connections on to a server, and counts them.
@@ -265,6 +267,14 @@ func TestOnDemandDeliveries(t *testing.T) {
 		}
 	}
 	stream := func(t *testing.T, url string) { open(t, url)() }
+	probed := func(t *testing.T, url string, args ...string) {
+		args = append(args, "-v", "error", "-show_entries", "stream=codec_name", "-of", "csv=p=0", url)
+		out, err := exec.CommandContext(t.Context(), probe, args...).CombinedOutput()
+		if text := string(out); err != nil || !strings.Contains(text, "h264") || !strings.Contains(text, "aac") {
+			t.Errorf("%v %s", err, out)
+		}
+	}
+	plays := func(t *testing.T, url string) { probed(t, url) }
 	for i, test := range []struct {
 		name, url string
 		watch     func(t *testing.T, url string)
@@ -278,6 +288,7 @@ func TestOnDemandDeliveries(t *testing.T) {
 		{"DASH", s.http + "/%s/manifest.mpd", has("<MPD", "SegmentTimeline")},
 		{"HTTP-FLV", s.http + "/%s.flv", stream},
 		{"HTTP-TS", s.http + "/%s.ts", stream},
+		{"HTTP-MP4", s.http + "/%s.mp4", stream},
 		{"keyframe", s.http + "/%s/keyframe?format=annexb", has("\x00\x00\x00\x01")},
 		{"gop", s.http + "/%s/gop", has("\x00\x00\x00\x01")},
 		{"frame", s.http + "/%s/frames", has(`"codec":"avc1.`)},
@@ -293,12 +304,9 @@ func TestOnDemandDeliveries(t *testing.T) {
 				t.Errorf("%v %.10q %v", kind, b, err)
 			}
 		}},
-		{"RTMP", s.rtmp + "/%s", func(t *testing.T, url string) {
-			out, err := exec.CommandContext(t.Context(), probe, "-v", "error", "-show_entries", "stream=codec_name", "-of", "csv=p=0", url).CombinedOutput()
-			if text := string(out); err != nil || !strings.Contains(text, "h264") || !strings.Contains(text, "aac") {
-				t.Errorf("%v %s", err, out)
-			}
-		}},
+		{"RTMP", s.rtmp + "/%s", plays},
+		{"SRT", s.srt + "?streamid=read:%s", plays},
+		{"RTSP", s.rtsp + "/%s", func(t *testing.T, url string) { probed(t, url, "-rtsp_transport", "tcp") }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			name := fmt.Sprintf("live/x%d", i)
@@ -337,67 +345,96 @@ func TestOnDemandErrors(t *testing.T) {
 		return pull.Source{Name: name, URL: scheme + "://user:geheim@" + host + "/live/cam?token=geheim2", OnDemand: true}
 	}
 	far := strings.TrimPrefix(web.URL, "http://")
+	empty := start(t, live.Config{}) // it has no such stream
 	s := startWith(t, Config{AllowPrivate: true, OnDemandTimeout: 500 * time.Millisecond, OnDemandIdle: 100 * time.Millisecond, Sources: []pull.Source{
 		source("live/missing", "http", far), source("live/refused", "rtmp", silent.address()), source("live/slow", "http", slow.Addr().String()),
 		source("live/wrong", "rtsp", silent.address()), source("live/local", "http", "169.254.169.254"),
+		source("live/norms", "rtmp", empty.addrs.RTMP.String()), source("live/norts", "rtsp", empty.addrs.RTSP.String()),
+		{Name: "live/nolist", URL: "http://user:geheim@" + far + "/index.m3u8?token=geheim2", OnDemand: true},
 	}})
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	for name, want := range map[string]struct {
+	type refusal struct {
 		code int
 		text string
-	}{
-		"live/missing": {502, "it answered 404 Not Found"}, "live/refused": {502, "its host refuses the connection"}, "live/wrong": {502, "its host refuses the connection"},
-		"live/local": {502, "its address is not allowed"}, "live/slow": {503, "has not begun in time"}, "live/none": {404, "no such"},
-	} {
-		for _, path := range []string{"/index.m3u8", "/video0/index.m3u8", "/manifest.mpd", ".flv", ".ts", "/keyframe", "/gop", "/frames", "/frames?payload=1"} {
-			from := time.Now()
-			res, err := client.Get(s.http + "/" + name + path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			body, err := io.ReadAll(res.Body)
-			res.Body.Close()
-			text := string(body)
-			if err != nil || res.StatusCode != want.code || !strings.Contains(text, want.text) {
-				t.Errorf("%s%s: %s %s, want %+v", name, path, res.Status, body, want)
-			}
-			head := res.Header
-			if head.Get("Cache-Control") != "no-store" || (want.code == 404) != (head.Get("Retry-After") == "") || head.Get("Access-Control-Allow-Origin") != "*" {
-				t.Errorf("%s%s: %v", name, path, head)
-			}
-			if strings.Contains(text, "geheim") || strings.Contains(text, "127.0.0.1") {
-				t.Errorf("%s%s shows the address: %s", name, path, body)
-			}
-			if d := time.Since(from); d > 9*time.Second { // less than a dial takes that is not answered
-				t.Errorf("%s%s: after %v", name, path, d)
-			}
-		}
-		_, res, err := websocket.Dial(t.Context(), "ws"+strings.TrimPrefix(s.http, "http")+"/"+name+".flv", nil)
-		if err == nil || res == nil || res.StatusCode != want.code {
-			t.Errorf("%s: a WebSocket: %v %v", name, res, err)
-		}
-		played(t, s, name, want.text)
 	}
-	for _, name := range []string{"missing", "refused", "wrong", "local"} {
+	t.Run("all", func(t *testing.T) {
+		for name, want := range map[string]refusal{
+			"missing": {502, "it answered 404 Not Found"}, "refused": {502, "its host refuses the connection"}, "wrong": {502, "its host refuses the connection"},
+			"local": {502, "its address is not allowed"}, "slow": {503, "has not begun in time"}, "none": {404, "no such"},
+			"norms": {502, "it answered NetStream.Play.StreamNotFound"}, "norts": {502, "it answered 404 Not Found"}, "nolist": {502, "it answered 404 Not Found"},
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				refuses(t, s, "live/"+name, want.code, want.text)
+				played(t, s, "live/"+name, want.code, want.text)
+			})
+		}
+		for name, want := range map[string]srt.Reason{"missing": srt.Gateway, "slow": srt.Down, "none": srt.NotFound} {
+			t.Run("SRT "+name, func(t *testing.T) {
+				t.Parallel()
+				u, err := url.Parse(s.srt + "?streamid=read:live/" + name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var no *srt.Refused
+				if _, err := srt.Pull(t.Context(), u, srt.PullConfig{}); !errors.As(err, &no) || no.Reason != want {
+					t.Error(err)
+				}
+			})
+		}
+	})
+	for _, name := range []string{"missing", "refused", "wrong", "local", "norms", "norts", "nolist"} {
 		if st := state(t, s, "live/"+name, "waiting for a viewer"); st.Error == "" || strings.Contains(st.Error, "geheim") {
 			t.Errorf("%s: the last error is %q", name, st.Error)
 		}
 	}
 	s.stop()
+	empty.stop()
 }
 
-// played has ffprobe play by RTMP what cannot be, if it is there.
-func played(t *testing.T, s *running, name, why string) {
+// refuses asks by HTTP for what cannot be played.
+func refuses(t *testing.T, s *running, name string, code int, why string) {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	for _, path := range []string{"/index.m3u8", "/video0/index.m3u8", "/manifest.mpd", ".flv", ".ts", ".mp4", "/keyframe", "/gop", "/frames", "/frames?payload=1"} {
+		from := time.Now()
+		res, err := client.Get(s.http + "/" + name + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if text := string(body); err != nil || res.StatusCode != code || !strings.Contains(text, why) || strings.Contains(text, "geheim") || strings.Contains(text, "127.0.0.1") {
+			t.Errorf("%s%s: %s %s, want %d, %q", name, path, res.Status, text, code, why)
+		}
+		head := res.Header
+		if head.Get("Cache-Control") != "no-store" || (code == 404) != (head.Get("Retry-After") == "") || head.Get("Access-Control-Allow-Origin") != "*" {
+			t.Errorf("%s%s: %v", name, path, head)
+		}
+		if d := time.Since(from); d > 9*time.Second { // less than a dial takes that is not answered
+			t.Errorf("%s%s: after %v", name, path, d)
+		}
+	}
+	_, res, err := websocket.Dial(t.Context(), "ws"+strings.TrimPrefix(s.http, "http")+"/"+name+".flv", nil)
+	if err == nil || res == nil || res.StatusCode != code {
+		t.Errorf("%s: a WebSocket: %v %v", name, res, err)
+	}
+}
+
+// played has ffprobe play by RTMP and RTSP what cannot be, if it is there.
+func played(t *testing.T, s *running, name string, code int, why string) {
 	t.Helper()
 	probe, err := exec.LookPath("ffprobe")
 	if err != nil {
-		t.Log("no ffprobe: RTMP is not tried")
+		t.Log("no ffprobe: RTMP and RTSP are not tried")
 		return
 	}
-	out, err := exec.CommandContext(t.Context(), probe, "-v", "error", s.rtmp+"/"+name).CombinedOutput()
-	var failed *exec.ExitError
-	if !errors.As(err, &failed) || !strings.Contains(string(out), why) {
-		t.Errorf("%s by RTMP: %v %s", name, err, out)
+	status := fmt.Sprint(code)
+	for address, want := range map[string]string{s.rtmp + "/" + name: why, s.rtsp + "/" + name: status} {
+		out, err := exec.CommandContext(t.Context(), probe, "-v", "error", address).CombinedOutput()
+		var failed *exec.ExitError
+		if !errors.As(err, &failed) || !strings.Contains(string(out), want) {
+			t.Errorf("%s: %v %s", address, err, out)
+		}
 	}
 }
 

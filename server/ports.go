@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"strings"
 
+	"github.com/cleave-video/cleave/deliver"
 	"github.com/cleave-video/cleave/deliver/dash"
 	"github.com/cleave-video/cleave/deliver/feed"
 	"github.com/cleave-video/cleave/deliver/flv"
@@ -161,16 +162,12 @@ func (p *ports) publishRTMP(ctx context.Context, pub *rtmp.Publisher) error {
 // waited for, unless a viewer starts it: players ask again.
 func (p *ports) playRTMP(ctx context.Context, player *rtmp.Player) error {
 	s, leave, err := p.hub.Await(ctx, player.Name())
-	var why *live.SourceError
-	switch {
-	case errors.Is(err, live.ErrNone):
-		return &rtmp.Refused{Code: rtmp.NotFound, Description: "no such stream"}
-	case errors.As(err, &why):
-		return &rtmp.Refused{Code: rtmp.PlayFailed, Description: "the source cannot be played: " + why.Reason}
-	case errors.Is(err, live.ErrStarting):
-		return &rtmp.Refused{Code: rtmp.PlayFailed, Description: "the source has not begun in time"}
-	case err != nil:
-		return err
+	if err != nil {
+		code, text, _ := deliver.Explain(err)
+		if code == http.StatusNotFound {
+			return &rtmp.Refused{Code: rtmp.NotFound, Description: text}
+		}
+		return &rtmp.Refused{Code: rtmp.PlayFailed, Description: text}
 	}
 	defer leave()
 	v := s.Watch(fmt.Sprintf("rtmp%d", player.Stream()), func() live.Renderer { return rtmp.NewRenderer(player.Stream()) })
@@ -211,10 +208,19 @@ const maxPieces = 16
 
 // readSRT sends a caller what the hub has, as MPEG-TS.
 func (p *ports) readSRT(ctx context.Context, r *srt.Reader) error {
-	s := p.hub.Lookup(r.Name())
-	if s == nil {
-		return &srt.Refused{Reason: srt.NotFound, Description: "no such stream"}
+	s, leave, err := p.hub.Await(ctx, r.Name())
+	if err != nil {
+		code, text, _ := deliver.Explain(err)
+		reason := srt.Down
+		switch code {
+		case http.StatusNotFound:
+			reason = srt.NotFound
+		case http.StatusBadGateway:
+			reason = srt.Gateway
+		}
+		return &srt.Refused{Reason: reason, Description: text}
 	}
+	defer leave()
 	format := ts.Format()
 	v := s.Watch(format.Suffix, format.New)
 	defer v.Close()

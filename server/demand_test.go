@@ -95,8 +95,8 @@ func (r *relay) close() {
 // remote is a server that has live/cam, whose addresses count who pulls it.
 type remote struct {
 	*running
-	byHTTP, byRTMP *relay
-	stop           func()
+	byRTMP *relay
+	stop   func()
 }
 
 func startRemote(t *testing.T) *remote {
@@ -104,11 +104,10 @@ func startRemote(t *testing.T) *remote {
 	s := start(t, live.Config{Target: time.Second})
 	stop := publish(t, s.rtmp+"/live/cam")
 	until(t, s.http+"/live/cam/index.m3u8", "#EXTM3U")
-	r := &remote{running: s, byHTTP: newRelay(t, s.addrs.HTTP.String()), byRTMP: newRelay(t, s.addrs.RTMP.String())}
+	r := &remote{running: s, byRTMP: newRelay(t, s.addrs.RTMP.String())}
 	r.stop = func() {
 		stop()
 		s.stop()
-		r.byHTTP.close()
 		r.byRTMP.close()
 	}
 	return r
@@ -249,36 +248,40 @@ func closed(t *testing.T, r *relay) {
 	}
 }
 
-// Every delivery starts a source for its first viewer.
-func TestOnDemandDeliveries(t *testing.T) {
-	need(t, "ffmpeg")
-	probe := need(t, "ffprobe")
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
-	far := startRemote(t)
-	s := startWith(t, Config{Live: live.Config{Target: time.Second}, AllowPrivate: true, OnDemandIdle: time.Second})
-	has := func(want ...string) func(t *testing.T, url string) {
-		return func(t *testing.T, url string) {
-			code, body := get(t, url)
-			for _, w := range want {
-				if code != http.StatusOK || !strings.Contains(body, w) {
-					t.Errorf("%d, without %q: %.300q", code, w, body)
-				}
+// delivery is a way to watch: the URL has %s where the name is.
+type delivery struct {
+	name, url string
+	watch     func(t *testing.T, url string)
+}
+
+// has gets a URL whose body has all of want.
+func has(want ...string) func(t *testing.T, url string) {
+	return func(t *testing.T, url string) {
+		t.Helper()
+		code, body := get(t, url)
+		for _, w := range want {
+			if code != http.StatusOK || !strings.Contains(body, w) {
+				t.Errorf("%d, without %q: %.300q", code, w, body)
 			}
 		}
 	}
-	stream := func(t *testing.T, url string) { open(t, url)() }
-	probed := func(t *testing.T, url string, args ...string) {
-		args = append(args, "-v", "error", "-show_entries", "stream=codec_name", "-of", "csv=p=0", url)
-		out, err := exec.CommandContext(t.Context(), probe, args...).CombinedOutput()
+}
+
+// probed has ffprobe find both tracks.
+func probed(args ...string) func(t *testing.T, url string) {
+	return func(t *testing.T, url string) {
+		t.Helper()
+		args := append(args[:len(args):len(args)], "-v", "error", "-show_entries", "stream=codec_name", "-of", "csv=p=0", url)
+		out, err := exec.CommandContext(t.Context(), need(t, "ffprobe"), args...).CombinedOutput()
 		if text := string(out); err != nil || !strings.Contains(text, "h264") || !strings.Contains(text, "aac") {
 			t.Errorf("%v %s", err, out)
 		}
 	}
-	plays := func(t *testing.T, url string) { probed(t, url) }
-	for i, test := range []struct {
-		name, url string
-		watch     func(t *testing.T, url string)
-	}{
+}
+
+func deliveries(s *running) []delivery {
+	stream := func(t *testing.T, url string) { open(t, url)() }
+	return []delivery{
 		{"HLS", s.http + "/%s/index.m3u8", has("#EXTM3U", "CODECS=")},
 		{"LL-HLS", s.http + "/%s/video0/index.m3u8", func(t *testing.T, url string) {
 			has("#EXT-X-PRELOAD-HINT")(t, url)
@@ -304,26 +307,39 @@ func TestOnDemandDeliveries(t *testing.T) {
 				t.Errorf("%v %.10q %v", kind, b, err)
 			}
 		}},
-		{"RTMP", s.rtmp + "/%s", plays},
-		{"SRT", s.srt + "?streamid=read:%s", plays},
-		{"RTSP", s.rtsp + "/%s", func(t *testing.T, url string) { probed(t, url, "-rtsp_transport", "tcp") }},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			name := fmt.Sprintf("live/x%d", i)
-			body := fmt.Sprintf(`{"name":%q,"url":"http://%s/live/cam.flv","on_demand":true}`, name, far.byHTTP.address())
-			if code, text := ask(t, s, "POST", "/v1/streams", body); code != http.StatusCreated {
-				t.Fatal(code, text)
-			}
-			state(t, s, name, "waiting for a viewer")
-			before, _ := far.byHTTP.counts()
-			test.watch(t, fmt.Sprintf(test.url, name))
-			state(t, s, name, "waiting for a viewer")
-			closed(t, far.byHTTP)
-			if after, _ := far.byHTTP.counts(); after != before+1 {
-				t.Errorf("%d connections", after-before)
-			}
-		})
+		{"RTMP", s.rtmp + "/%s", probed()},
+		{"SRT", s.srt + "?streamid=read:%s", probed()},
+		{"RTSP", s.rtsp + "/%s", probed("-rtsp_transport", "tcp")},
 	}
+}
+
+// Every delivery starts a source for its first viewer.
+func TestOnDemandDeliveries(t *testing.T) {
+	need(t, "ffmpeg")
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	far := startRemote(t)
+	s := startWith(t, Config{Live: live.Config{Target: time.Second}, AllowPrivate: true, OnDemandIdle: time.Second})
+	t.Run("all", func(t *testing.T) {
+		for i, d := range deliveries(s) {
+			t.Run(d.name, func(t *testing.T) {
+				t.Parallel()
+				counted := newRelay(t, far.addrs.HTTP.String())
+				defer counted.close()
+				name := fmt.Sprintf("live/x%d", i)
+				body := fmt.Sprintf(`{"name":%q,"url":"http://%s/live/cam.flv","on_demand":true}`, name, counted.address())
+				if code, text := ask(t, s, "POST", "/v1/streams", body); code != http.StatusCreated {
+					t.Fatal(code, text)
+				}
+				state(t, s, name, "waiting for a viewer")
+				d.watch(t, fmt.Sprintf(d.url, name))
+				state(t, s, name, "waiting for a viewer")
+				closed(t, counted)
+				if total, _ := counted.counts(); total != 1 {
+					t.Errorf("%d connections", total)
+				}
+			})
+		}
+	})
 	s.stop()
 	far.stop()
 }

@@ -199,7 +199,7 @@ func (b *Browser) load(t *testing.T, query url.Values) (tab context.Context, clo
 // neither in time.
 func outcome(t *testing.T, tab context.Context) (r Played, err error) {
 	t.Helper()
-	_, err = chromedp.Run(tab, chromedp.Poll[bool]("state.ended || state.faults.length > 0 || video.currentTime >= video.duration",
+	_, err = chromedp.Run(tab, chromedp.Poll[bool]("over()",
 		chromedp.WithPollingTimeout(40*time.Second), chromedp.WithPollingInterval(100*time.Millisecond)))
 	text, rerr := chromedp.Run(tab, chromedp.Evaluate[string]("result()"))
 	if rerr == nil {

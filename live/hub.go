@@ -118,6 +118,8 @@ type Hub struct {
 	wall    wall
 	stepped atomic.Bool // the system's clock is away from wall
 
+	demand Demand // nil: none; set before viewers come
+
 	mu      sync.Mutex // guards streams
 	streams map[string]*Stream
 }
@@ -174,6 +176,9 @@ type PublishOptions struct {
 	// store is full, it is read no further. Any other is real-time: it is always read,
 	// and what there is no room for is dropped up to the next key frame.
 	Elastic bool
+	// Shown, if not nil, is called once, when viewers have the first key frame, by the
+	// goroutine that reads.
+	Shown func()
 }
 
 // Publish is PublishWith for a source that sends in real time.
@@ -282,11 +287,9 @@ func (h *Hub) Run(ctx context.Context) error {
 func (h *Hub) sweep(ctx context.Context, now time.Time) {
 	h.mu.Lock()
 	var all []*Stream
-	for name, s := range h.streams {
+	for _, s := range h.streams {
 		if s.over(now) {
-			delete(h.streams, name)
-			s.expireAll()
-			s.memory.forget()
+			h.remove(s)
 		}
 		s.ring.sweep(now)
 		all = append(all, s)

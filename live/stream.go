@@ -172,8 +172,7 @@ func (s *Stream) over(now time.Time) bool {
 		return false
 	}
 	if !s.edge.Load().Ended {
-		s.change(func(e *Edge) { e.Ended = true })
-		s.ring.clear(true)
+		s.finish()
 		s.hub.cfg.Log.Info("stream ended", "stream", s.name, "waited", s.hub.cfg.Grace)
 	}
 	return gone >= s.hub.cfg.Grace+s.hub.cfg.Window

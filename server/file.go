@@ -39,12 +39,16 @@ type File struct {
 	Viewer        size.Bytes    `yaml:"viewer"`
 	AllowPrivate  bool          `yaml:"allow_private"`
 	Sources       []FileSource  `yaml:"sources"`
+
+	OnDemandTimeout time.Duration `yaml:"on_demand_timeout"`
+	OnDemandIdle    time.Duration `yaml:"on_demand_idle"`
 }
 
 // FileSource is a declared source.
 type FileSource struct {
-	Name string `yaml:"name"`
-	URL  string `yaml:"url"`
+	Name     string `yaml:"name"`
+	URL      string `yaml:"url"`
+	OnDemand bool   `yaml:"on_demand"`
 }
 
 // ReadFile reads a configuration file. A key that is not known is an error, which
@@ -90,6 +94,8 @@ func (f *File) Apply(c *Config) {
 		from time.Duration
 	}{
 		{&c.SRTLatency, f.SRTLatency},
+		{&c.OnDemandTimeout, f.OnDemandTimeout},
+		{&c.OnDemandIdle, f.OnDemandIdle},
 		{&c.Live.Target, f.Target},
 		{&c.Live.MaxChunk, f.MaxChunk},
 		{&c.Live.Window, f.Window},
@@ -114,6 +120,6 @@ func (f *File) Apply(c *Config) {
 	c.Live.Takeover = c.Live.Takeover || f.Takeover
 	c.AllowPrivate = c.AllowPrivate || f.AllowPrivate
 	for _, s := range f.Sources {
-		c.Sources = append(c.Sources, pull.Source{Name: s.Name, URL: s.URL})
+		c.Sources = append(c.Sources, pull.Source{Name: s.Name, URL: s.URL, OnDemand: s.OnDemand})
 	}
 }

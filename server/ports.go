@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"strings"
 
+	"github.com/cleave-video/cleave/deliver"
 	"github.com/cleave-video/cleave/deliver/dash"
 	"github.com/cleave-video/cleave/deliver/feed"
 	"github.com/cleave-video/cleave/deliver/flv"
@@ -103,7 +104,7 @@ func (p *ports) listenHTTP(address string, c *tls.Config) (port, error) {
 		defer stop()
 		ffmpeg, _ := exec.LookPath("ffmpeg") // without it there are no JPEG pictures
 		r := routes{
-			hub: p.hub, dash: p.dash, hls: hls.New(hls.Config{Hub: p.hub, Store: p.store}), feeds: feeds, push: push,
+			hub: p.hub, pulled: p.sources, dash: p.dash, hls: hls.New(hls.Config{Hub: p.hub, Store: p.store}), feeds: feeds, push: push,
 			frames: frames.New(frames.Config{Hub: p.hub, Store: p.store, FFmpeg: ffmpeg}),
 		}
 		return serveHTTP(ctx, l, r.handler(), c)
@@ -158,12 +159,17 @@ func (p *ports) publishRTMP(ctx context.Context, pub *rtmp.Publisher) error {
 }
 
 // playRTMP sends a player what the hub has. A stream that is not there yet is not
-// waited for: players ask again.
+// waited for, unless a viewer starts it: players ask again.
 func (p *ports) playRTMP(ctx context.Context, player *rtmp.Player) error {
-	s := p.hub.Lookup(player.Name())
-	if s == nil {
-		return &rtmp.Refused{Code: rtmp.NotFound, Description: "no such stream"}
+	s, leave, err := p.hub.Await(ctx, player.Name())
+	if err != nil {
+		code, text, _ := deliver.Explain(err)
+		if code == http.StatusNotFound {
+			return &rtmp.Refused{Code: rtmp.NotFound, Description: text}
+		}
+		return &rtmp.Refused{Code: rtmp.PlayFailed, Description: text}
 	}
+	defer leave()
 	v := s.Watch(fmt.Sprintf("rtmp%d", player.Stream()), func() live.Renderer { return rtmp.NewRenderer(player.Stream()) })
 	defer v.Close()
 	return player.Start(ctx, func(ctx context.Context) error {
@@ -202,10 +208,19 @@ const maxPieces = 16
 
 // readSRT sends a caller what the hub has, as MPEG-TS.
 func (p *ports) readSRT(ctx context.Context, r *srt.Reader) error {
-	s := p.hub.Lookup(r.Name())
-	if s == nil {
-		return &srt.Refused{Reason: srt.NotFound, Description: "no such stream"}
+	s, leave, err := p.hub.Await(ctx, r.Name())
+	if err != nil {
+		code, text, _ := deliver.Explain(err)
+		reason := srt.Down
+		switch code {
+		case http.StatusNotFound:
+			reason = srt.NotFound
+		case http.StatusBadGateway:
+			reason = srt.Gateway
+		}
+		return &srt.Refused{Reason: reason, Description: text}
 	}
+	defer leave()
 	format := ts.Format()
 	v := s.Watch(format.Suffix, format.New)
 	defer v.Close()

@@ -37,6 +37,9 @@ type serveCommand struct {
 	SRTLatency    time.Duration `name:"srt-latency" help:"How long SRT waits for lost packets (120ms)."`
 	AllowPrivate  bool          `name:"allow-private" help:"Declared sources may be on loopback and private addresses."`
 
+	OnDemandTimeout time.Duration `name:"on-demand-timeout" help:"How long a viewer waits for a source that the first one starts (10s)."`
+	OnDemandIdle    time.Duration `name:"on-demand-idle" help:"How long such a source goes on when the last viewer has gone (10s)."`
+
 	Data     string        `env:"CLEAVE_DATA" type:"path" placeholder:"DIR" help:"Folder of the chunks (./data)."`
 	Target   time.Duration `help:"Chunk length aimed at; key frames decide (2s)."`
 	MaxChunk time.Duration `help:"Longest chunk, whatever the key frames do (10s)."`
@@ -58,6 +61,7 @@ func (c *serveCommand) config() (server.Config, error) {
 	s := server.Config{
 		HTTP: c.HTTP, RTMP: c.RTMP, SRT: c.SRT, RTSP: c.RTSP, RTP: c.RTP, Admin: c.Admin, HTTPS: c.HTTPS, RTMPS: c.RTMPS, RTSPS: c.RTSPS,
 		TLSCert: c.TLSCert, TLSKey: c.TLSKey, SRTPassphrase: c.SRTPassphrase, SRTLatency: c.SRTLatency, AllowPrivate: c.AllowPrivate, Data: c.Data,
+		OnDemandTimeout: c.OnDemandTimeout, OnDemandIdle: c.OnDemandIdle,
 		Live: live.Config{
 			Target: c.Target, Part: c.Part, MaxChunk: c.MaxChunk, Window: c.Window, Grace: c.Grace, Takeover: c.Takeover,
 			Memory: int64(c.Memory), StreamMemory: int64(c.StreamMemory), Viewer: int64(c.Viewer),

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cleave-video/cleave/deliver"
 	"github.com/cleave-video/cleave/httpio"
 	"github.com/cleave-video/cleave/live"
 	"github.com/cleave-video/cleave/store"
@@ -57,20 +58,37 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	parts := strings.Split(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	last := parts[len(parts)-1]
-	if s := h.stream(parts[:len(parts)-1]); s != nil && last == "index.m3u8" {
-		h.multivariant(w, r, s)
+	if name := strings.Join(parts[:len(parts)-1], "/"); last == "index.m3u8" && h.cfg.Hub.Known(name) {
+		if s, leave := deliver.Enter(w, r, h.cfg.Hub, name); s != nil {
+			defer leave()
+			h.multivariant(w, r, s)
+		}
 		return
 	}
 	if len(parts) < 3 {
 		httpio.Fail(w, http.StatusNotFound, "no such stream")
 		return
 	}
-	s, rend := h.stream(parts[:len(parts)-2]), parts[len(parts)-2]
-	switch {
-	case s == nil:
+	name, rend := strings.Join(parts[:len(parts)-2], "/"), parts[len(parts)-2]
+	if last == "index.m3u8" || last == "iframes.m3u8" {
+		if s, leave := deliver.Enter(w, r, h.cfg.Hub, name); s != nil {
+			defer leave()
+			h.media(w, r, s, rend, last == "iframes.m3u8")
+		}
+		return
+	}
+	h.file(w, r, name, rend, last)
+}
+
+// file answers with what playlists name. That starts no source: a playlist does.
+func (h *Handler) file(w http.ResponseWriter, r *http.Request, name, rend, last string) {
+	s, leave := h.cfg.Hub.Visit(name)
+	if s == nil {
 		httpio.Fail(w, http.StatusNotFound, "no such stream")
-	case last == "index.m3u8", last == "iframes.m3u8":
-		h.media(w, r, s, rend, last == "iframes.m3u8")
+		return
+	}
+	defer leave()
+	switch {
 	case strings.HasSuffix(last, ".m4s"):
 		h.segment(w, r, s, rend, strings.TrimSuffix(last, ".m4s"))
 	case strings.HasPrefix(last, "init-"):
@@ -78,8 +96,4 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		httpio.Fail(w, http.StatusNotFound, "no such resource")
 	}
-}
-
-func (h *Handler) stream(parts []string) *live.Stream {
-	return h.cfg.Hub.Lookup(strings.Join(parts, "/"))
 }

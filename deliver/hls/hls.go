@@ -17,6 +17,9 @@ import (
 // DefaultWait is how long the first request waits for a stream that has just begun.
 const DefaultWait = 10 * time.Second
 
+// DefaultCache is how many bytes of segments in MPEG-TS are kept.
+const DefaultCache = 32 << 20
+
 // Config is what a Handler is made of.
 type Config struct {
 	Hub   *live.Hub
@@ -24,6 +27,8 @@ type Config struct {
 	// Wait is how long the first request waits for a stream that has just begun;
 	// 0 is DefaultWait.
 	Wait time.Duration
+	// Cache is how many bytes of segments in MPEG-TS are kept; 0 is DefaultCache.
+	Cache int64
 }
 
 // Handler answers GET and HEAD of
@@ -34,11 +39,14 @@ type Config struct {
 //	/NAME/RENDITION/EPOCH-NUMBER.m4s        a segment
 //	/NAME/RENDITION/EPOCH-NUMBER.PART.m4s   a part; the next one is waited for
 //	/NAME/RENDITION/init-HASH.mp4           an initialization section
+//	/NAME/ts/index.m3u8                     a media playlist of MPEG-TS, without parts
+//	/NAME/ts/EPOCH-NUMBER.ts                a segment of it
 //
 // Names of media have one content for ever. There are no redirects.
 type Handler struct {
-	cfg Config
-	zip httpio.Zipper
+	cfg  Config
+	zip  httpio.Zipper
+	made made // segments in MPEG-TS
 }
 
 var _ http.Handler = (*Handler)(nil)
@@ -48,7 +56,10 @@ func New(cfg Config) *Handler {
 	if cfg.Wait <= 0 {
 		cfg.Wait = DefaultWait
 	}
-	return &Handler{cfg: cfg}
+	if cfg.Cache <= 0 {
+		cfg.Cache = DefaultCache
+	}
+	return &Handler{cfg: cfg, made: made{most: cfg.Cache}}
 }
 
 // ServeHTTP implements http.Handler.
@@ -73,6 +84,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if last == "index.m3u8" || last == "iframes.m3u8" {
 		if s, leave := deliver.Enter(w, r, h.cfg.Hub, name); s != nil {
 			defer leave()
+			if rend == transportName && last == "index.m3u8" {
+				h.transports(w, r, s)
+				return
+			}
 			h.media(w, r, s, rend, last == "iframes.m3u8")
 		}
 		return
@@ -91,6 +106,8 @@ func (h *Handler) file(w http.ResponseWriter, r *http.Request, name, rend, last 
 	switch {
 	case strings.HasSuffix(last, ".m4s"):
 		h.segment(w, r, s, rend, strings.TrimSuffix(last, ".m4s"))
+	case isTransport(rend, last):
+		h.transport(w, r, s, strings.TrimSuffix(last, ".ts"))
 	case strings.HasPrefix(last, "init-"):
 		h.init(w, r, s, rend, last)
 	default:

@@ -92,41 +92,6 @@ func (f *follow) probeUnknown(v *version) {
 	}
 }
 
-// probeWaits asks for what comes next and checks that the answer has it.
-func (f *follow) probeWaits(end int64, td time.Duration, low bool) {
-	c, at := f.c, Place{File: f.name, group: f.name}
-	check := func(rule, query string, msn, part int64) {
-		p, _, status := f.ask(query, 3*td+time.Second)
-		if c.ctx.Err() != nil {
-			return
-		}
-		c.saw(rule)
-		if p == nil {
-			if status != http.StatusServiceUnavailable {
-				c.find(rule, at, "%s is answered by %s", query, statusText(status))
-			}
-			return
-		}
-		if e, n := edge(p); !p.EndList && (e < msn-1 || e == msn-1 && (part < 0 || n < part)) {
-			c.find(rule, at, "%s is answered by a playlist that ends at segment %d, part %d", query, e, n)
-		}
-	}
-	check("L17", fmt.Sprintf("_HLS_msn=%d", end+1), end+1, -1)
-	if !low {
-		return
-	}
-	p, _, _ := f.ask("", td)
-	if p == nil {
-		return
-	}
-	end, part := edge(p)
-	check("L18", fmt.Sprintf("_HLS_msn=%d&_HLS_part=%d", end+1, part+1), end+1, part+1)
-	if k := int(end - p.Sequence - p.Skipped); k >= 0 && k < len(p.Segments) && len(p.Segments[k].Parts) > 0 {
-		n := len(p.Segments[k].Parts)
-		check("L19", fmt.Sprintf("_HLS_msn=%d&_HLS_part=%d", end, n), end+1, 0)
-	}
-}
-
 // probeSkip compares a delta update with the whole playlist.
 func (f *follow) probeSkip(td time.Duration) {
 	whole, _, _ := f.ask("", td)

@@ -433,3 +433,14 @@ func TestIFramesDoNotBlock(t *testing.T) {
 		t.Errorf("found %s", listing(r))
 	}
 }
+
+// A delta update that leaves out the segment which CAN-SKIP-UNTIL falls into may be
+// meant so; one that leaves out more may not.
+func TestSkipSeverity(t *testing.T) {
+	for skip, want := range map[int]Severity{1: Should, 2: Must} {
+		r := newStream(t, stream{low: true, skip: skip}).run(t, 20*time.Second)
+		if f := broken(r, "L25"); f == nil || f.Severity != want {
+			t.Errorf("%d segments more: found %s", skip, listing(r))
+		}
+	}
+}

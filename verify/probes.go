@@ -160,8 +160,17 @@ func (f *follow) compareDelta(at Place, whole, delta *hls.Media) {
 	for i := range delta.Segments {
 		behind += time.Duration(delta.Segments[i].Span.Dur)
 	}
-	if behind < delta.Control.CanSkipUntil {
-		c.find("L25", at, "SKIPPED-SEGMENTS=%d leaves %.3f s, CAN-SKIP-UNTIL is %s: later segments are left out, too", delta.Skipped, behind.Seconds(), delta.Control.CanSkipUntil)
+	// The last one that is left out may be meant by where it begins.
+	last := time.Duration(whole.TargetDuration) * time.Second
+	if k := int(delta.Sequence + delta.Skipped - 1 - whole.Sequence); k >= 0 && k < len(whole.Segments) {
+		last = time.Duration(whole.Segments[k].Span.Dur)
+	}
+	if until := delta.Control.CanSkipUntil; behind < until {
+		tell := c.find
+		if behind+last >= until {
+			tell = c.should
+		}
+		tell("L25", at, "SKIPPED-SEGMENTS=%d leaves %.3f s, CAN-SKIP-UNTIL is %s: later segments are left out, too", delta.Skipped, behind.Seconds(), until)
 	}
 	for i := range delta.Segments {
 		k := int(delta.Sequence + delta.Skipped + int64(i) - whole.Sequence)

@@ -197,7 +197,7 @@ func (c *checker) compareReports(list []*playlist) {
 			}
 		}
 		if p.low() && len(list) > 1 && len(p.m.Reports) == 0 && !p.m.EndList {
-			c.find("L27", p.at(0), "no EXT-X-RENDITION-REPORT in a low-latency playlist")
+			c.should("L27", p.at(0), "no EXT-X-RENDITION-REPORT in a low-latency playlist")
 		}
 	}
 }

@@ -1,5 +1,10 @@
 package verify
 
+import (
+	"slices"
+	"strconv"
+)
+
 // Severity says how much a rule asks.
 type Severity string
 
@@ -40,13 +45,20 @@ const (
 	undecode = "The decoder shows damage or stops."
 )
 
-// rules returns the catalogue, in the order of RULES' families.
+// rules returns the catalogue, family by family, each in the order of its numbers.
 func rules() []Rule {
 	var out []Rule
-	for _, family := range [...][]Rule{syntaxRules(), hlsRules(), hlsLiveRules(), lowRules(), appleRules(), cmafRules(), dashRules(), tsRules()} {
+	for _, family := range [...][]Rule{syntaxRules(), append(hlsRules(), hlsLiveRules()...), lowRules(), appleRules(), cmafRules(), dashRules(), tsRules()} {
+		slices.SortStableFunc(family, func(a, b Rule) int { return a.number() - b.number() })
 		out = append(out, family...)
 	}
 	return out
+}
+
+// number is that of the rule in its family.
+func (r Rule) number() int {
+	n, _ := strconv.Atoi(r.ID[1:]) // all have one: TestRuleTable
+	return n
 }
 
 // Rules returns every rule, also those that are not checked.

@@ -444,3 +444,17 @@ func TestSkipSeverity(t *testing.T) {
 		}
 	}
 }
+
+// A fault of the head of a playlist is one, in however many versions it stands.
+func TestSameFault(t *testing.T) {
+	r := newStream(t, stream{low: true, text: always("PART-HOLD-BACK=3.0", "PART-HOLD-BACK=2.5")}).run(t, 20*time.Second)
+	n := 0
+	for _, f := range r.Findings {
+		if f.Rule == "A36" {
+			n += 1 + f.More
+		}
+	}
+	if n != 2 { // in both renditions
+		t.Errorf("%d times: %s", n, listing(r))
+	}
+}

@@ -92,41 +92,6 @@ func (f *follow) probeUnknown(v *version) {
 	}
 }
 
-// probeWaits asks for what comes next and checks that the answer has it.
-func (f *follow) probeWaits(end int64, td time.Duration, low bool) {
-	c, at := f.c, Place{File: f.name, group: f.name}
-	check := func(rule, query string, msn, part int64) {
-		p, _, status := f.ask(query, 3*td+time.Second)
-		if c.ctx.Err() != nil {
-			return
-		}
-		c.saw(rule)
-		if p == nil {
-			if status != http.StatusServiceUnavailable {
-				c.find(rule, at, "%s is answered by %s", query, statusText(status))
-			}
-			return
-		}
-		if e, n := edge(p); !p.EndList && (e < msn-1 || e == msn-1 && (part < 0 || n < part)) {
-			c.find(rule, at, "%s is answered by a playlist that ends at segment %d, part %d", query, e, n)
-		}
-	}
-	check("L17", fmt.Sprintf("_HLS_msn=%d", end+1), end+1, -1)
-	if !low {
-		return
-	}
-	p, _, _ := f.ask("", td)
-	if p == nil {
-		return
-	}
-	end, part := edge(p)
-	check("L18", fmt.Sprintf("_HLS_msn=%d&_HLS_part=%d", end+1, part+1), end+1, part+1)
-	if k := int(end - p.Sequence - p.Skipped); k >= 0 && k < len(p.Segments) && len(p.Segments[k].Parts) > 0 {
-		n := len(p.Segments[k].Parts)
-		check("L19", fmt.Sprintf("_HLS_msn=%d&_HLS_part=%d", end, n), end+1, 0)
-	}
-}
-
 // probeSkip compares a delta update with the whole playlist.
 func (f *follow) probeSkip(td time.Duration) {
 	whole, _, _ := f.ask("", td)
@@ -195,8 +160,17 @@ func (f *follow) compareDelta(at Place, whole, delta *hls.Media) {
 	for i := range delta.Segments {
 		behind += time.Duration(delta.Segments[i].Span.Dur)
 	}
-	if behind < delta.Control.CanSkipUntil {
-		c.find("L25", at, "SKIPPED-SEGMENTS=%d leaves %.3f s, CAN-SKIP-UNTIL is %s: later segments are left out, too", delta.Skipped, behind.Seconds(), delta.Control.CanSkipUntil)
+	// The last one that is left out may be meant by where it begins.
+	last := time.Duration(whole.TargetDuration) * time.Second
+	if k := int(delta.Sequence + delta.Skipped - 1 - whole.Sequence); k >= 0 && k < len(whole.Segments) {
+		last = time.Duration(whole.Segments[k].Span.Dur)
+	}
+	if until := delta.Control.CanSkipUntil; behind < until {
+		tell := c.find
+		if behind+last >= until {
+			tell = c.should
+		}
+		tell("L25", at, "SKIPPED-SEGMENTS=%d leaves %.3f s, CAN-SKIP-UNTIL is %s: later segments are left out, too", delta.Skipped, behind.Seconds(), until)
 	}
 	for i := range delta.Segments {
 		k := int(delta.Sequence + delta.Skipped + int64(i) - whole.Sequence)

@@ -57,6 +57,7 @@ func (f *follow) compare(a, b *version) {
 		c.find("H23", b.p.at(0), "the playlist has changed behind EXT-X-ENDLIST")
 	}
 	f.compareParts(a, b)
+	f.compareRanges(a, b)
 	f.compareReports(b)
 	f.compareDates(b)
 }
@@ -256,8 +257,11 @@ func (f *follow) compareHint(a, b *version, msn, part int64) {
 		return // the segment has ended before that part: the hint is the next one's first
 	}
 	f.c.saw("L14")
-	if p := b.p.m.Segments[k].Parts[n]; p.URI != hint.URI {
+	switch p := b.p.m.Segments[k].Parts[n]; {
+	case p.URI != hint.URI:
 		f.c.find("L14", b.p.at(p.Line), "the hint said %s, the part is %s", hint.URI, p.URI)
+	case p.Range.Length > 0 && p.Range.Offset != hint.Start, hint.Length > 0 && p.Range.Length != hint.Length:
+		f.c.find("L14", b.p.at(p.Line), "the hint said %d bytes from byte %d on of %s, the part is %d bytes from byte %d on", hint.Length, hint.Start, hint.URI, p.Range.Length, p.Range.Offset)
 	}
 }
 

@@ -29,8 +29,10 @@ type clip struct {
 	id      uint32 // of the track in init
 	init    []byte
 	packets []av.Packet // times in ticks of meta.Timebase; Data as ISO BMFF stores it
+	window  [2]mark     // where what is served begins and ends
 	name    string      // of this content, in ETags
 	open    bool        // the GOP may go on
+	next    *mark       // PTS of the key frame behind the GOP; nil: not known
 	bytes   int64       // of the packets
 
 	held   []*mem.Block // that packets lie in
@@ -70,12 +72,17 @@ func (h *Handler) cut(ctx context.Context, s *live.Stream, f spot, gop bool) (c 
 			break
 		}
 		part, sample = 0, 0
-		if c.open = at == 0; c.open || !continues(f.segments[at], f.segments[at-1]) {
+		if c.open = at == 0; c.open {
+			break
+		}
+		if newer := f.segments[at-1]; !continues(f.segments[at], newer) {
+			c.next = &mark{newer.Start, timebase(newer)}
 			break
 		}
 	}
 	p := &c.packets[0]
 	c.meta = Meta{PTS: p.PTS, DTS: p.DTS, Dur: p.Dur, Timebase: timebase(seg), Key: true, Codec: c.info.String}
+	c.window = f.window()
 	c.name = fmt.Sprintf("%d-%d-%d", seg.Epoch, p.DTS, len(c.packets))
 	return c, nil
 }
@@ -128,6 +135,7 @@ func (c *clip) add(ctx context.Context, seg *live.Segment, part, sample int, gop
 		for ; sample < len(list); sample++ {
 			s := &list[sample]
 			if s.Sync && len(c.packets) > 0 {
+				c.next = &mark{s.PTS, timebase(seg)}
 				return true, nil
 			}
 			if err := c.take(r, part, s); err != nil || !gop {
@@ -169,6 +177,25 @@ func (c *clip) mp4() pieces {
 	out.add(f.Append(nil))
 	for i := range c.packets {
 		out.add(c.packets[i].Data)
+	}
+	return out
+}
+
+// messages returns the clip as messages of the binary stream, the configuration of the
+// decoder first.
+func (c *clip) messages() pieces {
+	var out pieces
+	tb := c.meta.Timebase
+	form := &multiplex{}
+	out.add(form.config(nil, decoderOf(&c.track, c.info, tb)))
+	for i := range c.packets {
+		p := c.packets[i]
+		if p.PTS < c.meta.PTS {
+			p.Flags |= av.Leading
+		}
+		head, data := form.packet(nil, tb, &p)
+		out.add(head)
+		out.add(data)
 	}
 	return out
 }

@@ -38,8 +38,8 @@ const (
 
 // Handler answers GET and HEAD of
 //
-//	/NAME/keyframe   a key frame: at=SECONDS or index=N, format=annexb, mp4 or jpeg
-//	/NAME/gop        it and what follows up to the next: at, index, format=annexb or mp4
+//	/NAME/keyframe   a key frame: at=SECONDS or index=N, format=annexb, mp4, frames or jpeg
+//	/NAME/gop        it and what follows up to the next: at, index, format=annexb, mp4 or frames
 //	/NAME/frames     what is known of one frame, of each as it comes if text/event-stream
 //	                 is accepted, and with payload=1 the frames themselves
 type Handler struct {
@@ -212,6 +212,9 @@ func (h *Handler) write(w http.ResponseWriter, r *http.Request, c *clip, f forma
 	case mp4File:
 		kind, suffix = `video/mp4; codecs="`+c.info.String+`"`, ".mp4"
 		body = c.mp4()
+	case frameMessages:
+		kind, suffix = messagesType, ".frames"
+		body = c.messages()
 	case jpeg:
 		kind, suffix = "image/jpeg", ".jpg"
 	}
@@ -232,11 +235,7 @@ func (h *Handler) write(w http.ResponseWriter, r *http.Request, c *clip, f forma
 	head.Set("Cache-Control", "no-cache")
 	head.Set("Etag", tag)
 	head.Set("Content-Disposition", `inline; filename="`+c.name+suffix+`"`)
-	if gop {
-		head.Set("X-Gop-Frames", strconv.Itoa(len(c.packets)))
-		head.Set("X-Gop-Open", strconv.FormatBool(c.open)) // more of it may come
-		head.Set(exposedHeader, head.Get(exposedHeader)+", X-Gop-Frames, X-Gop-Open")
-	}
+	c.around(head, gop)
 	send := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer expire(w, body.size)()
 		http.ServeContent(w, r, "", time.Time{}, io.NewSectionReader(&body, 0, body.size))
@@ -244,6 +243,26 @@ func (h *Handler) write(w http.ResponseWriter, r *http.Request, c *clip, f forma
 	Describe(send).ServeHTTP(w, r.WithContext(WithMeta(r.Context(), c.meta)))
 	return nil
 }
+
+// around sets the headers that say where else there is something.
+func (c *clip) around(head http.Header, gop bool) {
+	set := func(name, value string) {
+		head.Set(name, value)
+		head.Set(exposedHeader, head.Get(exposedHeader)+", "+name)
+	}
+	set("X-Window-Start", nanoseconds(c.window[0]))
+	set("X-Window-End", nanoseconds(c.window[1]))
+	if !gop {
+		return
+	}
+	set("X-Gop-Frames", strconv.Itoa(len(c.packets)))
+	set("X-Gop-Open", strconv.FormatBool(c.open)) // more of it may come
+	if c.next != nil {
+		set("X-Gop-Next-Pts", nanoseconds(*c.next))
+	}
+}
+
+func nanoseconds(m mark) string { return strconv.FormatInt(int64(m.tb.Duration(m.ticks)), 10) }
 
 // expire bounds how long an answer of size bytes may take, up to the call of done.
 func expire(w http.ResponseWriter, size int64) (done func()) {

@@ -129,7 +129,7 @@ func TestParameters(t *testing.T) {
 			{"/cam/keyframe?format=png", 400, "not annexb"},
 			{"/cam/keyframe?format=mp4&format=mp4", 400, "twice"},
 			{"/cam/keyframe?format=jpeg", 501, "no ffmpeg"},
-			{"/cam/gop?format=jpeg", 400, "annexb or mp4"},
+			{"/cam/gop?format=jpeg", 400, "annexb, mp4 or frames"},
 			{"/cam/keyframe?at=-100", 404, "older"},
 			{"/cam/frames?after=x", 400, "PTS"},
 			{"/cam/frames?after=1&after=2", 400, "PTS"},

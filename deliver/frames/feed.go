@@ -48,6 +48,8 @@ type feed struct {
 	batch []av.Packet
 
 	track   int // -1: there is no video
+	key     int64
+	open    bool // what is presented before the newest key frame, at key, refers back
 	decoder Decoder
 	tb      av.Timebase
 	factor  int64
@@ -71,6 +73,12 @@ func (f *feed) next(ctx context.Context) ([]av.Packet, error) {
 	for _, p := range f.batch[:n] {
 		if p.Track == f.track {
 			p.DTS, p.PTS, p.Dur = p.DTS*f.factor+f.offset, p.PTS*f.factor+f.offset, p.Dur*f.factor
+			switch {
+			case p.Flags.Has(av.Key):
+				f.key, f.open = p.PTS, p.Flags.Has(av.Open)
+			case f.open && p.PTS < f.key:
+				p.Flags |= av.Leading // H.264 does not say so of the picture itself
+			}
 			out = append(out, p)
 		}
 	}

@@ -171,7 +171,6 @@ func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, c *tls.Confi
 	return <-done
 }
 
-// handler routes: pages, what is below a stream's name, and bodies to publish.
 // routes are what an address of delivery answers with.
 type routes struct {
 	hub    *live.Hub
@@ -192,10 +191,12 @@ func (x *routes) handler() http.Handler {
 		pages.Home(w, names)
 	})
 	mux.HandleFunc("GET /hls.min.js", pages.Script)
+	mux.HandleFunc("GET /frames.js", pages.FramesScript)
 	mux.Handle("PUT /", x.push)
 	mux.Handle("POST /", x.push)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		name, isPage := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/"), "/")
+		framesOf, isFrames := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/"), "/frames.html")
 		s, format := x.feeds.Find(r.URL.Path)
 		switch {
 		case s != nil && format != nil:
@@ -204,6 +205,8 @@ func (x *routes) handler() http.Handler {
 			x.frames.ServeHTTP(w, r)
 		case isPage && live.CheckName(name) == nil:
 			pages.Player(w, name) // also before the stream begins: it waits
+		case isFrames && live.CheckName(framesOf) == nil:
+			pages.Frames(w, framesOf, true)
 		case x.hub.Lookup(strings.TrimPrefix(r.URL.Path, "/")) != nil:
 			http.Redirect(w, r, r.URL.Path+"/", http.StatusFound)
 		case dash.Owns(r.URL.Path):

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sort"
 
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/codec"
@@ -170,9 +169,8 @@ func (c *clip) take(r *reader, part int, s *mp4.Sample) error {
 }
 
 // mp4 returns the clip as one fragment behind its header.
-func (c *clip) mp4() pieces {
+func (c *clip) mp4() (out pieces) {
 	f := mp4.Fragment{Sequence: 1, TrackID: c.id, Factor: 1, Packets: c.packets}
-	var out pieces
 	out.add(c.init)
 	out.add(f.Append(nil))
 	for i := range c.packets {
@@ -183,8 +181,7 @@ func (c *clip) mp4() pieces {
 
 // messages returns the clip as messages of the binary stream, the configuration of the
 // decoder first.
-func (c *clip) messages() pieces {
-	var out pieces
+func (c *clip) messages() (out pieces) {
 	tb := c.meta.Timebase
 	form := &multiplex{}
 	out.add(form.config(nil, decoderOf(&c.track, c.info, tb)))
@@ -202,8 +199,7 @@ func (c *clip) messages() pieces {
 
 // annexB returns the clip as a byte stream, its parameter sets first. ITU-T H.264
 // annex B, ITU-T H.265 annex B
-func (c *clip) annexB() (pieces, error) {
-	var out pieces
+func (c *clip) annexB() (out pieces, err error) {
 	sets, err := c.parameterSets()
 	if err != nil {
 		return out, err
@@ -246,30 +242,6 @@ func (c *clip) parameterSets() (sets [][]byte, err error) {
 }
 
 // pieces is bytes one behind the other.
-type pieces struct {
-	list [][]byte
-	at   []int64 // where each begins
-	size int64
-}
+type pieces [][]byte
 
-func (p *pieces) add(b []byte) {
-	if len(b) > 0 {
-		p.list, p.at = append(p.list, b), append(p.at, p.size)
-		p.size += int64(len(b))
-	}
-}
-
-// ReadAt implements io.ReaderAt.
-func (p *pieces) ReadAt(b []byte, off int64) (n int, err error) {
-	if off < 0 || off >= p.size {
-		return 0, io.EOF
-	}
-	i := sort.Search(len(p.at), func(i int) bool { return p.at[i] > off }) - 1
-	for skip := off - p.at[i]; n < len(b) && i < len(p.list); i, skip = i+1, 0 {
-		n += copy(b[n:], p.list[i][skip:])
-	}
-	if n < len(b) {
-		err = io.EOF
-	}
-	return n, err
-}
+func (p *pieces) add(b []byte) { *p = append(*p, b) }

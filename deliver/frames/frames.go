@@ -5,8 +5,6 @@ package frames
 
 import (
 	"errors"
-	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -14,7 +12,9 @@ import (
 	"time"
 
 	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/httpio"
 	"github.com/cleave-video/cleave/live"
+	"github.com/cleave-video/cleave/mem"
 	"github.com/cleave-video/cleave/store"
 )
 
@@ -26,15 +26,8 @@ type Config struct {
 	FFmpeg string
 }
 
-// Bounds of answers.
-const (
-	maxRanges = 8        // of one request
-	maxCopied = 64 << 20 // bytes that all answers hold of what the store gave
-	// A client must take slowest bytes a second, after patience: until then it holds
-	// what the memory of a stream is needed for.
-	slowest  = 32 << 10
-	patience = 5 * time.Second
-)
+// maxCopied bounds the bytes that all answers hold of what the store gave.
+const maxCopied = 64 << 20
 
 // Handler answers GET and HEAD of
 //
@@ -170,8 +163,8 @@ func (h *Handler) clip(w http.ResponseWriter, r *http.Request, s *live.Stream, g
 	if err != nil {
 		return bad(err)
 	}
-	if strings.Count(r.Header.Get("Range"), ",") >= maxRanges {
-		return &refusal{http.StatusRequestedRangeNotSatisfiable, fmt.Sprintf("at most %d ranges", maxRanges)}
+	if !httpio.FewRanges(w, r) {
+		return nil
 	}
 	if format == jpeg && h.cfg.FFmpeg == "" {
 		return &refusal{http.StatusNotImplemented, "there is no ffmpeg here to make JPEG pictures: use format=annexb or format=mp4"}
@@ -188,46 +181,30 @@ func (h *Handler) clip(w http.ResponseWriter, r *http.Request, s *live.Stream, g
 	if err != nil {
 		return err
 	}
-	defer c.release()
 	return h.write(w, r, c, format, gop)
 }
 
-// write answers with a clip in a format.
+// write answers with a clip in a format, and sees to its release.
 func (h *Handler) write(w http.ResponseWriter, r *http.Request, c *clip, f format, gop bool) error {
 	if f == anyFormat {
 		if f = mp4File; hasAnnexB(c.track.Codec) {
 			f = annexB
 		}
 	}
-	var body pieces
-	var kind, suffix string
-	var err error
-	switch f {
-	case annexB:
-		if !hasAnnexB(c.track.Codec) {
-			return &refusal{http.StatusNotAcceptable, c.track.Codec.String() + " has no byte stream: use format=mp4"}
-		}
-		kind, suffix = "video/"+strings.ToUpper(c.track.Codec.String()), "."+strings.Replace(c.track.Codec.String(), "h", "", 1) // RFC 6184 8.1, RFC 7798 7.1
-		body, err = c.annexB()
-	case mp4File:
-		kind, suffix = `video/mp4; codecs="`+c.info.String+`"`, ".mp4"
-		body = c.mp4()
-	case frameMessages:
-		kind, suffix = messagesType, ".frames"
-		body = c.messages()
-	case jpeg:
-		kind, suffix = "image/jpeg", ".jpg"
-	}
+	body, err := c.body(f)
 	if err != nil {
 		return err
 	}
+	defer func() { body.Close() }()
+	kind, suffix := c.kind(f)
 	tag := strconv.Quote(c.name + suffix)
 	if f == jpeg && strings.TrimPrefix(r.Header.Get("If-None-Match"), "W/") != tag { // else the answer is 304
-		picture, err := h.picture(r.Context(), c)
+		picture, err := h.picture(r.Context(), body)
 		if err != nil {
 			return err
 		}
-		body.add(picture)
+		body.Close()
+		body = mem.NewReader([][]byte{picture}, nil)
 	}
 	head := w.Header()
 	head.Set("Content-Type", kind)
@@ -237,11 +214,46 @@ func (h *Handler) write(w http.ResponseWriter, r *http.Request, c *clip, f forma
 	head.Set("Content-Disposition", `inline; filename="`+c.name+suffix+`"`)
 	c.around(head, gop)
 	send := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer expire(w, body.size)()
-		http.ServeContent(w, r, "", time.Time{}, io.NewSectionReader(&body, 0, body.size))
+		defer httpio.Expire(w, body.Size())()
+		httpio.ServeReader(w, r, time.Time{}, body)
 	})
 	Describe(send).ServeHTTP(w, r.WithContext(WithMeta(r.Context(), c.meta)))
 	return nil
+}
+
+// kind returns the media type of a format, and what ends its names.
+func (c *clip) kind(f format) (kind, suffix string) {
+	switch f {
+	case annexB: // RFC 6184 8.1, RFC 7798 7.1
+		return "video/" + strings.ToUpper(c.track.Codec.String()), "." + strings.Replace(c.track.Codec.String(), "h", "", 1)
+	case frameMessages:
+		return messagesType, ".frames"
+	case jpeg:
+		return "image/jpeg", ".jpg"
+	}
+	return `video/mp4; codecs="` + c.info.String + `"`, ".mp4"
+}
+
+// body returns the clip in a format; for JPEG what is to be decoded. It takes the clip's
+// memory over.
+func (c *clip) body(f format) (*mem.Reader, error) {
+	var list pieces
+	var err error
+	switch {
+	case f == annexB && !hasAnnexB(c.track.Codec):
+		err = &refusal{http.StatusNotAcceptable, c.track.Codec.String() + " has no byte stream: use format=mp4"}
+	case f == annexB:
+		list, err = c.annexB()
+	case f == frameMessages:
+		list = c.messages()
+	default:
+		list = c.mp4()
+	}
+	if err != nil {
+		c.release()
+		return nil, err
+	}
+	return mem.NewReader(list, c.release), nil
 }
 
 // around sets the headers that say where else there is something.
@@ -263,15 +275,3 @@ func (c *clip) around(head http.Header, gop bool) {
 }
 
 func nanoseconds(m mark) string { return strconv.FormatInt(int64(m.tb.Duration(m.ticks)), 10) }
-
-// expire bounds how long an answer of size bytes may take, up to the call of done.
-func expire(w http.ResponseWriter, size int64) (done func()) {
-	c := http.NewResponseController(w)
-	// What cannot have a deadline is a connection of a test.
-	_ = c.SetWriteDeadline(time.Now().Add(patience + time.Duration(size)*time.Second/slowest))
-	return func() {
-		if c.Flush() == nil {
-			_ = c.SetWriteDeadline(time.Time{})
-		}
-	}
-}

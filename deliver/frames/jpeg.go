@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"io/fs"
 	"net/http"
 	"os/exec"
 	"strings"
 	"time"
+
+	"github.com/cleave-video/cleave/mem"
 )
 
 // Bounds of the decoder, a child process.
@@ -25,8 +26,8 @@ const decoderArgs = "-v error -nostdin -max_alloc 268435456 -protocol_whitelist 
 	"-codec_whitelist h264,hevc,libdav1d,libaom-av1,av1,vp9 -max_pixels 67108864 -threads 1 -f mp4 -i pipe:0 -map 0:v:0 -frames:v 1 " +
 	"-c:v mjpeg -threads 1 -pix_fmt yuvj420p -q:v 3 -f image2pipe pipe:1"
 
-// picture has FFmpeg decode the clip's key frame.
-func (h *Handler) picture(ctx context.Context, c *clip) ([]byte, error) {
+// picture has FFmpeg decode the key frame that is in an MP4 file.
+func (h *Handler) picture(ctx context.Context, file *mem.Reader) ([]byte, error) {
 	select {
 	case h.pictures <- struct{}{}:
 		defer func() { <-h.pictures }()
@@ -35,10 +36,9 @@ func (h *Handler) picture(ctx context.Context, c *clip) ([]byte, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, decodeTimeout)
 	defer cancel()
-	body := c.mp4()
 	out := &limited{left: maxPicture}
 	cmd := exec.CommandContext(ctx, h.cfg.FFmpeg, strings.Fields(decoderArgs)...)
-	cmd.Stdin = io.NewSectionReader(&body, 0, body.size)
+	cmd.Stdin = file
 	cmd.Stdout = out
 	cmd.Env = []string{} // nothing of ours
 	cmd.WaitDelay = time.Second

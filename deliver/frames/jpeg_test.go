@@ -8,12 +8,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/mem"
 )
 
 // A decoder that misbehaves is ended, and costs no more than its bounds.
 func TestDecoderIsBounded(t *testing.T) {
-	c := &clip{id: 1, init: []byte("header"), packets: []av.Packet{{Dur: 1, Flags: av.Key, Data: []byte("picture")}}}
+	file := func() *mem.Reader { return mem.NewReader([][]byte{[]byte("header"), []byte("picture")}, nil) }
 	for _, x := range []struct {
 		name, script string
 		limit        time.Duration
@@ -37,7 +37,7 @@ func TestDecoderIsBounded(t *testing.T) {
 			h := New(Config{FFmpeg: program})
 			ctx, cancel := context.WithTimeout(t.Context(), x.limit)
 			defer cancel()
-			_, err := h.picture(ctx, c)
+			_, err := h.picture(ctx, file())
 			var no *refusal
 			if !errors.As(err, &no) || no.code != x.code {
 				t.Errorf("%v, want %d", err, x.code)
@@ -52,7 +52,7 @@ func TestDecoderIsBounded(t *testing.T) {
 		h.pictures <- struct{}{}
 	}
 	var no *refusal
-	if _, err := h.picture(t.Context(), c); !errors.As(err, &no) || no.code != 503 {
+	if _, err := h.picture(t.Context(), file()); !errors.As(err, &no) || no.code != 503 {
 		t.Errorf("one too many: %v", err)
 	}
 }

@@ -3,9 +3,12 @@ package server
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +16,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
+	"github.com/cleave-video/cleave/deliver/frames"
 	"github.com/cleave-video/cleave/live"
 )
 
@@ -252,4 +256,78 @@ func TestFramesPageOnPhone(t *testing.T) {
 		t.Errorf("back at %+v, not %+v", now, at)
 	}
 	screenshot(p.ctx, t, "frames-page-phone.png")
+}
+
+// A stored file is shown like a stream: every key frame of it, and every GOP, are the
+// pictures that ffmpeg decodes, and the page steps through them.
+func TestStoredFile(t *testing.T) {
+	ffmpeg := need(t, "ffmpeg")
+	dir := t.TempDir()
+	made := filepath.Join(t.TempDir(), "made.mp4")
+	film := filepath.Join(dir, "my films", "numbered.mp4")
+	if err := os.Mkdir(filepath.Dir(film), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	args := append(strings.Fields("-v error -nostdin -f lavfi -i NUMBERED -f lavfi -i sine=sample_rate=48000 -t 8 -c:v libx264 -preset veryfast -bf 2 -g 25 -keyint_min 25 -sc_threshold 0 -c:a aac"), made)
+	args[slices.Index(args, "NUMBERED")] = numbered
+	if out, err := exec.Command(ffmpeg, args...).CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	if err := os.Link(made, film); err != nil {
+		t.Fatal(err)
+	}
+	s := startWith(t, Config{Files: []frames.Folder{{Name: "vod", Dir: dir}}})
+	base := s.http + "/vod/my%20films/numbered.mp4"
+	want := pictures(t, nil, "-i "+made)
+	if len(want) != 200 {
+		t.Fatalf("%d pictures", len(want))
+	}
+	for n := range 8 {
+		for query, args := range map[string]string{"gop?": "-f h264 -i pipe:0", "gop?format=mp4&": "-f mp4 -i pipe:0"} {
+			res, body := fetch(t, fmt.Sprintf("%s/%sat=%d.5", base, query, n))
+			if got := pictures(t, body, args); res.StatusCode != 200 || !slices.Equal(got, want[25*n:25*n+25]) {
+				t.Errorf("%s of second %d: %d, %d pictures", query, n, res.StatusCode, len(got))
+			}
+		}
+		res, body := fetch(t, fmt.Sprintf("%s/keyframe?index=%d", base, n))
+		if got := pictures(t, body, "-f h264 -i pipe:0"); !slices.Equal(got, want[25*n:25*n+1]) || res.Header.Get("X-Frame-PTS") != strconv.Itoa(n*1e9) {
+			t.Errorf("key frame %d: %d, %v", n, res.StatusCode, res.Header)
+		}
+	}
+	if res, body := fetch(t, base+"/keyframe?at=3&format=jpeg"); res.StatusCode != 200 || len(pictures(t, body, "-f mjpeg -i pipe:0")) != 1 {
+		t.Errorf("JPEG: %d", res.StatusCode)
+	}
+	for _, path := range []string{"/vod/none.mp4/frames.html", "/vod/my%20films/none.mp4/frames.html", "/vod/my%20films/none.mp4/gop"} {
+		if res, _ := fetch(t, s.http+path); res.StatusCode != http.StatusNotFound {
+			t.Errorf("%s: %d", path, res.StatusCode)
+		}
+	}
+	p := openFramesPage(t, base+"/frames.html", 1100, 1000)
+	p.until("!!(player && player.current)")
+	at := p.look()
+	if at.N != 0 || at.Time != 0 || at.Type != "key" {
+		t.Fatalf("the page begins with %+v", at)
+	}
+	for range 60 {
+		at = p.step(kb.ArrowRight, at, 1)
+	}
+	p.press("l") // the end
+	last := p.look()
+	if last.N != 199 || last.Time != 199*frameTime {
+		t.Errorf("the page ends with %+v", last)
+	}
+	for range 30 {
+		last = p.step(kb.ArrowLeft, last, -1)
+	}
+	screenshot(p.ctx, t, "frames-page-file.png")
+	p.press(kb.Home)
+	if at = p.look(); at.N != 0 {
+		t.Errorf("the oldest is %+v", at)
+	}
+	p.press(" ")
+	p.until("player.current.frame.timestamp >= 1500000")
+	p.press(" ")
+	if at = p.look(); at.Time != int64(at.N)*frameTime {
+		t.Errorf("playing came to %+v", at)
+	}
 }

@@ -31,6 +31,7 @@ type ports struct {
 	config  *Config
 	hub     *live.Hub
 	store   store.Store
+	files   *frames.Files
 	sources *pull.Set
 	dash    *dash.Handler
 	ready   func() bool
@@ -102,8 +103,8 @@ func (p *ports) listenHTTP(address string, c *tls.Config) (port, error) {
 		defer stop()
 		ffmpeg, _ := exec.LookPath("ffmpeg") // without it there are no JPEG pictures
 		r := routes{
-			hub: p.hub, dash: p.dash, hls: hls.New(hls.Config{Hub: p.hub, Store: p.store}), feeds: feeds, push: push,
-			frames: frames.New(frames.Config{Hub: p.hub, Store: p.store, FFmpeg: ffmpeg}),
+			hub: p.hub, dash: p.dash, hls: hls.New(hls.Config{Hub: p.hub, Store: p.store}), feeds: feeds, push: push, files: p.files,
+			frames: frames.New(frames.Config{Hub: p.hub, Store: p.store, Files: p.files, FFmpeg: ffmpeg}),
 		}
 		return serveHTTP(ctx, l, r.handler(), c)
 	}

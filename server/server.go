@@ -73,6 +73,11 @@ type Config struct {
 	Sources      []pull.Source // declared sources
 	AllowPrivate bool          // sources may be on loopback and private addresses
 
+	// Files are folders whose MP4 files are answered from, frame by frame. FilesIndex
+	// bounds the bytes of their indexes; 0: frames.DefaultIndex.
+	Files      []frames.Folder
+	FilesIndex int64
+
 	SRTPassphrase string        // of every SRT caller; empty: none may encrypt
 	SRTLatency    time.Duration // 0: srt.DefaultLatency
 
@@ -128,8 +133,13 @@ func Run(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
+	files, err := frames.OpenFiles(c.Files, c.FilesIndex)
+	if err != nil {
+		return fmt.Errorf("server: files: %w", err)
+	}
+	defer files.Close()
 	group, ctx := errgroup.WithContext(ctx)
-	p := &ports{config: &c, hub: hub, store: st, sources: sources, dash: dash.New(dash.Config{Hub: hub}), ready: func() bool { return ctx.Err() == nil }}
+	p := &ports{config: &c, hub: hub, store: st, files: files, sources: sources, dash: dash.New(dash.Config{Hub: hub}), ready: func() bool { return ctx.Err() == nil }}
 	if err := p.listen(); err != nil {
 		return err
 	}
@@ -179,6 +189,7 @@ type routes struct {
 	dash   http.Handler // of manifests
 	push   http.Handler // of bodies to publish
 	feeds  *feed.Handler
+	files  *frames.Files
 }
 
 // handler routes: pages, what is below a stream's name, and bodies to publish.
@@ -205,6 +216,8 @@ func (x *routes) handler() http.Handler {
 			x.frames.ServeHTTP(w, r)
 		case isPage && live.CheckName(name) == nil:
 			pages.Player(w, name) // also before the stream begins: it waits
+		case isFrames && x.hub.Lookup(framesOf) == nil && x.files.Has(framesOf):
+			pages.Frames(w, framesOf, false)
 		case isFrames && live.CheckName(framesOf) == nil:
 			pages.Frames(w, framesOf, true)
 		case x.hub.Lookup(strings.TrimPrefix(r.URL.Path, "/")) != nil:

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/codec"
@@ -20,6 +21,36 @@ import (
 // maxGOP bounds the bytes of a GOP that is answered with.
 const maxGOP = 64 << 20
 
+var errGOP = &refusal{507, fmt.Sprintf("the GOP has more than %d MiB", maxGOP>>20)}
+
+// origin is where clips come from.
+type origin interface {
+	// cut returns the key frame at p, or with gop what follows up to the next, too. The
+	// error is a *refusal if there is none. The clip is to be released.
+	cut(ctx context.Context, p place, gop bool) (*clip, error)
+}
+
+// liveStream is where clips of a live stream come from.
+type liveStream struct {
+	h *Handler
+	s *live.Stream
+}
+
+var _ origin = (*liveStream)(nil)
+
+// cut implements origin.
+func (o *liveStream) cut(ctx context.Context, p place, gop bool) (*clip, error) {
+	x, err := video(o.s.Edge())
+	if err != nil {
+		return nil, err
+	}
+	f, err := o.h.find(ctx, x, p)
+	if err != nil {
+		return nil, err
+	}
+	return o.h.cut(ctx, o.s, f, gop)
+}
+
 // clip is a key frame, or a GOP, as it is to be written.
 type clip struct {
 	meta    Meta
@@ -30,9 +61,13 @@ type clip struct {
 	packets []av.Packet // times in ticks of meta.Timebase; Data as ISO BMFF stores it
 	window  [2]mark     // where what is served begins and ends
 	name    string      // of this content, in ETags
-	open    bool        // the GOP may go on
-	next    *mark       // PTS of the key frame behind the GOP; nil: not known
-	bytes   int64       // of the packets
+	// modified is when a file was; zero for what is live. delay is added to decode times
+	// in MP4, none of which may be negative.
+	modified time.Time
+	delay    int64
+	open     bool  // the GOP may go on
+	next     *mark // PTS of the key frame behind the GOP; nil: not known
+	bytes    int64 // of the packets
 
 	held   []*mem.Block // that packets lie in
 	copied int64        // bytes of packets that are copies
@@ -163,14 +198,14 @@ func (c *clip) take(r *reader, part int, s *mp4.Sample) error {
 	}
 	c.packets = append(c.packets, p)
 	if c.bytes += s.Size; c.bytes > maxGOP {
-		return &refusal{507, fmt.Sprintf("the GOP has more than %d MiB", maxGOP>>20)}
+		return errGOP
 	}
 	return nil
 }
 
 // mp4 returns the clip as one fragment behind its header.
 func (c *clip) mp4() (out pieces) {
-	f := mp4.Fragment{Sequence: 1, TrackID: c.id, Factor: 1, Packets: c.packets}
+	f := mp4.Fragment{Sequence: 1, TrackID: c.id, Factor: 1, Offset: c.delay, Packets: c.packets}
 	out.add(c.init)
 	out.add(f.Append(nil))
 	for i := range c.packets {

@@ -1,5 +1,5 @@
 // Package frames answers HTTP requests with frames: any key frame or GOP of a live
-// stream's window, and what is known of each frame as it comes, with or without its
+// stream's window or of a stored file, and what is known of each frame as it comes, with or without its
 // payload.
 package frames
 
@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/httpio"
@@ -22,6 +21,7 @@ import (
 type Config struct {
 	Hub   *live.Hub
 	Store store.Store
+	Files *Files // stored files; nil: there are none. Not closed.
 	// FFmpeg is the program that makes JPEG pictures; empty: there are none.
 	FFmpeg string
 }
@@ -33,7 +33,7 @@ const maxCopied = 64 << 20
 //
 //	/NAME/keyframe   a key frame: at=SECONDS or index=N, format=annexb, mp4, frames or jpeg
 //	/NAME/gop        it and what follows up to the next: at, index, format=annexb, mp4 or frames
-//	/NAME/frames     what is known of one frame, of each as it comes if text/event-stream
+//	/NAME/frames     of a stream: what is known of one frame, of each as it comes if text/event-stream
 //	                 is accepted, and with payload=1 the frames themselves
 type Handler struct {
 	cfg      Config
@@ -67,14 +67,19 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	name, last := split(r.URL.Path)
 	s := h.cfg.Hub.Lookup(name)
+	isClip := last == "keyframe" || last == "gop"
 	var err error
 	switch {
-	case s == nil:
-		err = missing("no such stream")
-	case last == "keyframe", last == "gop":
-		err = h.clip(w, r, s, last == "gop")
-	case last == "frames":
+	case s != nil && isClip:
+		err = h.clip(w, r, &liveStream{h, s}, last == "gop")
+	case s != nil && last == "frames":
 		err = h.list(w, r, s)
+	case s == nil && !h.cfg.Files.Has(name):
+		err = errNoFile
+	case s == nil && isClip:
+		err = h.clip(w, r, &storedFile{h, name}, last == "gop")
+	case s == nil && last == "frames":
+		err = missing("a file has no frames as they come: use keyframe and gop")
 	default:
 		err = missing("no such resource")
 	}
@@ -153,7 +158,7 @@ func video(e *live.Edge) (*live.Rendition, error) {
 }
 
 // clip answers with a key frame or a GOP.
-func (h *Handler) clip(w http.ResponseWriter, r *http.Request, s *live.Stream, gop bool) error {
+func (h *Handler) clip(w http.ResponseWriter, r *http.Request, o origin, gop bool) error {
 	q := r.URL.Query()
 	place, err := parsePlace(q)
 	if err != nil {
@@ -169,15 +174,7 @@ func (h *Handler) clip(w http.ResponseWriter, r *http.Request, s *live.Stream, g
 	if format == jpeg && h.cfg.FFmpeg == "" {
 		return &refusal{http.StatusNotImplemented, "there is no ffmpeg here to make JPEG pictures: use format=annexb or format=mp4"}
 	}
-	x, err := video(s.Edge())
-	if err != nil {
-		return err
-	}
-	spot, err := h.find(r.Context(), x, place)
-	if err != nil {
-		return err
-	}
-	c, err := h.cut(r.Context(), s, spot, gop)
+	c, err := o.cut(r.Context(), place, gop)
 	if err != nil {
 		return err
 	}
@@ -215,7 +212,7 @@ func (h *Handler) write(w http.ResponseWriter, r *http.Request, c *clip, f forma
 	c.around(head, gop)
 	send := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer httpio.Expire(w, body.Size())()
-		httpio.ServeReader(w, r, time.Time{}, body)
+		httpio.ServeReader(w, r, c.modified, body)
 	})
 	Describe(send).ServeHTTP(w, r.WithContext(WithMeta(r.Context(), c.meta)))
 	return nil

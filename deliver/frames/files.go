@@ -202,7 +202,10 @@ func (x *Files) load(ctx context.Context, f *file, root *os.Root, rest string) e
 		return err
 	}
 	info, err := h.Stat()
-	if err == nil && !same(info, f.info) {
+	if err != nil {
+		return errors.Join(err, h.Close())
+	}
+	if !same(info, f.info) {
 		err = later("the file is being changed")
 	}
 	if err == nil {
@@ -212,21 +215,21 @@ func (x *Files) load(ctx context.Context, f *file, root *os.Root, rest string) e
 		f.index, err = nil, missing("the file has no key frame")
 	}
 	if err != nil {
-		return errors.Join(explain(err), h.Close())
+		return errors.Join(explain(err, info.Size()), h.Close())
 	}
 	f.f = h
 	return nil
 }
 
-// explain says what is wrong with a file.
-func explain(err error) error {
+// explain says what is wrong with a file of size bytes.
+func explain(err error, size int64) error {
 	var broken *av.Error
 	switch {
 	case errors.Is(err, mp4.ErrNoVideo):
 		return missing("the file has no video")
 	case errors.Is(err, av.ErrEncrypted):
 		return &refusal{415, "the file is encrypted"}
-	case errors.Is(err, av.ErrTooLarge):
+	case errors.Is(err, av.ErrTooLarge) && size > maxSamples: // a smaller one lies
 		return &refusal{507, "the file's index is too large"}
 	case errors.As(err, &broken):
 		return &refusal{415, "it is no MP4 file, or a broken one: of others there is no index"}

@@ -206,6 +206,7 @@ func TestStoredFileRefused(t *testing.T) {
 	s.write(".hidden.mp4", film)
 	s.write("sound.mp4", sound)
 	s.write("text.mp4", []byte("not a film, but long enough to be looked at"))
+	s.write("lies.mp4", []byte("\x40\x00\x00\x00moov"))
 	s.write("empty.mp4", nil)
 	s.write("cut.mp4", film[:len(film)/2])
 	for name, to := range map[string]string{"out.mp4": outside, "in.mp4": "film.mp4", "none.mp4": "nothing"} {
@@ -245,6 +246,7 @@ func TestStoredFileRefused(t *testing.T) {
 		{"sound.mp4/keyframe", 404, "no video"},
 		{"text.mp4/keyframe", 415, "no MP4"},
 		{"empty.mp4/keyframe", 415, "no MP4"},
+		{"lies.mp4/keyframe", 415, "no MP4"},
 	} {
 		if w := s.get("/vod/" + c.path); w.Code != c.code || c.code != 200 && (!strings.Contains(w.Body.String(), c.text) || w.Header().Get("Cache-Control") != "no-store") {
 			t.Errorf("%s: %d %.100q, want %d %q", c.path, w.Code, w.Body, c.code, c.text)

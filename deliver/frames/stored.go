@@ -91,7 +91,7 @@ func (c *clip) read(pool *mem.Pool, f *file, k int, gop bool) error {
 	if err := c.fetch(pool, f, samples); err != nil {
 		return err
 	}
-	if err := c.decodedWith(x.Track(first)); err != nil {
+	if err := c.decodedWith(x.Track(first), f.info.Size()); err != nil {
 		return err
 	}
 	p, tb := &c.packets[0], x.Timebase()
@@ -138,17 +138,17 @@ func (c *clip) fetch(pool *mem.Pool, f *file, samples []mp4.Sample) error {
 
 // decodedWith sets what the clip is decoded with: the track, with the parameter sets that
 // its key frame may carry itself.
-func (c *clip) decodedWith(t av.Track) error {
+func (c *clip) decodedWith(t av.Track, size int64) error {
 	in, err := codec.NewInspector(&t)
 	if err != nil {
-		return explain(err)
+		return explain(err, size)
 	}
 	if config, changed := in.NewConfig(c.packets[0].Data); changed {
 		t.Config = config
 	}
 	c.track = t
 	if c.info, err = codec.Describe(&t); err != nil {
-		return explain(err)
+		return explain(err, size)
 	}
 	c.init, err = mp4.AppendInit(nil, &t, c.id, c.delay)
 	if errors.Is(err, av.ErrUnsupported) {

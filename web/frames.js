@@ -4,7 +4,7 @@
 'use strict';
 
 const HELD = 48 << 20;      // bytes of frames that are kept
-const PICTURES = 160 << 20; // bytes of decoded pictures that are kept
+const PICTURES = 256 << 20; // bytes of decoded pictures that are kept
 const FLAG = { key: 0x01, leading: 0x02, skip: 0x20, config: 0x40, idle: 0x80 };
 
 // Messages cuts the binary stream into messages, however its bytes arrive.
@@ -146,7 +146,7 @@ class Decoded {
     const time = picture.timestamp, size = picture.displayWidth * picture.displayHeight * 4;
     run.reached = Math.max(run.reached, time);
     // Of what comes long before the frame that is wanted no picture is kept.
-    const room = Math.max(2, Math.floor(PICTURES / size) - 4), far = this.wanted && time < this.wanted.timestamp &&
+    const room = Math.max(2, Math.floor(PICTURES / size) - 3), far = this.wanted && time < this.wanted.timestamp &&
       run.list.filter(f => f.timestamp > time && f.timestamp <= this.wanted.timestamp).length > room;
     if (this.run !== run || far || this.cache.has(time)) { picture.close(); return; }
     (run.making ||= []).push(createImageBitmap(picture).then(bitmap => {
@@ -342,7 +342,8 @@ class Player {
   // Of the stream.
   async configured(s) {
     const { supported } = await VideoDecoder.isConfigSupported(s.config).catch(() => ({ supported: false }));
-    if (!supported) this.trouble(new Error('this browser does not decode ' + s.config.codec + '; the links below the picture still work'));
+    if (!supported) this.trouble(new Error('This browser does not decode ' + s.config.codec + '; the server\'s pictures, linked here, can be seen.'));
+    return supported;
   }
   held(gop) {
     gop = this.gops.put(gop);
@@ -389,7 +390,12 @@ class Player {
 
   // GOPs, fetched if they are not held.
   async need(place, onlyKey, signal) {
-    const gop = await this.server.gop(place, onlyKey, signal);
+    const gop = await this.server.gop(place, onlyKey, signal), { setup } = gop;
+    if (this.can !== setup.id) {
+      this.links(gop);
+      if (!await this.configured(setup)) throw new DOMException('not decoded', 'AbortError'); // that was said
+      this.can = setup.id;
+    }
     return onlyKey ? gop : this.held(gop);
   }
   whole(gop) { return gop && gop.state !== 'broken' ? gop : null; }
@@ -443,7 +449,7 @@ class Player {
       this.pending -= d;
       const to = this.current && await this.whatFollows(this.current, d);
       if (to) await this.show(to.gop, to.frame);
-      else this.say(d > 0 ? 'the newest frame' : 'the oldest frame');
+      else if (this.current) this.say(d > 0 ? 'the newest frame' : 'the oldest frame');
     });
   }
   stepKey(d) {
@@ -564,11 +570,14 @@ class Player {
       history.replaceState(null, '', '#t=' + seconds);
       if (!this.scrubbing) $('note').textContent = '';
     }
-    const key = 'at=' + atFrame(gop.key);
-    for (const [id, href] of [['asjpeg', 'keyframe?format=jpeg&'], ['asmp4', 'keyframe?format=mp4&'], ['asannexb', 'keyframe?'], ['gopmp4', 'gop?format=mp4&']]) $(id).href = href + key;
+    this.links(gop);
     $('save').download = seconds + '.png';
     this.bar();
     this.strip();
+  }
+  links(gop) {
+    const key = 'at=' + atFrame(gop.key);
+    for (const [id, href] of [['asjpeg', 'keyframe?format=jpeg&'], ['asmp4', 'keyframe?format=mp4&'], ['asannexb', 'keyframe?'], ['gopmp4', 'gop?format=mp4&']]) $(id).href = href + key;
   }
   bar() {
     const s = $('scrub'), [from, to] = this.window, clock = t => {

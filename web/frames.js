@@ -35,7 +35,7 @@ function setup(message) {
   const said = JSON.parse(text(message.data)), [num, den] = said.timebase.split('/').map(Number);
   const config = { codec: said.codec, codedWidth: said.codedWidth, codedHeight: said.codedHeight };
   if (said.description) config.description = Uint8Array.from(atob(said.description), c => c.charCodeAt(0));
-  return { config, num, den, id: said.codec + said.description };
+  return { config, num, den, turned: said.rotation || 0, id: said.codec + said.description };
 }
 
 const frameOf = m => ({ type: m.flags & FLAG.key ? 'key' : 'delta', leading: !!(m.flags & FLAG.leading), timestamp: m.timestamp, duration: m.duration, data: m.data });
@@ -359,15 +359,20 @@ class Player {
   }
 
   // What is shown.
-  paint(picture, width, height) {
-    if (canvas.width !== width || canvas.height !== height) { canvas.width = width; canvas.height = height; }
+  // Cameras that were held upright say so beside their pictures: turned is in degrees,
+  // clockwise.
+  paint(picture, width, height, turned = 0) {
+    const [w, h] = turned % 180 ? [height, width] : [width, height];
+    if (canvas.width !== w || canvas.height !== h) { canvas.width = w; canvas.height = h; }
+    draws.setTransform(1, 0, 0, 1, 0, 0);
+    if (turned) { draws.translate(w / 2, h / 2); draws.rotate(turned * Math.PI / 180); draws.translate(-width / 2, -height / 2); }
     draws.drawImage(picture, 0, 0, width, height);
   }
   showLive(f) {
     for (const gop of [...this.gops.map.values()].reverse()) {
       const frame = gop.frames.find(x => x.timestamp === f.timestamp);
       if (!frame) continue;
-      this.paint(f, f.displayWidth, f.displayHeight);
+      this.paint(f, f.displayWidth, f.displayHeight, gop.setup.turned);
       this.current = { gop, frame };
       if (frame.leading) this.current.gop = this.gops.before(gop) || gop;
       this.say('live', true);
@@ -382,7 +387,7 @@ class Player {
     let picture;
     try { picture = await this.decoded.picture(gop, frame); } catch (e) { if (turn === this.turn) throw e; return false; }
     if (turn !== this.turn) return false;
-    this.paint(picture, picture.width, picture.height);
+    this.paint(picture, picture.width, picture.height, gop.setup.turned);
     this.current = { gop, frame };
     this.told();
     return true;
@@ -393,7 +398,11 @@ class Player {
     const gop = await this.server.gop(place, onlyKey, signal), { setup } = gop;
     if (this.can !== setup.id) {
       this.links(gop);
-      if (!await this.configured(setup)) throw new DOMException('not decoded', 'AbortError'); // that was said
+      if (!await this.configured(setup)) {
+        const answer = await fetch($('asjpeg').href);
+        if (answer.ok) { const b = await createImageBitmap(await answer.blob()); this.paint(b, b.width, b.height); b.close(); }
+        throw new DOMException('not decoded', 'AbortError'); // that was said
+      }
       this.can = setup.id;
     }
     return onlyKey ? gop : this.held(gop);
@@ -581,8 +590,8 @@ class Player {
   }
   bar() {
     const s = $('scrub'), [from, to] = this.window, clock = t => {
-      const sec = t / 1e6, h = Math.floor(sec / 3600), m = Math.floor(sec / 60) % 60;
-      return (h ? h + ':' + String(m).padStart(2, '0') : m) + ':' + String(Math.floor(sec % 60)).padStart(2, '0');
+      const sec = Math.abs(t) / 1e6, sign = t <= -1e6 ? '−' : '', h = Math.floor(sec / 3600), m = Math.floor(sec / 60) % 60;
+      return sign + (h ? h + ':' + String(m).padStart(2, '0') : m) + ':' + String(Math.floor(sec % 60)).padStart(2, '0');
     };
     s.min = from / 1e6; s.max = Math.max(to, from + 1) / 1e6;
     if (this.current && !this.scrubbing) s.value = this.current.frame.timestamp / 1e6;
@@ -684,6 +693,7 @@ function open(p) {
   p.server.window().catch(() => {});
   if (time) return p.goTo(Math.round(time[1] * 1e6), true);
   if (p.hasStream) return p.edge();
+  p.hold();
   return p.act(async () => { const g = await p.need('index=0'); await p.show(g, g.frames[0]); });
 }
 

@@ -37,6 +37,7 @@ type Decoder struct {
 	Description string `json:"description"` // base64: avcC, hvcC, av1C or vpcC without its header
 	Width       int    `json:"codedWidth"`
 	Height      int    `json:"codedHeight"`
+	Rotation    uint16 `json:"rotation,omitempty"` // degrees clockwise that pictures are to be turned by
 	Timebase    string `json:"timebase"`
 }
 
@@ -106,7 +107,7 @@ func (f *feed) tracks() error {
 func decoderOf(t *av.Track, info codec.Info, tb av.Timebase) *Decoder {
 	return &Decoder{
 		Codec: info.String, Description: base64.StdEncoding.EncodeToString(t.Config),
-		Width: info.Width, Height: info.Height, Timebase: tb.String(),
+		Width: info.Width, Height: info.Height, Rotation: t.Rotation, Timebase: tb.String(),
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os/exec"
 	"strings"
 
 	"github.com/cleave-video/cleave/deliver/dash"
@@ -17,6 +16,7 @@ import (
 	"github.com/cleave-video/cleave/deliver/frames"
 	"github.com/cleave-video/cleave/deliver/hls"
 	"github.com/cleave-video/cleave/deliver/ts"
+	"github.com/cleave-video/cleave/format/libav"
 	ingest "github.com/cleave-video/cleave/ingest/http"
 	"github.com/cleave-video/cleave/ingest/pull"
 	"github.com/cleave-video/cleave/live"
@@ -101,10 +101,10 @@ func (p *ports) listenHTTP(address string, c *tls.Config) (port, error) {
 		stop := context.AfterFunc(ctx, feeds.Close) // their connections are not net/http's any more
 		defer feeds.Close()
 		defer stop()
-		ffmpeg, _ := exec.LookPath("ffmpeg") // without it there are no JPEG pictures
+		worker, _ := libav.Find() // without it there are no JPEG pictures
 		r := routes{
 			hub: p.hub, dash: p.dash, hls: hls.New(hls.Config{Hub: p.hub, Store: p.store}), feeds: feeds, push: push, files: p.files,
-			frames: frames.New(frames.Config{Hub: p.hub, Store: p.store, Files: p.files, FFmpeg: ffmpeg}),
+			frames: frames.New(frames.Config{Hub: p.hub, Store: p.store, Files: p.files, Worker: worker}),
 		}
 		return serveHTTP(ctx, l, r.handler(), c)
 	}

@@ -232,7 +232,7 @@ func TestStoredFileRefused(t *testing.T) {
 		{"film.mp4/keyframe?at=-100", 404, "is later"},
 		{"film.mp4/keyframe?at=0", 404, "is later"},
 		{"film.mp4/keyframe?at=x", 400, "not a number"},
-		{"film.mp4/keyframe?format=jpeg", 501, "no ffmpeg"},
+		{"film.mp4/keyframe?format=jpeg", 501, "no cleave-av"},
 		{"film.mp4/other/keyframe", 404, "no such"},
 		{"other.mp4/keyframe", 404, "no such"},
 		{".hidden.mp4/keyframe", 404, "no such"},

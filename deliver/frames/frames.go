@@ -22,8 +22,8 @@ type Config struct {
 	Hub   *live.Hub
 	Store store.Store
 	Files *Files // stored files; nil: there are none. Not closed.
-	// FFmpeg is the program that makes JPEG pictures; empty: there are none.
-	FFmpeg string
+	// Worker is cleave-av, the program that makes JPEG pictures; empty: there are none.
+	Worker string
 }
 
 // maxCopied bounds the bytes that all answers hold of what the store gave.
@@ -171,8 +171,8 @@ func (h *Handler) clip(w http.ResponseWriter, r *http.Request, o origin, gop boo
 	if !httpio.FewRanges(w, r) {
 		return nil
 	}
-	if format == jpeg && h.cfg.FFmpeg == "" {
-		return &refusal{http.StatusNotImplemented, "there is no ffmpeg here to make JPEG pictures: use format=annexb or format=mp4"}
+	if format == jpeg && h.cfg.Worker == "" {
+		return &refusal{http.StatusNotImplemented, "there is no cleave-av here to make JPEG pictures: use format=annexb or format=mp4"}
 	}
 	c, err := o.cut(r.Context(), place, gop)
 	if err != nil {
@@ -196,7 +196,7 @@ func (h *Handler) write(w http.ResponseWriter, r *http.Request, c *clip, f forma
 	kind, suffix := c.kind(f)
 	tag := strconv.Quote(c.name + suffix)
 	if f == jpeg && strings.TrimPrefix(r.Header.Get("If-None-Match"), "W/") != tag { // else the answer is 304
-		picture, err := h.picture(r.Context(), body)
+		picture, err := h.picture(r.Context(), body, c.track.Rotation)
 		if err != nil {
 			return err
 		}
@@ -243,6 +243,8 @@ func (c *clip) body(f format) (*mem.Reader, error) {
 		list, err = c.annexB()
 	case f == frameMessages:
 		list = c.messages()
+	case f == jpeg:
+		list, err = c.coded()
 	default:
 		list = c.mp4()
 	}

@@ -128,7 +128,7 @@ func TestParameters(t *testing.T) {
 			{"/cam/keyframe?index=-99", 404, "older"},
 			{"/cam/keyframe?format=png", 400, "not annexb"},
 			{"/cam/keyframe?format=mp4&format=mp4", 400, "twice"},
-			{"/cam/keyframe?format=jpeg", 501, "no ffmpeg"},
+			{"/cam/keyframe?format=jpeg", 501, "no cleave-av"},
 			{"/cam/gop?format=jpeg", 400, "annexb, mp4 or frames"},
 			{"/cam/keyframe?at=-100", 404, "older"},
 			{"/cam/frames?after=x", 400, "PTS"},

@@ -45,9 +45,10 @@ type framesPage struct {
 	ctx context.Context
 }
 
-func openFramesPage(t *testing.T, url string, width, height int) *framesPage {
+func openFramesPage(t *testing.T, url string, width, height int, more ...chromedp.ExecAllocatorOption) *framesPage {
 	t.Helper()
 	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(need(t, "chromium")), chromedp.NoSandbox, chromedp.WindowSize(width, height))
+	opts = append(opts, more...)
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewExecAllocator(ctx, opts...)

@@ -15,7 +15,7 @@ const MaxRanges = 8
 
 // FewRanges reports whether r asks for at most MaxRanges ranges, and answers it if not.
 func FewRanges(w http.ResponseWriter, r *http.Request) bool {
-	if strings.Count(r.Header.Get("Range"), ",") < MaxRanges {
+	if r.Method != http.MethodGet || strings.Count(r.Header.Get("Range"), ",") < MaxRanges {
 		return true
 	}
 	Fail(w, http.StatusRequestedRangeNotSatisfiable, fmt.Sprintf("at most %d ranges", MaxRanges))
@@ -32,7 +32,28 @@ func ServeReader(w http.ResponseWriter, r *http.Request, modified time.Time, con
 	if !FewRanges(w, r) {
 		return
 	}
-	http.ServeContent(uncopied{w}, r, "", modified, content)
+	http.ServeContent(uncopied{w}, IgnoreRange(r), "", modified, content)
+}
+
+// IgnoreRange returns r without a Range that is to be ignored: of a method that has none, or
+// of a unit that is not known here (RFC 9110 14.2), which net/http refuses. Names of units
+// are not case-sensitive (14.1).
+func IgnoreRange(r *http.Request) *http.Request {
+	given := r.Header.Get("Range")
+	unit, set, _ := strings.Cut(given, "=") // one without a set is none
+	want := ""
+	if r.Method == http.MethodGet && strings.EqualFold(strings.TrimSpace(unit), "bytes") {
+		want = "bytes=" + set
+	}
+	if want == given {
+		return r
+	}
+	out := *r
+	out.Header = r.Header.Clone()
+	if out.Header.Del("Range"); want != "" {
+		out.Header.Set("Range", want)
+	}
+	return &out
 }
 
 // uncopied lets a mem.Reader write itself.

@@ -54,11 +54,14 @@ func TestServeReader(t *testing.T) {
 		{"GET", "Range", "bytes=-1", 206, 9999, 10_000, 1},
 		{"GET", "Range", "bytes=10000-", 416, 0, -1, 1},
 		{"GET", "Range", "bytes=x", 416, 0, -1, 1},
+		{"GET", "Range", "Bytes=1-2", 206, 1, 3, 1},
+		{"GET", "Range", "lines=1-2", 200, 0, 10_000, 3},
 		{"GET", "Range", "bytes=0-0" + strings.Repeat(",2-2", 8), 416, 0, -1, 1},
 		{"GET", "If-None-Match", `"a"`, 304, 0, 0, 0},
 		{"GET", "If-Modified-Since", changed.Format(http.TimeFormat), 304, 0, 0, 0},
 		{"GET", "If-Match", `"b"`, 412, 0, 0, 0},
-		{"HEAD", "Range", "bytes=0-9", 206, 0, 0, 0},
+		{"HEAD", "Range", "bytes=0-9", 200, 0, 0, 0},
+		{"HEAD", "Range", "bytes=99999-", 200, 0, 0, 0},
 	} {
 		w := &recorder{ResponseRecorder: *httptest.NewRecorder()}
 		w.Header().Set("Content-Type", "video/mp4")

@@ -122,7 +122,7 @@ func (h *Handler) init(w http.ResponseWriter, r *http.Request, s *live.Stream, r
 	if b := s.Init(name); b != nil {
 		describe(w, x.Track.Kind, name)
 		defer httpio.Expire(w, int64(len(b)))()
-		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(string(b)))
+		http.ServeContent(w, httpio.IgnoreRange(r), "", time.Time{}, strings.NewReader(string(b)))
 		return
 	}
 	h.stored(w, r, x.Track.Kind, name, s.Name()+"/"+name, 0, -1)
@@ -193,5 +193,5 @@ func (h *Handler) stored(w http.ResponseWriter, r *http.Request, kind av.Kind, n
 	}
 	describe(w, kind, name)
 	defer httpio.Expire(w, size)()
-	http.ServeContent(w, r, "", time.Time{}, io.NewSectionReader(o, off, size))
+	http.ServeContent(w, httpio.IgnoreRange(r), "", time.Time{}, io.NewSectionReader(o, off, size))
 }

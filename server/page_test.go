@@ -217,6 +217,21 @@ func TestFramesPageOfOpenGOPs(t *testing.T) {
 		at = p.walk(kb.ArrowRight, at, 1)
 	}
 	screenshot(p.ctx, t, "frames-page-open.png")
+	// One that is on the screen while the GOP it is shown with is not held.
+	const alone = `(async () => {
+	const gop = [...player.gops.map.values()].find(g => g.frames.some(f => f.leading) && player.gops.before(g));
+	const before = player.gops.before(gop), frame = player.gops.shown(before).at(-1);
+	await player.show(before, frame);
+	player.gops.map.delete(before.key);
+	player.current = {gop, frame};
+})()`
+	for key, d := range map[string]int{kb.ArrowLeft: -1, kb.ArrowRight: 1} {
+		if _, err := chromedp.Run(p.ctx, chromedp.Evaluate[any](alone, chromedp.EvalAwaitPromise)); err != nil {
+			t.Fatal(err)
+		}
+		at = p.look()
+		p.walk(key, at, d)
+	}
 }
 
 // On a phone everything is there: buttons are large enough, nothing is wider than the

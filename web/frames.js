@@ -242,7 +242,7 @@ class Stream {
   }
   message(m) {
     if (m.flags & FLAG.config) { this.cut(); this.setup = setup(m); this.on.config(this.setup); return; }
-    if (m.flags & FLAG.skip) { this.cut(); return; }
+    if (m.flags & FLAG.skip) { this.cut(); this.on.skip(); return; }
     if (m.flags & FLAG.idle) { this.on.state('waiting for the publisher'); return; }
     const frame = frameOf(m);
     if (frame.type === 'key') {
@@ -332,6 +332,7 @@ class Player {
       gop: g => this.held(g),
       grown: n => { this.gops.bytes += n; },
       frame: (g, f) => this.arrived(g, f),
+      skip: () => { this.live.fresh = true; },
       state: s => { if (this.mode === 'live') this.say(s); },
     });
     this.busy = Promise.resolve();
@@ -426,6 +427,11 @@ class Player {
   // whatFollows returns the frame d frames on; null: there is none.
   async whatFollows({ gop, frame }, d) {
     const place = g => this.gops.shown(g).findIndex(f => f.timestamp === frame.timestamp);
+    if (place(gop) < 0) { // it leads gop, and the GOP that it is shown with is not held
+      const before = await this.gopBefore(gop);
+      if (before && place(before) >= 0) gop = before;
+      else if (d > 0) return { gop, frame: gop.frames[0] };
+    }
     let list = this.gops.shown(gop), i = place(gop) + d;
     if (i >= 0 && i < list.length) return { gop, frame: list[i] };
     if (d < 0) {

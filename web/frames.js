@@ -229,7 +229,10 @@ class Stream {
         for (;;) {
           const { done, value } = await body.read();
           if (done) break;
-          for (const m of messages.push(value)) this.message(m);
+          for (const m of messages.push(value)) {
+            if (control.signal.aborted) return; // by what the one before was taken for
+            this.message(m);
+          }
         }
         this.on.state('reconnecting');
       } catch (e) {

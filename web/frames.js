@@ -71,9 +71,11 @@ class Gops {
     if (next && next.setup.id === gop.setup.id) list.push(...next.frames.filter(f => f.leading));
     return list.sort((a, b) => a.timestamp - b.timestamp);
   }
-  // fed lists frames in the order in which the decoder is to have them, to show gop's.
-  fed(gop) {
-    const next = gop.next === null ? null : this.near(gop.next), list = gop.frames.filter(f => !f.leading);
+  // fed lists frames in the order in which the decoder is to have them, to show gop's;
+  // run-up is GOPs before it.
+  fed(gop, runUp = []) {
+    const next = gop.next === null ? null : this.near(gop.next);
+    const list = [...runUp, gop].flatMap((g, i) => i === 0 ? g.frames.filter(f => !f.leading) : g.frames);
     if (next && next.setup.id === gop.setup.id && next.frames.some(f => f.leading)) list.push(next.frames[0], ...next.frames.filter(f => f.leading));
     return list;
   }
@@ -106,8 +108,9 @@ class Gops {
 // Decoded makes pictures of frames, one decoder going through one GOP.
 class Decoded {
   constructor(gops) { this.gops = gops; this.cache = new Map(); this.bytes = 0; this.decoder = null; this.run = null; this.wanted = null; }
-  // picture returns the ImageBitmap of a frame of gop. A call ends the one before it.
-  picture(gop, frame) {
+  // picture returns the ImageBitmap of a frame of gop, decoded behind runUp, GOPs before
+  // it. A call ends the one before it.
+  picture(gop, frame, runUp) {
     this.drop(new Error('another frame is wanted'));
     const have = this.cache.get(frame.timestamp);
     if (have) { this.cache.delete(frame.timestamp); this.cache.set(frame.timestamp, have); return Promise.resolve(have); }
@@ -115,16 +118,16 @@ class Decoded {
       this.wanted = { timestamp: frame.timestamp, resolve, reject };
       const r = this.run;
       // The run goes on if it has not come to the frame.
-      if (!r || r.gop !== gop || r.over || r.setup !== gop.setup.id || r.reached >= frame.timestamp) this.begin(gop);
-      else r.list = this.gops.fed(gop); // which may have grown
+      if (!r || r.gop !== gop || r.over || r.setup !== gop.setup.id || r.runUp.length !== runUp.length || r.reached >= frame.timestamp) this.begin(gop, runUp);
+      else r.list = this.gops.fed(gop, runUp); // which may have grown
       this.feed();
     });
   }
   drop(why) { if (this.wanted) { this.wanted.reject(why); this.wanted = null; } }
   fail(error) { this.run = null; this.drop(error); }
-  begin(gop) {
+  begin(gop, runUp) {
     if (this.decoder && this.decoder.state !== 'closed') this.decoder.close();
-    const run = { gop, setup: gop.setup.id, list: this.gops.fed(gop), at: 0, reached: -Infinity, over: false };
+    const run = { gop, runUp, setup: gop.setup.id, list: this.gops.fed(gop, runUp), at: 0, reached: -Infinity, over: false };
     this.run = run;
     this.decoder = new VideoDecoder({ output: f => this.output(run, f), error: e => { if (this.run === run) this.fail(e); } });
     this.decoder.configure(gop.setup.config);
@@ -268,7 +271,7 @@ class Live {
     const d = this.decoder = new VideoDecoder({
       output: f => { if (this.decoder === d) this.take(f); else f.close(); },
       // It goes on at the next key frame.
-      error: e => { if (this.decoder === d) { this.decoder = null; if (++this.faults > 3) this.fail(e); } },
+      error: e => { if (this.decoder === d) { this.decoder = null; if (++this.faults > 10) this.fail(e); } },
     });
     this.decoder.configure({ ...setup.config, optimizeForLatency: true });
   }
@@ -389,12 +392,30 @@ class Player {
     if (this.mode === 'live') return false; // so was decided meanwhile
     const turn = this.turn = (this.turn || 0) + 1;
     let picture;
-    try { picture = await this.decoded.picture(gop, frame); } catch (e) { if (turn === this.turn) throw e; return false; }
+    try { picture = await this.picture(gop, frame); } catch (e) { if (turn === this.turn) throw e; return false; }
     if (turn !== this.turn) return false;
     this.paint(picture, picture.width, picture.height, gop.setup.turned);
     this.current = { gop, frame };
     this.told();
     return true;
+  }
+
+  // picture decodes a frame. An open GOP may not be decoded by itself: its pictures may
+  // want to let go of some that came before it, which decoders take for an error. Then it
+  // is decoded behind the GOPs before, a few of them at most.
+  async picture(gop, frame) {
+    for (;;) {
+      const runUp = [];
+      for (let g = gop; runUp.length < (gop.runUp || 0); runUp.unshift(g)) {
+        const before = await this.gopBefore(g);
+        if (!before || before.setup.id !== gop.setup.id) break;
+        g = before;
+      }
+      try { return await this.decoded.picture(gop, frame, runUp); } catch (e) {
+        if (e.name !== 'EncodingError' || runUp.length < (gop.runUp || 0) || runUp.length === 5) throw e;
+        gop.runUp = runUp.length + 1;
+      }
+    }
   }
 
   // GOPs, fetched if they are not held.
@@ -548,7 +569,7 @@ class Player {
       }
       const due = to.frame.timestamp / 1000;
       if (base === null || Math.abs(base + due - performance.now()) > 1000) base = performance.now() + 20 - due;
-      await this.decoded.picture(to.gop, to.frame);
+      await this.picture(to.gop, to.frame);
       const early = base + due - performance.now();
       if (early > 0) await pause(early);
       if (this.mode !== 'playing') return;

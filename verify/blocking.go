@@ -94,7 +94,7 @@ func (f *follow) checkWait(rule, query string, msn, part int64) {
 		case http.StatusServiceUnavailable: // it stands still
 		default:
 			c.saw(rule)
-			c.find(rule, at, "%s is answered by %d", query, status)
+			c.should(rule, at, "%s is answered by %d", query, status) // it may be an error
 		}
 		return
 	}

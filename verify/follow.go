@@ -53,8 +53,21 @@ type record struct {
 	uri       string
 	rng       hls.ByteRange
 	dur       time.Duration
+	first     time.Time     // it was not listed yet; zero: it was before the watch
+	noticed   time.Time     // it was listed
+	longest   time.Duration // of the playlists with it
 	removedAt time.Time
-	until     time.Time // it must be there until then
+	until     time.Time // it must be there until then, at least
+	latest    time.Time // and until then if it appeared when it was noticed
+	asked     bool      // for it, since it was removed
+	part      bool      // it is the first part of the segment
+}
+
+func (r *record) what() string {
+	if r.part {
+		return fmt.Sprintf("the first part of segment %d", r.msn)
+	}
+	return fmt.Sprintf("segment %d", r.msn)
 }
 
 // version is one answer.
@@ -64,6 +77,15 @@ type version struct {
 	began    time.Time
 	at       time.Time
 	blocking bool
+}
+
+// sure is when the playlist was still this version, at least: a blocking request is
+// answered with what there is at its end.
+func (v *version) sure() time.Time {
+	if v.blocking {
+		return v.at
+	}
+	return v.began
 }
 
 func (f *follow) label() string {
@@ -217,12 +239,20 @@ func (f *follow) take(v *version) {
 // note keeps what v says for later.
 func (f *follow) note(v *version) {
 	m := v.p.m
-	f.longest = max(f.longest, v.p.duration)
 	for i := range m.Segments {
 		s, msn := &m.Segments[i], m.Sequence+m.Skipped+int64(i)
-		if s.URI != "" && f.seen[msn] == nil {
-			f.seen[msn] = &record{msn: msn, uri: s.URI, rng: s.Range, dur: time.Duration(s.Span.Dur)}
+		if s.URI == "" {
+			continue
 		}
+		r := f.seen[msn]
+		if r == nil {
+			r = &record{msn: msn, uri: s.URI, rng: s.Range, dur: time.Duration(s.Span.Dur)}
+			if f.last != nil {
+				r.first, r.noticed = f.last.sure(), v.at
+			}
+			f.seen[msn] = r
+		}
+		r.longest = max(r.longest, v.p.duration)
 	}
 	end, part := edge(m)
 	parts := 0

@@ -3,6 +3,7 @@ package verify
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -89,13 +90,16 @@ func (f *follow) checkHinted(name string, target time.Duration, part *hls.Part, 
 	c.saw("L14")
 	switch {
 	case h.a == nil:
-		c.find("L14", at, "the hinted part was asked for before it was there, and is listed; %s later there is no answer: %v", wait, h.err)
+		c.should("L14", at, "the hinted part was asked for before it was there, and is listed; %s later there is no answer: %v", wait, h.err)
+		return
+	case h.err != nil && !errors.Is(h.err, errStatus):
+		c.should("L14", at, "the hinted part was asked for before it was there, and is listed; the answer: %v", h.err)
 		return
 	case h.err != nil:
 		c.find("L14", at, "the hinted part was asked for before it was there, and is listed; the answer: %v", h.err)
 		return
 	case part.Range.Offset > 0 && h.a.status == http.StatusOK:
-		c.find("L14", at, "the hint has a range from byte %d on, and the answer is the whole", part.Range.Offset)
+		c.should("L14", at, "the hint has a range from byte %d on, and the answer is the whole", part.Range.Offset)
 		return
 	}
 	// One part is sent at one go; in an open range others follow.
@@ -104,10 +108,10 @@ func (f *follow) checkHinted(name string, target time.Duration, part *hls.Part, 
 		whole = h.a.reached(n)
 	}
 	if took := whole.Sub(h.a.first); took > target/2+100*time.Millisecond {
-		c.find("L14", at, "the hinted part took %s from its first byte to its last: it was sent before it was whole", took.Round(time.Millisecond))
+		c.should("L14", at, "the hinted part took %s from its first byte to its last: it was sent before it was whole", took.Round(time.Millisecond))
 	}
 	if behind := whole.Sub(h.known); behind > late {
-		c.find("L14", at, "the hinted part came %s after it was listed", behind.Round(time.Millisecond))
+		c.should("L14", at, "the hinted part came %s after it was listed", behind.Round(time.Millisecond))
 	}
 	want, err := c.src.fetch(c.ctx, name, part.Range.Offset, part.Range.Length)
 	if err != nil {

@@ -458,3 +458,77 @@ func TestSameFault(t *testing.T) {
 		t.Errorf("%d times: %s", n, listing(r))
 	}
 }
+
+// A part that is dropped from the playlist must stay for three target durations; what
+// was there before the watch is not asked for.
+func TestPartsGone(t *testing.T) {
+	for name, gone := range map[string]bool{"stay": false, "gone": true} {
+		t.Run(name, func(t *testing.T) {
+			r := newStream(t, stream{low: true, answer: func(w http.ResponseWriter, r *http.Request, at time.Duration) bool {
+				var n int64
+				var part int
+				_, file, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+				if k, _ := fmt.Sscanf(file, "%d.%d.m4s", &n, &part); !gone || k < 2 || n > int64((at+lead)/segmentDur)-4 {
+					return false
+				}
+				w.WriteHeader(http.StatusNotFound)
+				return true
+			}}).run(t, 20*time.Second)
+			if f := broken(r, "L11"); (f != nil) != gone || gone && f.Severity != Must || r.Checked["L11"] == 0 {
+				t.Errorf("found %s", listing(r))
+			}
+		})
+	}
+}
+
+// A part that is too far ahead is refused, though its segment is the next.
+func TestPartAhead(t *testing.T) {
+	r := newStream(t, stream{low: true, farParts: true}).run(t, 20*time.Second)
+	if f := broken(r, "L21"); f == nil || !strings.Contains(f.Text, "parts ahead") {
+		t.Errorf("found %s", listing(r))
+	}
+}
+
+// A key must stay listed as long as a segment that it decrypts.
+func TestKeyRemoved(t *testing.T) {
+	key := "#EXT-X-KEY:METHOD=SAMPLE-AES,URI=\"k\",KEYFORMAT=\"com.example\"\n"
+	for name, found := range map[string]bool{"stays": false, "goes": true} {
+		t.Run(name, func(t *testing.T) {
+			r := newStream(t, stream{text: func(text string, at time.Duration) string {
+				if found && at > 10*time.Second {
+					return text
+				}
+				return strings.ReplaceAll(text, "#EXT-X-MAP", key+"#EXT-X-MAP")
+			}}).run(t, 20*time.Second)
+			if f := broken(r, "H16"); (f != nil) != found {
+				t.Errorf("found %s", listing(r))
+			}
+		})
+	}
+}
+
+// A segment need stay only until its own duration and that of the playlist have passed
+// since it appeared: behind its removal for as long as it lasts.
+func TestRemovedStays(t *testing.T) {
+	for name, x := range map[string]struct {
+		low   bool
+		stays int64    // segments behind the playlist that can be loaded
+		want  Severity // empty: nothing is found
+	}{"none": {false, 0, Should}, "as many as must": {false, 2, ""}, "none, blocking": {true, 0, Must}, "as many as must, blocking": {true, 2, ""}} {
+		t.Run(name, func(t *testing.T) {
+			const window = 6
+			r := newStream(t, stream{low: x.low, window: window, answer: func(w http.ResponseWriter, r *http.Request, at time.Duration) bool {
+				var n int64
+				_, file, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+				if k, _ := fmt.Sscanf(file, "%d.m4s", &n); k < 1 || strings.Count(file, ".") > 1 || n >= int64((at+lead)/segmentDur)-window-x.stays {
+					return false
+				}
+				w.WriteHeader(http.StatusNotFound)
+				return true
+			}}).run(t, 40*time.Second)
+			if f := broken(r, "H27"); (f != nil) != (x.want != "") || f != nil && f.Severity != x.want || r.Checked["H27"] == 0 {
+				t.Errorf("found %s", listing(r))
+			}
+		})
+	}
+}

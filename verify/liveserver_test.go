@@ -48,6 +48,7 @@ type stream struct {
 	plain    bool                                                                // no gzip
 	ranged   ranged                                                              // how parts are named
 	iframes  bool                                                                // v has an I-frame playlist
+	farParts bool                                                                // parts far ahead are waited for
 	busy     bool                                                                // 503 after three target durations
 }
 
@@ -359,6 +360,9 @@ func (s *stream) servePlaylist(w http.ResponseWriter, r *http.Request, dir strin
 		case err2 == nil && err != nil, err == nil && msn > last+2:
 			http.Error(w, "wrong directives", http.StatusBadRequest)
 			return
+		case err == nil && err2 == nil && !s.farParts && msn*2+part > int64(s.at()/partDur)+3:
+			http.Error(w, "too many parts ahead", http.StatusBadRequest)
+			return
 		case err == nil && s.strict && msn < last-int64(s.window):
 			http.Error(w, "too old", http.StatusBadRequest)
 			return
@@ -464,6 +468,7 @@ func watchStream(t *testing.T, h http.Handler, plain bool, name string, d time.D
 	client.Transport.(*http.Transport).DialContext = p.dial
 	client.Timeout = time.Minute
 	defer srv.Close()
+	defer srv.CloseClientConnections() // also one that was dialled for nobody at the end
 	defer client.CloseIdleConnections()
 	u := url.URL{Scheme: scheme, Host: "example.com", Path: name}
 	r, err := Run(t.Context(), Config{Input: u.String(), For: d, Client: client})

@@ -47,6 +47,9 @@ func (f *follow) probe(v *version) {
 	} else if took := f.w.cfg.Now().Sub(began); took > time.Second {
 		c.find("L21", at, "_HLS_msn=%d, 20 ahead, was answered after %s, not at once", end+20, took.Round(time.Millisecond))
 	}
+	if m.PartTarget > 0 {
+		f.probeAhead(at)
+	}
 	if old := m.Sequence - 5; old >= 0 {
 		p, _, status := f.ask(fmt.Sprintf("_HLS_msn=%d", old), 2*time.Second)
 		if p == nil && c.ctx.Err() == nil {
@@ -54,9 +57,27 @@ func (f *follow) probe(v *version) {
 		}
 	}
 	f.probeUnknown(v)
+	if p, _, _ := f.ask("", td); p != nil { // those that were not refused took their time
+		end, _ = edge(p)
+	}
 	f.probeWaits(end, td, v.p.low())
 	f.probeSkip(td)
 	f.probeHint(td)
+}
+
+// probeAhead asks for a part that is farther ahead than the Advance Part Limit
+// (RFC 8216bis 6.2.5.2) of the last one there is, or will be meanwhile.
+func (f *follow) probeAhead(at Place) {
+	p, _, _ := f.ask("", 2*time.Second)
+	if p == nil || p.PartTarget <= 0 {
+		return
+	}
+	end, part := edge(p)
+	limit := max(int64(3*time.Second/p.PartTarget), 3)
+	query := fmt.Sprintf("_HLS_msn=%d&_HLS_part=%d", end+1, part+2*limit+10)
+	if _, _, status := f.ask(query, 2*time.Second); status != http.StatusBadRequest && f.c.ctx.Err() == nil {
+		f.c.find("L21", at, "%s, %d parts ahead, is answered by %s, not by 400 at once", query, 2*limit+10, statusText(status))
+	}
 }
 
 func statusText(status int) string {

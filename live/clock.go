@@ -35,6 +35,13 @@ func (w *wall) now(mono time.Duration, sys time.Time) (now time.Time, ahead time
 	return w.start.Add(mono + w.corr), ahead
 }
 
+// dateSlack is how far a stream's dates may be from the arrival of its chunks before they
+// follow it. Dates that are exactly the sum of the lengths cost players nothing:
+// shaka-player, which places each segment by its date, resets its decoder wherever the
+// date is a millisecond from the sum, and with parts then loses those up to the next key
+// frame.
+const dateSlack = 200 * time.Millisecond
+
 // clock tells what time of day a stream's media time is. It follows the arrival of
 // chunks by small steps, so that neither jitter nor the drift of an encoder's clock
 // makes dates jump, or run away.
@@ -54,10 +61,14 @@ func (c *clock) reset(media time.Duration, now time.Time) {
 }
 
 // observe notes that what is presented at media arrived now, and returns the time of
-// day of media time 0 for what begins there.
+// day of media time 0 for what begins there. It stays as it is while that is within
+// dateSlack of the arrival.
 func (c *clock) observe(media time.Duration, now time.Time) time.Time {
 	late := now.Sub(c.zero.Add(media))
 	passed := max(0, media-c.media)
+	if late > -dateSlack && late < dateSlack {
+		late = 0
+	}
 	// An eighth of what is seen, but a thousandth of the time passed at most: 2 ms a
 	// chunk of 2 s. A clock that is wrong by more than a second is followed faster, by
 	// a hundredth for each second: an encoder that is 5 % off stays 5 s away.

@@ -72,6 +72,21 @@ func TestClockFollowsDrift(t *testing.T) {
 	}
 }
 
+// As long as chunks come about when they should, dates are the sum of the lengths to the
+// tick: a player that places segments by date finds no seam between them.
+func TestClockStandsStill(t *testing.T) {
+	var k clock
+	began := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	k.reset(0, began)
+	for i := range 1000 {
+		media := time.Duration(i) * 2 * time.Second
+		late := time.Duration(i*7%40-20) * 9 * time.Millisecond // up to 180 ms, both ways
+		if zero := k.observe(media, began.Add(media+late)); !zero.Equal(began) {
+			t.Fatalf("chunk %d, %v late: dates move by %v", i, late, zero.Sub(began))
+		}
+	}
+}
+
 // A timeline that begins anew is never dated before what was there.
 func TestClockResetDoesNotGoBack(t *testing.T) {
 	var k clock

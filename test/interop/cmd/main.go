@@ -1,0 +1,38 @@
+// Command cmd runs every way in against every way out with real programs, and prints
+// docs/interop.md.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/cleave-video/cleave/test/interop"
+)
+
+func main() {
+	c := interop.Config{Log: os.Stderr}
+	flag.StringVar(&c.Match, "match", "", `only rows whose "INGEST: CODEC" contains this`)
+	flag.StringVar(&c.Players, "players", "", `only columns whose "PROTOCOL PLAYER" contains this`)
+	flag.BoolVar(&c.Twins, "twins", false, "twins of other rows with every codec, too")
+	flag.IntVar(&c.Rows, "rows", 3, "rows run at a time")
+	flag.IntVar(&c.Tabs, "tabs", 4, "tabs of the browser at a time")
+	flag.DurationVar(&c.Limit, "limit", 40*time.Minute, "no row begins after this")
+	flag.BoolVar(&c.NoPages, "no-browser", false, "leave the browser's players out")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	r, err := interop.Run(ctx, c)
+	if err == nil {
+		err = r.Page(ctx, os.Stdout, c)
+	}
+	if err != nil {
+		stop()
+		fmt.Fprintln(os.Stderr, "interop:", err)
+		os.Exit(1)
+	}
+}

@@ -29,8 +29,8 @@ func (r *Result) Page(ctx context.Context, w io.Writer, c Config) error {
 	}
 	p.list("Reasons", "What is not carried, and by whom:", p.reasons)
 	p.list("Faults", "What went wrong twice:", p.faults)
-	if c.Match != "" || c.Players != "" || c.NoPages {
-		fmt.Fprintf(&p.b, "\nThis was a run of some rows and columns only.\n")
+	if c.Players != "" || c.NoPages {
+		fmt.Fprintf(&p.b, "\nThis was a run of some columns only.\n")
 	}
 	if r.Left > 0 {
 		fmt.Fprintf(&p.b, "\n%d rows were not run: there was no time.\n", r.Left)
@@ -168,6 +168,9 @@ func quote(s string) string {
 
 // explain says what is known of a fault that is not cleave's.
 func explain(row Row, d Delivery, c Cell) string {
+	if d.Protocol == "DASH" && (d.Player == "ffmpeg" || d.Player == "mpv") && strings.Contains(row.Codecs, "mp4a") {
+		return "libavformat's DASH demuxer takes the start of a segment for whole seconds: where two begin in the same second, as a stream's first two segments of sound may, it reads the second of them for ever. Players that do not begin in a stream's first minute are not met by it."
+	}
 	return ""
 }
 

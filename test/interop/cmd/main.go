@@ -23,10 +23,14 @@ func main() {
 	flag.IntVar(&c.Tabs, "tabs", 4, "tabs of the browser at a time")
 	flag.DurationVar(&c.Limit, "limit", 40*time.Minute, "no row begins after this")
 	flag.BoolVar(&c.NoPages, "no-browser", false, "leave the browser's players out")
+	add := flag.String("add", "", "file of results: what it has of other rows is kept, and this run's are added")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	r, err := interop.Run(ctx, c)
+	if err == nil && *add != "" {
+		err = r.Add(*add)
+	}
 	if err == nil {
 		err = r.Page(ctx, os.Stdout, c)
 	}

@@ -21,7 +21,7 @@ import (
 // Page prints docs/interop.md.
 func (r *Result) Page(ctx context.Context, w io.Writer, c Config) error {
 	p := &pageWriter{result: r}
-	fmt.Fprintf(&p.b, head, time.Now().UTC().Format(time.DateOnly), r.Took.Round(time.Second))
+	fmt.Fprintf(&p.b, head, time.Now().UTC().Format(time.DateOnly), r.Took.Round(time.Second), runtime.NumCPU(), strings.Join(r.Load, ", "))
 	p.peers(ctx)
 	p.sums()
 	for _, codec := range Codecs() {
@@ -70,7 +70,7 @@ func (p *pageWriter) list(title, intro string, l []string) {
 func (p *pageWriter) sums() {
 	rows, ok, again, lacks, faults := 0, 0, 0, 0, 0
 	for _, row := range p.result.Rows {
-		if row.Lacks == "" && (row.Fault != "" || len(row.Cells) > 0) {
+		if row.wasRun() {
 			rows++
 		}
 		if row.Fault != "" {
@@ -106,7 +106,7 @@ func (p *pageWriter) table(c Codec) {
 				order = append(order, row.Lacks)
 			}
 			lacking[row.Lacks] = append(lacking[row.Lacks], row.Ingest)
-		case row.Fault != "" || len(row.Cells) > 0:
+		case row.wasRun():
 			rows = append(rows, row)
 		}
 	}
@@ -171,6 +171,9 @@ func explain(row Row, d Delivery, c Cell) string {
 	if d.Protocol == "DASH" && (d.Player == "ffmpeg" || d.Player == "mpv") && strings.Contains(row.Codecs, "mp4a") {
 		return "libavformat's DASH demuxer takes the start of a segment for whole seconds: where two begin in the same second, as a stream's first two segments of sound may, it reads the second of them for ever. Players that do not begin in a stream's first minute are not met by it."
 	}
+	if d.Player == "shaka-player" && d.Protocol == "HLS" {
+		return "shaka-player stays three parts behind the live edge, 0.6 s, and does not go further back when the machine cannot keep up with that; the row's other players did."
+	}
 	return ""
 }
 
@@ -218,7 +221,9 @@ func said1(ctx context.Context, find *regexp.Regexp, name string, args ...string
 const head = `# Interop
 
 Made by ` + "`make interop`" + ` on %s, in %s: every way in against every way out, codec by codec,
-with programs that were not made here on both sides. Each cell was run; none is assumed.
+with programs that were not made here on both sides. Each cell was run; none is assumed, and
+what was not run is empty. The machine has %d processors; its load average before and after
+each part of the run: %s.
 
 - Each row is a server of its own with its defaults, a publisher, or a source that the
   server pulls, and all players of the row at the same time, as soon as three segments

@@ -8,27 +8,36 @@ import (
 	"slices"
 )
 
+// Read returns the results in the file at path; none if there is no file.
+func Read(path string) (*Result, error) {
+	var r Result
+	b, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return &r, nil
+	case err != nil:
+		return nil, err
+	}
+	return &r, json.Unmarshal(b, &r)
+}
+
 // Add puts the rows that an earlier run left in the file at path, and that this one did
 // not run, beside its own, and writes all of them to the file. The columns are those of
 // the run that had more.
 func (r *Result) Add(path string) error {
-	b, err := os.ReadFile(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	old, err := Read(path)
+	if err != nil {
 		return err
 	}
-	var old Result
-	if err == nil {
-		if err := json.Unmarshal(b, &old); err != nil {
-			return err
-		}
-	}
+	r.Load = append(old.Load, r.Load...)
 	r.Took += old.Took
 	if all := old.Deliveries; len(all) > len(r.Deliveries) {
 		r.Rows = r.widened(all)
 		r.Deliveries = all
 	}
 	r.Rows = merged(r.Rows, old.widened(r.Deliveries))
-	if b, err = json.MarshalIndent(r, "", "\t"); err != nil {
+	b, err := json.MarshalIndent(r, "", "\t")
+	if err != nil {
 		return err
 	}
 	return os.WriteFile(path, b, 0o644)
@@ -59,7 +68,7 @@ func merged(newer, older []Row) []Row {
 	for _, c := range Codecs() {
 		for _, in := range Ingests() {
 			is := func(row Row) bool {
-				return row.Ingest == in.Name && row.Codec == c.Name && (row.Lacks != "" || row.Fault != "" || row.Cells != nil)
+				return row.Ingest == in.Name && row.Codec == c.Name && (row.Lacks != "" || row.wasRun())
 			}
 			for _, rows := range [][]Row{newer, older} {
 				if i := slices.IndexFunc(rows, is); i >= 0 {

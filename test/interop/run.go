@@ -17,7 +17,8 @@ import (
 
 // Config says what is run. The zero value of each field is the default named.
 type Config struct {
-	Match   string        // rows whose "INGEST: CODEC" contains it; empty: all
+	Match   string        // rows whose "INGEST: CODEC" contains one of these, between |; empty: all
+	Have    []Row         // rows that are not run again
 	Players string        // deliveries whose "PROTOCOL PLAYER" contains it; empty: all
 	Twins   bool          // twins are run with every codec that they carry
 	Rows    int           // rows at a time; 0: 3
@@ -52,6 +53,7 @@ type Result struct {
 	Rows       []Row
 	Left       int // rows for which there was no time
 	Took       time.Duration
+	Load       []string // average of the machine before and after each run
 	Browser    string
 }
 
@@ -101,12 +103,12 @@ func Run(ctx context.Context, c Config) (*Result, error) {
 		defer r.browser.stop()
 	}
 	r.deliveries = slices.DeleteFunc(Deliveries(r.browser), func(d Delivery) bool { return !strings.Contains(d.Protocol+" "+d.Player, c.Players) })
-	res := &Result{Deliveries: r.deliveries}
+	res := &Result{Deliveries: r.deliveries, Load: []string{load()}}
 	if r.browser != nil {
 		res.Browser = r.browser.version
 	}
 	r.run(ctx, res, begun)
-	res.Took = time.Since(begun)
+	res.Took, res.Load = time.Since(begun), append(res.Load, load())
 	return res, ctx.Err()
 }
 
@@ -123,7 +125,7 @@ func (r *runner) jobs(res *Result) []job {
 	var order []job
 	for n, c := range Codecs() {
 		for _, in := range Ingests() {
-			if n > 0 && in.Twin != "" && !r.config.Twins || !strings.Contains(in.Name+": "+c.Name, r.config.Match) {
+			if n > 0 && in.Twin != "" && !r.config.Twins || !r.config.wants(in, c) {
 				continue
 			}
 			res.Rows = append(res.Rows, Row{Ingest: in.Name, Codec: c.Name, Lacks: in.lacks(c)})
@@ -135,6 +137,17 @@ func (r *runner) jobs(res *Result) []job {
 	}
 	return slices.DeleteFunc(order, func(j job) bool { return j.row.Lacks != "" })
 }
+
+// wants reports whether a row is to be run.
+func (c *Config) wants(in Ingest, codec Codec) bool {
+	if slices.ContainsFunc(c.Have, func(row Row) bool { return row.Ingest == in.Name && row.Codec == codec.Name && row.wasRun() }) {
+		return false
+	}
+	return slices.ContainsFunc(strings.Split(c.Match, "|"), func(part string) bool { return strings.Contains(in.Name+": "+codec.Name, part) })
+}
+
+// wasRun reports whether something came of a row.
+func (row *Row) wasRun() bool { return row.Fault != "" || row.Cells != nil }
 
 func (r *runner) run(ctx context.Context, res *Result, begun time.Time) {
 	jobs := r.jobs(res)
@@ -310,4 +323,14 @@ func codecsOf(list string) string {
 	_, rest, _ := strings.Cut(list, `CODECS="`)
 	codecs, _, _ := strings.Cut(rest, `"`)
 	return codecs
+}
+
+// load is the load average of the last minute, empty where it is not known.
+func load() string {
+	b, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return ""
+	}
+	one, _, _ := strings.Cut(string(b), " ")
+	return one
 }

@@ -16,7 +16,7 @@ import (
 
 func main() {
 	c := interop.Config{Log: os.Stderr}
-	flag.StringVar(&c.Match, "match", "", `only rows whose "INGEST: CODEC" contains this`)
+	flag.StringVar(&c.Match, "match", "", `only rows whose "INGEST: CODEC" contains this, or one of these between |`)
 	flag.StringVar(&c.Players, "players", "", `only columns whose "PROTOCOL PLAYER" contains this`)
 	flag.BoolVar(&c.Twins, "twins", false, "twins of other rows with every codec, too")
 	flag.IntVar(&c.Rows, "rows", 3, "rows run at a time")
@@ -24,7 +24,16 @@ func main() {
 	flag.DurationVar(&c.Limit, "limit", 40*time.Minute, "no row begins after this")
 	flag.BoolVar(&c.NoPages, "no-browser", false, "leave the browser's players out")
 	add := flag.String("add", "", "file of results: what it has of other rows is kept, and this run's are added")
+	missing := flag.Bool("missing", false, "with -add: what was run is not run again")
 	flag.Parse()
+	if *missing {
+		old, err := interop.Read(*add)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "interop:", err)
+			os.Exit(1)
+		}
+		c.Have = old.Rows
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	r, err := interop.Run(ctx, c)

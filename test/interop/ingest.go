@@ -209,8 +209,12 @@ func pushesRTSP() []Ingest {
 	}
 }
 
+// fragmented are ffmpeg's options for MP4 in fragments, also without pictures.
+func fragmented() []string {
+	return []string{"-f", "mp4", "-movflags", "empty_moov+frag_keyframe+default_base_moof+delay_moov", "-frag_duration", "1000000"}
+}
+
 func pushesHTTP() []Ingest {
-	const fragments = "empty_moov+frag_keyframe+default_base_moof+delay_moov"
 	formats := []struct {
 		name, method string
 		suffix       string
@@ -219,7 +223,7 @@ func pushesHTTP() []Ingest {
 	}{
 		{"MPEG-TS", "PUT", ".ts", inTS(), []string{"-f", "mpegts"}},
 		{"FLV", "POST", ".flv", inFLV(), []string{"-f", "flv"}},
-		{"fragmented MP4", "PUT", ".mp4", everything, []string{"-f", "mp4", "-movflags", fragments}},
+		{"fragmented MP4", "PUT", ".mp4", everything, fragmented()},
 	}
 	var byFFmpeg, byCurl []Ingest
 	for _, f := range formats {
@@ -266,7 +270,7 @@ func relayed(url func(h *host) string) func(ctx context.Context, s *session) (fu
 		if err != nil {
 			return nil, err
 		}
-		stop, err := start(ctx, ffmpegTo(s.file, "-f", "mp4", "-movflags", "empty_moov+frag_keyframe+default_base_moof+delay_moov", "-method", "PUT", origin.http()+"/"+name+".mp4"))
+		stop, err := start(ctx, ffmpegTo(s.file, append(fragmented(), "-method", "PUT", origin.http()+"/"+name+".mp4")...))
 		if err != nil {
 			origin.stop()
 			return nil, err

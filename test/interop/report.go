@@ -32,11 +32,24 @@ func (r *Result) Page(ctx context.Context, w io.Writer, c Config) error {
 	if c.Players != "" || c.NoPages {
 		fmt.Fprintf(&p.b, "\nThis was a run of some columns only.\n")
 	}
-	if r.Left > 0 {
-		fmt.Fprintf(&p.b, "\n%d rows were not run: there was no time.\n", r.Left)
+	if l := r.left(); len(l) > 0 {
+		fmt.Fprintf(&p.b, "\n## Not run\n\nThere was no time for these %d rows:\n\n%s", len(l), strings.Join(l, ""))
 	}
 	_, err := w.Write(p.b.Bytes())
 	return err
+}
+
+// left lists the rows of the tables that were not run, as lines of the page.
+func (r *Result) left() (l []string) {
+	for _, c := range Codecs() {
+		for _, in := range Ingests() {
+			is := func(row Row) bool { return row.Ingest == in.Name && row.Codec == c.Name && row.wasRun() }
+			if (in.Twin == "" || c.Name == Codecs()[0].Name) && in.lacks(c) == "" && !slices.ContainsFunc(r.Rows, is) {
+				l = append(l, "- "+in.Name+": "+c.Name+"\n")
+			}
+		}
+	}
+	return l
 }
 
 // pageWriter collects the page and what its cells refer to.

@@ -51,7 +51,6 @@ type Row struct {
 type Result struct {
 	Deliveries []Delivery
 	Rows       []Row
-	Left       int // rows for which there was no time
 	Took       time.Duration
 	Load       []string // average of the machine before and after each run
 	Browser    string
@@ -75,7 +74,8 @@ type runner struct {
 	done, all  int               // rows; guarded by mu
 }
 
-// Run runs the rows, some at a time. What did not go well is tried once more.
+// Run runs the rows, some at a time. What did not go well is tried once more. When ctx is
+// done it returns what was run until then.
 func Run(ctx context.Context, c Config) (*Result, error) {
 	if c.Rows == 0 {
 		c.Rows = 3
@@ -109,7 +109,7 @@ func Run(ctx context.Context, c Config) (*Result, error) {
 	}
 	r.run(ctx, res, begun)
 	res.Took, res.Load = time.Since(begun), append(res.Load, load())
-	return res, ctx.Err()
+	return res, nil
 }
 
 // job is a row that is to be run.
@@ -163,12 +163,14 @@ func (r *runner) run(ctx context.Context, res *Result, begun time.Time) {
 			}
 		})
 	}
-	for i, j := range jobs {
+	for _, j := range jobs {
 		if ctx.Err() != nil || r.config.Limit > 0 && time.Since(begun) > r.config.Limit {
-			res.Left = len(jobs) - i
 			break
 		}
-		queue <- j
+		select {
+		case queue <- j:
+		case <-ctx.Done():
+		}
 	}
 	close(queue)
 	wg.Wait()
@@ -226,9 +228,15 @@ func (r *runner) media(ctx context.Context, c Codec) (string, error) {
 
 // row runs one row with a server of its own.
 func (r *runner) row(ctx context.Context, j job, dir string) {
+	whole := ctx
 	ctx, cancel := context.WithTimeout(ctx, rowLimit)
 	defer cancel()
 	defer os.RemoveAll(dir)
+	defer func() {
+		if whole.Err() != nil { // it was not run to its end
+			j.row.Cells, j.row.Fault = nil, ""
+		}
+	}()
 	for try := range 2 {
 		if j.row.Fault = ""; r.tryRow(ctx, j, filepath.Join(dir, fmt.Sprint(try))) || ctx.Err() != nil {
 			return

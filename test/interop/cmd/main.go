@@ -35,16 +35,15 @@ func main() {
 		c.Have = old.Rows
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	r, err := interop.Run(ctx, c)
+	stop() // what follows does not take long
 	if err == nil && *add != "" {
 		err = r.Add(*add)
 	}
 	if err == nil {
-		err = r.Page(ctx, os.Stdout, c)
+		err = r.Page(context.Background(), os.Stdout, c)
 	}
 	if err != nil {
-		stop()
 		fmt.Fprintln(os.Stderr, "interop:", err)
 		os.Exit(1)
 	}

@@ -46,12 +46,13 @@ func (c *Config) Validate() error {
 	switch {
 	case c.Input == "":
 		return errors.New("cut: no input")
-	case c.Dir == "":
-		return errors.New("cut: no output folder")
 	case c.Policy == nil:
 		return errors.New("cut: no policy")
 	case c.Container != "" && c.Container != CMAF && c.Container != TS:
 		return fmt.Errorf("cut: container %q is neither cmaf nor ts", c.Container)
+	}
+	if err := checkName(c.Dir); err != nil {
+		return err
 	}
 	return c.Encrypt.Validate(c.Container)
 }

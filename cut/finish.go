@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -92,7 +93,7 @@ func (r *run) complete() {
 	lead := r.rends[0]
 	for i := range lead.segs {
 		_, d := lead.span(i) // chunks may overlap: see span
-		rp.Duration += lead.timebase().Duration(d)
+		rp.Duration += min(lead.timebase().Duration(d), math.MaxInt64-rp.Duration)
 	}
 	rp.Advice = r.advice()
 	r.noteSealed()

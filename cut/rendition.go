@@ -77,27 +77,14 @@ func (r *rendition) keysOf(i int) []pack.KeyRange {
 
 func (r *rendition) video() bool { return r.current[0].Kind == av.Video }
 
-// carried returns the tracks as the chunker is to see them: one that the container cannot
-// carry is data to it, so that its key frames do not decide where the others are cut.
-func (r *run) carried(tracks []av.Track) []av.Track {
-	out := slices.Clone(tracks)
-	r.left = make([]bool, len(out))
-	for i := range out {
-		if out[i].Kind == av.Data {
-			continue
-		}
-		var err error
-		if r.cfg.Container == TS {
-			_, err = ts.NewMuxer(out[i : i+1])
-		} else {
-			_, err = mp4.AppendInit(nil, &out[i], 1, 0)
-		}
-		if errors.Is(err, av.ErrUnsupported) {
-			r.leaveOut(i, &out[i])
-			out[i].Kind, out[i].Codec, r.left[i] = av.Data, av.Private, true
-		}
+// fits returns what is wrong with a track for the container.
+func (r *run) fits(t *av.Track) error {
+	if r.cfg.Container == TS {
+		_, err := ts.NewMuxer([]av.Track{*t})
+		return err
 	}
-	return out
+	_, err := mp4.AppendInit(nil, t, 1, 0)
+	return err
 }
 
 // setTracks makes or renews the renditions for a new set of tracks.
@@ -114,13 +101,10 @@ func (r *run) setTracks(c *chunk.Chunk) error {
 		rend := r.find(i)
 		header, err := mp4.AppendInit(nil, t, uint32(i+1), delay(c, i))
 		if err != nil {
-			if t.Kind != av.Data && !errors.Is(err, av.ErrUnsupported) {
+			if !errors.Is(err, av.ErrUnsupported) {
 				return err
 			}
-			if !r.left[i] {
-				r.leaveOut(i, t)
-			}
-			continue
+			continue // begin has left it out
 		}
 		carried++
 		if rend == nil {
@@ -164,10 +148,7 @@ func (r *run) setTS(tracks []av.Track, first bool) error {
 			if !errors.Is(err, av.ErrUnsupported) {
 				return err
 			}
-			if !r.left[i] {
-				r.leaveOut(i, t)
-			}
-			continue
+			continue // begin has left it out
 		}
 		switch {
 		case t.Kind == av.Data, t.Kind == av.Video && !has[1], t.Kind == av.Audio && !has[2]:

@@ -87,6 +87,11 @@ func (r *run) fits(t *av.Track) error {
 	return err
 }
 
+// fault says in which track of which input something is wrong.
+func (r *run) fault(i int, t *av.Track, err error) error {
+	return fmt.Errorf("cut: %s: track %d (%s %s): %w", r.cfg.Input, i, t.Kind, t.Codec, err)
+}
+
 // setTracks makes or renews the renditions for a new set of tracks.
 func (r *run) setTracks(c *chunk.Chunk) error {
 	tracks := c.Tracks
@@ -102,7 +107,7 @@ func (r *run) setTracks(c *chunk.Chunk) error {
 		header, err := mp4.AppendInit(nil, t, uint32(i+1), delay(c, i))
 		if err != nil {
 			if !errors.Is(err, av.ErrUnsupported) {
-				return err
+				return r.fault(i, t, err)
 			}
 			continue // begin has left it out
 		}
@@ -112,7 +117,7 @@ func (r *run) setTracks(c *chunk.Chunk) error {
 				return err
 			}
 		}
-		if err := rend.describe(tracks); err != nil {
+		if err := r.describe(rend, tracks); err != nil {
 			return err
 		}
 		rend.delay = delay(c, i)
@@ -146,7 +151,7 @@ func (r *run) setTS(tracks []av.Track, first bool) error {
 		t := &tracks[i]
 		if _, err := ts.NewMuxer(tracks[i : i+1]); err != nil {
 			if !errors.Is(err, av.ErrUnsupported) {
-				return err
+				return r.fault(i, t, err)
 			}
 			continue // begin has left it out
 		}
@@ -186,12 +191,14 @@ func (r *run) renewTS(set []int, tracks []av.Track) error {
 		}
 	}
 	rend.tracks = set
-	if err := rend.describe(tracks); err != nil {
+	if err := r.describe(rend, tracks); err != nil {
 		return err
 	}
-	rend.muxer, err = ts.NewMuxer(rend.current)
+	if rend.muxer, err = ts.NewMuxer(rend.current); err != nil {
+		return fmt.Errorf("cut: %s: tracks %d: %w", r.cfg.Input, set, err)
+	}
 	rend.scale, rend.factor = 90000, 1
-	return err
+	return nil
 }
 
 func (r *run) leaveOut(i int, t *av.Track) {
@@ -224,12 +231,12 @@ func (r *run) addRendition(tracks []int) (*rendition, error) {
 }
 
 // describe takes over the rendition's tracks.
-func (rd *rendition) describe(tracks []av.Track) error {
+func (r *run) describe(rd *rendition, tracks []av.Track) error {
 	rd.current, rd.infos = nil, nil
 	for _, i := range rd.tracks {
 		info, err := codec.Describe(&tracks[i])
 		if err != nil {
-			return err
+			return r.fault(i, &tracks[i], err)
 		}
 		rd.current = append(rd.current, tracks[i])
 		rd.infos = append(rd.infos, info)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/av/avtest"
+	"github.com/cleave-video/cleave/chunk"
 	"github.com/cleave-video/cleave/format/ts"
 )
 
@@ -78,6 +79,27 @@ func TestLeftOutDoesNotCutAgain(t *testing.T) {
 		}
 		if len(r.LeftOut) == 0 || r.Chunks != 7 || r.Cuts["grid"] != 6 || r.Packets != 3*288 {
 			t.Errorf("%q: %+v", stretches, r)
+		}
+	}
+}
+
+// TestFaultOfTrack: a track that cannot be written names itself and its input.
+func TestFaultOfTrack(t *testing.T) {
+	for _, sps := range [][]byte{{}, {0x67, 0x42}, {0x67, 0x42, 0x00, 0x0a}} {
+		config := append([]byte{1, 0x42, 0, 10, 0xff, 0xe1, 0, byte(len(sps))}, sps...)
+		bad := []av.Track{{Kind: av.Video, Codec: av.H264, Timebase: av.Clock90k, Config: append(config, 1, 0, 1, 0x68)}}
+		for _, container := range []Container{CMAF, TS} {
+			out, err := newOutput(filepath.Join(t.TempDir(), "out"), false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := newRun(Config{Input: "in.mp4", Container: container}, nil, out)
+			err = r.setTracks(&chunk.Chunk{Tracks: bad, Runs: make([][]av.Packet, 1)})
+			if err == nil || !strings.Contains(err.Error(), "in.mp4: track 0 (video h264)") {
+				t.Errorf("%s, SPS %x: %v", container, sps, err)
+			}
+			r.free()
+			out.abandon()
 		}
 	}
 }

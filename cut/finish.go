@@ -33,6 +33,7 @@ func (r *run) finish() error {
 	}
 	for _, rend := range r.rends {
 		rend.td = td // all say the same (RFC 8216bis 6.2.4)
+		rend.peak, rend.average = rend.rates()
 		if err := r.writePlaylists(rend); err != nil {
 			return err
 		}
@@ -357,8 +358,7 @@ func (r *run) multivariant() *hls.Multivariant {
 	codecs := ""
 	for i, a := range audio {
 		m.Media = append(m.Media, a.media(i))
-		p, avg := a.rates()
-		peak, average = max(peak, p), max(average, avg)
+		peak, average = max(peak, a.peak), max(average, a.average)
 		codecs = join(codecs, a.codecs())
 	}
 	for i := range m.Variants {
@@ -399,9 +399,8 @@ func (rd *rendition) media(i int) hls.Rendition {
 }
 
 func (rd *rendition) variant() hls.Variant {
-	peak, average := rd.rates()
 	v := hls.Variant{
-		URI: rd.name + "/" + multivariantName, Bandwidth: peak, AverageBandwidth: average, Codecs: rd.codecs(),
+		URI: rd.name + "/" + multivariantName, Bandwidth: rd.peak, AverageBandwidth: rd.average, Codecs: rd.codecs(),
 	}
 	if rd.video() {
 		v.Width, v.Height, v.FrameRate = rd.info.Width, rd.info.Height, rd.frameRate()

@@ -29,6 +29,8 @@ type rendition struct {
 
 	dependent bool  // a segment does not decode alone
 	td        int64 // EXT-X-TARGETDURATION
+	peak      int64 // bit rate
+	average   int64
 
 	inits    []string // names of the headers so far
 	sequence uint32   // of the next moof

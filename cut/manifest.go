@@ -60,7 +60,7 @@ func (r *run) dashPeriod(all []stretch) dash.Period {
 	begin := first.rend.timebase().Duration(first.start())
 	p := dash.Period{Duration: wait(last.rend.timebase().Duration(last.end()) - begin)}
 	for _, s := range all {
-		if kind := s.rend.current[0].Kind; kind != av.Video && kind != av.Audio {
+		if kind := s.rend.kind; kind != av.Video && kind != av.Audio {
 			continue
 		}
 		offset := first.rend.timebase().RescaleFloor(first.start(), s.rend.timebase())
@@ -77,7 +77,7 @@ func (r *run) dashSet(s stretch, offset int64) dash.Set {
 		Init: rend.inits[rend.segs[s.from].init], Media: rend.name + "/$Number%05d$.m4s", StartNumber: s.from + 1,
 		SampleRate: info.SampleRate, Channels: info.Channels,
 	}
-	set := dash.Set{Kind: rend.current[0].Kind}
+	set := dash.Set{Kind: rend.kind}
 	if lang := rend.current[0].Language; lang != "und" {
 		set.Language = lang
 	}

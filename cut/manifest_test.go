@@ -13,7 +13,7 @@ func TestManyPeriods(t *testing.T) {
 	const periods = 100_000
 	r := &run{period: periods - 1}
 	for _, kind := range []av.Kind{av.Video, av.Audio} {
-		rend := &rendition{name: kind.String() + "0", scale: 25, td: 1, current: []av.Track{{Kind: kind}}, inits: []string{"init.mp4"}, headed: make([]codec.Info, 1)}
+		rend := &rendition{name: kind.String() + "0", kind: kind, scale: 25, td: 1, current: []av.Track{{Kind: kind}}, inits: []string{"init.mp4"}, headed: make([]codec.Info, 1)}
 		for i := range int64(2 * periods) {
 			n := i / 2
 			if kind == av.Audio && n%5 == 0 {

@@ -1,6 +1,8 @@
 package cut
 
 import (
+	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,9 +22,9 @@ func transport(t *testing.T, stretches ...string) string {
 	var out []byte
 	for i, letters := range stretches {
 		g := avtest.ReadAll(t, avtest.NewSynthetic(avtest.Spec{
-			Video: avtest.Video{Frames: 100}, Audio: avtest.Audio{Frames: 188}, Start: time.Second + time.Duration(i)*4*time.Second,
+			Video: avtest.Video{Frames: 100}, Audio: avtest.Audio{Frames: 187}, Start: 2*time.Second + time.Duration(i)*4*time.Second,
 		}))[0]
-		tracks, place, last := []av.Track{}, []int{-1, -1, -1}, make([]int, len(letters))
+		tracks, places, last := []av.Track{}, make([][]int, 3), make([]int, len(letters))
 		for k, letter := range letters {
 			from := strings.IndexRune("VA", letter)
 			if from < 0 {
@@ -31,16 +33,20 @@ func transport(t *testing.T, stretches ...string) string {
 			} else {
 				tracks = append(tracks, g.Tracks[from])
 			}
-			place[from] = k
+			places[from] = append(places[from], k)
 		}
 		var packets []av.Packet
 		for _, p := range g.Packets {
-			if p.Track == 0 && p.Flags&av.Key != 0 && place[2] >= 0 {
-				at := g.Tracks[0].Timebase.Rescale(p.DTS, av.Clock90k)
-				packets = append(packets, av.Packet{Track: place[2], DTS: at, PTS: at, Data: []byte("data"), Flags: av.Key})
+			for _, k := range places[p.Track] {
+				q := p
+				q.Track = k
+				packets = append(packets, q)
 			}
-			if p.Track = place[p.Track]; p.Track >= 0 {
-				packets = append(packets, p)
+			if p.Track == 0 && p.Flags&av.Key != 0 {
+				at := g.Tracks[0].Timebase.Rescale(p.DTS, av.Clock90k)
+				for _, k := range places[2] {
+					packets = append(packets, av.Packet{Track: k, DTS: at, PTS: at, Data: []byte("data"), Flags: av.Key})
+				}
 			}
 		}
 		for k := range packets {
@@ -77,7 +83,7 @@ func TestLeftOutDoesNotCutAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(r.LeftOut) == 0 || r.Chunks != 7 || r.Cuts["grid"] != 6 || r.Packets != 3*288 {
+		if len(r.LeftOut) == 0 || r.Chunks != 6 || r.Cuts["grid"] != 5 || r.Packets != 3*287 {
 			t.Errorf("%q: %+v", stretches, r)
 		}
 	}
@@ -101,5 +107,66 @@ func TestFaultOfTrack(t *testing.T) {
 			r.free()
 			out.abandon()
 		}
+	}
+}
+
+// TestTracksChange: tracks go on in the rendition of their kind and order, whatever their
+// numbers; names are never given twice, and codecs never forgotten.
+func TestTracksChange(t *testing.T) {
+	for _, c := range []struct {
+		stretches []string
+		container Container
+		names     string // of the renditions, with their segments
+	}{
+		{[]string{"A", "VA"}, CMAF, "audio0 4, video0 2"},
+		{[]string{"A", "VA"}, TS, "audio0 4, video0 2"},
+		{[]string{"A", "AV", "A"}, CMAF, "audio0 6, video0 2"},
+		{[]string{"A", "AV", "A"}, TS, "audio0 6, video0 2"},
+		{[]string{"VA", "A"}, CMAF, "audio0 4, video0 2"},
+		{[]string{"VA", "A", "AV"}, TS, "video0 6"},
+		{[]string{"V", "A"}, CMAF, "audio0 2, video0 2"},
+		{[]string{"V", "A", "V"}, TS, "video0 6"},
+		{[]string{"VA", "AV"}, CMAF, "audio0 4, video0 4"},
+		{[]string{"VAA", "VA"}, CMAF, "audio0 4, audio1 2, video0 4"},
+		{[]string{"VA", "VAA"}, TS, "audio0 2, video0 4"},
+	} {
+		t.Run(strings.Join(c.stretches, " ")+" "+string(c.container), func(t *testing.T) {
+			conf := config(transport(t, c.stretches...), filepath.Join(t.TempDir(), "out"))
+			conf.Container = c.container
+			r, err := Run(t.Context(), conf)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := r.Duration - time.Duration(len(c.stretches))*4*time.Second; d.Abs() > 100*time.Millisecond {
+				t.Errorf("%v in all", r.Duration)
+			}
+			var names []string
+			for _, kind := range []string{"audio", "video"} {
+				for n := range 3 {
+					name := fmt.Sprintf("%s%d", kind, n)
+					files, err := filepath.Glob(filepath.Join(conf.Dir, name, "0*"))
+					if err != nil || len(files) == 0 {
+						continue
+					}
+					names = append(names, fmt.Sprintf("%s %d", name, len(files)))
+					headers, err := filepath.Glob(filepath.Join(conf.Dir, name, "init*.mp4"))
+					if err != nil || (len(headers) == 0) != (c.container == TS) {
+						t.Errorf("%s: headers %v, %v", name, headers, err)
+					}
+					for _, h := range headers {
+						if b, err := os.ReadFile(h); err != nil || bytes.Contains(b, []byte("vide")) != (kind == "video") {
+							t.Errorf("%s is of another kind, or %v", h, err)
+						}
+					}
+				}
+			}
+			if got := strings.Join(names, ", "); got != c.names {
+				t.Errorf("%s, want %s", got, c.names)
+			}
+			b, err := os.ReadFile(filepath.Join(conf.Dir, multivariantName))
+			if err != nil || !strings.Contains(string(b), `CODECS="avc1.640028,mp4a.40.2",RESOLUTION=320x192,FRAME-RATE=2`) { // a picture at the seam may be lost
+				t.Errorf("%v\n%s", err, b)
+			}
+		})
 	}
 }

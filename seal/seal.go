@@ -75,6 +75,9 @@ type Config struct {
 	Keys   Source
 	// Rotation is how many chunks have the same key; 0: all.
 	Rotation uint64
+	// Number, in place of Rotation, says which key a chunk has. A later chunk has no
+	// lower number.
+	Number func(chunk uint64) uint64
 }
 
 // Stream is the sealing of one stream.
@@ -109,7 +112,7 @@ func (s *Stream) Scheme() Scheme {
 }
 
 // Rotates reports whether keys change.
-func (s *Stream) Rotates() bool { return s != nil && s.cfg.Rotation > 0 }
+func (s *Stream) Rotates() bool { return s != nil && (s.cfg.Rotation > 0 || s.cfg.Number != nil) }
 
 // Period is the chunks that have one key. Under cenc it counts the initialization
 // vectors, over all tracks, so that none is ever used twice with its key.
@@ -126,7 +129,10 @@ type Period struct {
 // Source's.
 func (s *Stream) Period(chunk uint64) (*Period, error) {
 	n := uint64(0)
-	if s.cfg.Rotation > 0 {
+	switch {
+	case s.cfg.Number != nil:
+		n = s.cfg.Number(chunk)
+	case s.cfg.Rotation > 0:
 		n = chunk / s.cfg.Rotation
 	}
 	for _, p := range s.recent {

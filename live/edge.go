@@ -19,6 +19,10 @@ type Edge struct {
 	// PartTarget 0: parts are not listed.
 	TargetDuration int64
 	PartTarget     time.Duration
+	// Sealing is how the stream is encrypted; nil: not at all. Ahead are the keys that
+	// can be asked for and have no segment yet, in the order of their use.
+	Sealing *Sealing
+	Ahead   [][16]byte
 	// Live: a publisher is connected. Ended: none came back in time.
 	Live, Ended bool
 
@@ -50,7 +54,9 @@ type Segment struct {
 	MSN   int64
 	Epoch uint32
 	Init  string // name of its initialization section, which contains its hash
-	Info  *codec.Info
+	// Sealed says with which key it is encrypted; nil: it is in the clear.
+	Sealed *Sealed
+	Info   *codec.Info
 	// DTS is its first decode time and Dur the sum of its samples, in ticks of
 	// Timescale; the next segment's DTS follows on unless something is missing.
 	DTS, Dur int64
@@ -171,7 +177,7 @@ func (e *Edge) Changed() <-chan struct{} { return e.changed }
 // next returns a copy that is to replace e.
 func (e *Edge) next() *Edge {
 	return &Edge{
-		Renditions: e.Renditions, TargetDuration: e.TargetDuration, PartTarget: e.PartTarget, Live: e.Live, Ended: e.Ended,
+		Renditions: e.Renditions, TargetDuration: e.TargetDuration, PartTarget: e.PartTarget, Sealing: e.Sealing, Ahead: e.Ahead, Live: e.Live, Ended: e.Ended,
 	}
 }
 

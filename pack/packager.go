@@ -23,6 +23,8 @@ type Part struct {
 	Index       int   // counts the parts of the track in the chunk
 	DTS, Dur    int64 // ticks of the track, without Offset: first decode time, sum of the samples
 	Independent bool  // it has a frame from which decoding can begin
+	// KeyID names the key that its samples are encrypted with; zero: none.
+	KeyID [16]byte
 	// Key is where in the block the moof and the first sample lie, if that is a key
 	// frame of video; Size 0: it is not.
 	Key   KeyRange
@@ -125,6 +127,15 @@ func (k *Packager) sealTrack(t *trackParts, track *av.Track, id uint32) (init []
 // Init returns the initialization section of a track, nil if CMAF cannot carry
 // it. The caller must not change it.
 func (k *Packager) Init(track int) []byte { return k.tracks[track].init }
+
+// InitKeyID is the ID of the key that the initialization section of a track names, zero
+// if it names none.
+func (k *Packager) InitKeyID(track int) (id [16]byte) {
+	if t := k.tracks[track].seal; t != nil {
+		id = t.InitKey().ID
+	}
+	return id
+}
 
 // Early returns how many packets were left out because their decode time, with
 // Offset, is negative: ISO BMFF has none such.
@@ -256,11 +267,13 @@ func (k *Packager) end(t *trackParts, track, n int) error {
 	f := mp4.Fragment{
 		Sequence: t.sequence, TrackID: uint32(track + 1), Factor: t.factor, Offset: k.cfg.Offset * int64(t.scale), Packets: packets,
 	}
+	var keyID [16]byte
 	if t.seal != nil {
 		period, err := k.cfg.Seal.Period(t.in.Seq)
 		if err != nil {
 			return err
 		}
+		keyID = period.Key.ID
 		f.Sealed = t.seal.Fragment(packets, period, t.index == 0)
 	}
 	k.head = f.Append(k.head)
@@ -286,7 +299,7 @@ func (k *Packager) end(t *trackParts, track, n int) error {
 		independent = independent || packets[i].Flags&(av.Key|av.Gradual) == av.Key
 	}
 	k.parts = append(k.parts, Part{
-		Chunk: t.in.ID, Track: track, Index: t.index, DTS: packets[0].DTS, Dur: length(packets), Independent: independent, Key: key, Block: block,
+		Chunk: t.in.ID, Track: track, Index: t.index, DTS: packets[0].DTS, Dur: length(packets), Independent: independent, KeyID: keyID, Key: key, Block: block,
 	})
 	t.index++
 	t.sequence++

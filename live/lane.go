@@ -90,6 +90,9 @@ func (p *publisher) newLanes(tracks []av.Track) error {
 		l.off = p.offset * int64(l.scale)
 		l.inherit(old)
 		p.s.headers.put(l.init, header)
+		if id := l.initKey; id != [16]byte{} {
+			p.s.sealer.header.Store(&id)
+		}
 		p.lanes = append(p.lanes, l)
 	}
 	return nil

@@ -2,10 +2,12 @@ package live
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -61,6 +63,21 @@ func (x *Sealing) Validate(parts bool) error {
 	return nil
 }
 
+// KeysDir is the folder of keys below a stream, and KeySuffix ends their names there.
+const (
+	KeysDir   = "keys"
+	KeySuffix = ".key"
+)
+
+// KeyURI is the URI of a key; up leads to the folder of the stream.
+func (x *Sealing) KeyURI(id [16]byte, up string) string {
+	name := hex.EncodeToString(id[:])
+	if x.KeyURL == "" {
+		return up + KeysDir + "/" + name + KeySuffix
+	}
+	return strings.ReplaceAll(x.KeyURL, "{kid}", name)
+}
+
 func (x *Sealing) rotates() bool { return x.Chunks > 0 || x.Every > 0 }
 
 // Sealed says how a segment is encrypted.
@@ -77,6 +94,7 @@ type sealer struct {
 	name   string
 	log    *slog.Logger
 	keys   atomic.Pointer[vault.Keys] // nil: nothing was published yet
+	header atomic.Pointer[[16]byte]   // the key that initialization sections name
 	stream *seal.Stream
 	plan   plan
 	given  []given // the keys that were taken, newest last
@@ -324,13 +342,16 @@ func (s *Stream) Guarded() error {
 }
 
 // manyKeys is how many are kept before it is looked whether some can be forgotten, and
-// look how many entries of the index are.
+// mostKeys before the one is forgotten, too, that headers name. look is how many entries
+// of the index are looked at.
 const (
 	manyKeys = 128
+	mostKeys = 1 << 16
 	look     = 1024
 )
 
-// forgetKeys gives up the keys before the oldest one that the index has use for.
+// forgetKeys gives up the keys before the oldest one that the index, or a header, has
+// use for: there are players which ask for the header's though no segment has it.
 func (s *Stream) forgetKeys(ctx context.Context) {
 	ix := s.hub.cfg.Index
 	if s.sealer == nil || ix == nil {
@@ -350,7 +371,11 @@ func (s *Stream) forgetKeys(ctx context.Context) {
 			break
 		}
 	}
-	if err := keys.Forget(id); err != nil {
+	forget := [][16]byte{id}
+	if header := s.sealer.header.Load(); header != nil && keys.Len() < mostKeys {
+		forget = append(forget, *header)
+	}
+	if err := keys.Forget(forget...); err != nil {
 		s.hub.cfg.Log.Warn("keys", "stream", s.name, "error", err)
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"slices"
 
 	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/format/hls"
 )
 
 // Scheme is how a stream is encrypted.
@@ -48,6 +49,19 @@ func ParseScheme(s string) (Scheme, error) {
 // Samples reports whether the scheme encrypts samples, so that a fragment is
 // sealed as soon as it is rendered.
 func (s Scheme) Samples() bool { return s == CBCS || s == CENC }
+
+// Method is the METHOD of the scheme's EXT-X-KEY. RFC 8216bis 4.4.4.4
+func (s Scheme) Method() string {
+	switch s {
+	case AES128:
+		return hls.MethodAES128
+	case CBCS:
+		return hls.MethodSampleAES
+	case CENC:
+		return hls.MethodSampleAESCTR
+	}
+	return hls.MethodNone
+}
 
 // Key is a content key and its name.
 type Key struct {

@@ -39,6 +39,7 @@ type File struct {
 	Viewer        size.Bytes    `yaml:"viewer"`
 	AllowPrivate  bool          `yaml:"allow_private"`
 	Sources       []FileSource  `yaml:"sources"`
+	Encryption    []Encryption  `yaml:"encryption"`
 }
 
 // FileSource is a declared source.
@@ -110,6 +111,9 @@ func (f *File) Apply(c *Config) {
 	}
 	if f.LowLatency != nil && !*f.LowLatency {
 		c.Live.Part = -1
+	}
+	if len(c.Encryption) == 0 {
+		c.Encryption = f.Encryption
 	}
 	c.Live.Takeover = c.Live.Takeover || f.Takeover
 	c.AllowPrivate = c.AllowPrivate || f.AllowPrivate

@@ -16,6 +16,7 @@ import (
 	"github.com/cleave-video/cleave/deliver/flv"
 	"github.com/cleave-video/cleave/deliver/frames"
 	"github.com/cleave-video/cleave/deliver/hls"
+	"github.com/cleave-video/cleave/deliver/keys"
 	"github.com/cleave-video/cleave/deliver/ts"
 	ingest "github.com/cleave-video/cleave/ingest/http"
 	"github.com/cleave-video/cleave/ingest/pull"
@@ -33,6 +34,7 @@ type ports struct {
 	store   store.Store
 	sources *pull.Set
 	dash    *dash.Handler
+	keys    *keys.Handler
 	ready   func() bool
 	open    []port
 	addrs   Addrs
@@ -102,7 +104,7 @@ func (p *ports) listenHTTP(address string, c *tls.Config) (port, error) {
 		defer stop()
 		ffmpeg, _ := exec.LookPath("ffmpeg") // without it there are no JPEG pictures
 		r := routes{
-			hub: p.hub, dash: p.dash, hls: hls.New(hls.Config{Hub: p.hub, Store: p.store}), feeds: feeds, push: push,
+			hub: p.hub, dash: p.dash, hls: hls.New(hls.Config{Hub: p.hub, Store: p.store}), keys: p.keys, feeds: feeds, push: push,
 			frames: frames.New(frames.Config{Hub: p.hub, Store: p.store, FFmpeg: ffmpeg}),
 		}
 		return serveHTTP(ctx, l, r.handler(), c)
@@ -125,7 +127,7 @@ func (p *ports) publishHTTP(ctx context.Context, pub *ingest.Publisher) error {
 	for _, r := range []struct {
 		err    error
 		status int
-	}{{live.ErrTaken, http.StatusConflict}, {live.ErrName, http.StatusBadRequest}, {live.ErrCrowded, http.StatusServiceUnavailable}, {live.ErrMemory, http.StatusServiceUnavailable}} {
+	}{{live.ErrTaken, http.StatusConflict}, {live.ErrName, http.StatusBadRequest}, {live.ErrCrowded, http.StatusServiceUnavailable}, {live.ErrMemory, http.StatusServiceUnavailable}, {live.ErrKey, http.StatusServiceUnavailable}} {
 		if errors.Is(err, r.err) {
 			return &ingest.Refused{Status: r.status, Description: err.Error()}
 		}
@@ -150,7 +152,7 @@ func (p *ports) publishRTMP(ctx context.Context, pub *rtmp.Publisher) error {
 	switch {
 	case errors.Is(err, live.ErrTaken), errors.Is(err, live.ErrName):
 		return &rtmp.Refused{Code: rtmp.BadName, Description: err.Error()}
-	case errors.Is(err, live.ErrCrowded), errors.Is(err, live.ErrMemory):
+	case errors.Is(err, live.ErrCrowded), errors.Is(err, live.ErrMemory), errors.Is(err, live.ErrKey):
 		return &rtmp.Refused{Code: rtmp.Denied, Description: err.Error()}
 	}
 	return err
@@ -162,6 +164,9 @@ func (p *ports) playRTMP(ctx context.Context, player *rtmp.Player) error {
 	s := p.hub.Lookup(player.Name())
 	if s == nil {
 		return &rtmp.Refused{Code: rtmp.NotFound, Description: "no such stream"}
+	}
+	if err := s.Guarded(); err != nil {
+		return &rtmp.Refused{Code: rtmp.Denied, Description: err.Error()}
 	}
 	v := s.Watch(fmt.Sprintf("rtmp%d", player.Stream()), func() live.Renderer { return rtmp.NewRenderer(player.Stream()) })
 	defer v.Close()
@@ -188,7 +193,7 @@ func (p *ports) publishSRT(ctx context.Context, pub *srt.Publisher) error {
 	for _, r := range []struct {
 		err    error
 		reason srt.Reason
-	}{{live.ErrTaken, srt.Conflict}, {live.ErrName, srt.BadRequest}, {live.ErrCrowded, srt.Overload}, {live.ErrMemory, srt.Overload}} {
+	}{{live.ErrTaken, srt.Conflict}, {live.ErrName, srt.BadRequest}, {live.ErrCrowded, srt.Overload}, {live.ErrMemory, srt.Overload}, {live.ErrKey, srt.Overload}} {
 		if errors.Is(err, r.err) {
 			return &srt.Refused{Reason: r.reason, Description: err.Error()}
 		}
@@ -217,7 +222,7 @@ func (p *ports) publishRTSP(ctx context.Context, pub *rtsp.Publisher) error {
 	for _, r := range []struct {
 		err    error
 		status int
-	}{{live.ErrTaken, http.StatusForbidden}, {live.ErrName, http.StatusBadRequest}, {live.ErrCrowded, http.StatusServiceUnavailable}, {live.ErrMemory, http.StatusServiceUnavailable}} {
+	}{{live.ErrTaken, http.StatusForbidden}, {live.ErrName, http.StatusBadRequest}, {live.ErrCrowded, http.StatusServiceUnavailable}, {live.ErrMemory, http.StatusServiceUnavailable}, {live.ErrKey, http.StatusServiceUnavailable}} {
 		if errors.Is(err, r.err) {
 			return &rtsp.Refused{Status: r.status, Description: err.Error()}
 		}

@@ -311,6 +311,7 @@ func (b *builder) set(p *period, until int64, r *live.Rendition, list []*live.Se
 	var first *live.Segment
 	sap := uint32(1)
 	var segments []text.Segment
+	var sealed []*live.Sealed
 	var end int64
 	for i, s := range list {
 		if s.MSN < p.first || s.MSN >= until || told[i].dur == 0 || s.Stretch != p.stretch {
@@ -323,6 +324,7 @@ func (b *builder) set(p *period, until int64, r *live.Rendition, list []*live.Se
 			sap = 0
 		}
 		segments = append(segments, text.Segment{Start: told[i].start, Dur: told[i].dur})
+		sealed = append(sealed, s.Sealed)
 		end = told[i].end()
 	}
 	if first == nil {
@@ -342,7 +344,7 @@ func (b *builder) set(p *period, until int64, r *live.Rendition, list []*live.Se
 		lead := av.Timebase{Num: 1, Den: b.lead.Segments[0].Timescale}
 		rep.Chunks = &text.Chunks{Early: lead.Duration(b.next) - b.e.PartTarget, Dur: tb.Ticks(b.e.PartTarget)}
 	}
-	set := &text.Set{Kind: r.Track.Kind, StartsWithSAP: sap, Representation: rep}
+	set := &text.Set{Kind: r.Track.Kind, StartsWithSAP: sap, Representation: rep, Protection: b.protection(sealed, until)}
 	if lang := r.Track.Language; lang != "und" {
 		set.Language = lang
 	}

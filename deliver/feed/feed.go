@@ -109,6 +109,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusMethodNotAllowed, "only GET and HEAD")
 		return
 	}
+	if err := s.Guarded(); err != nil {
+		fail(w, http.StatusForbidden, err.Error())
+		return
+	}
 	allow(w)
 	w.Header().Set("Cache-Control", "no-store")
 	if !asksForSocket(r) {

@@ -78,6 +78,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case s == nil:
 		err = missing("no such stream")
+	case s.Guarded() != nil:
+		err = &refusal{http.StatusForbidden, s.Guarded().Error()}
+	case s.Sealing() != nil && last != "frames":
+		err = &refusal{http.StatusForbidden, "the stream is encrypted, and so are the segments that key frames and GOPs are taken from"}
 	case last == "keyframe", last == "gop":
 		err = h.clip(w, r, s, last == "gop")
 	case last == "frames":

@@ -15,6 +15,10 @@ const (
 	MethodSampleAESCTR = "SAMPLE-AES-CTR" // samples; cenc in fMP4
 )
 
+// FormatClearKey is the Key.Format of keys that a browser's module asks a license server
+// for (W3C EME 9.1).
+const FormatClearKey = "org.w3.clearkey"
+
 // Key is EXT-X-KEY or EXT-X-SESSION-KEY (4.4.4.4, 4.4.6.5).
 type Key struct {
 	Method   string

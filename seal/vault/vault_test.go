@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -109,13 +108,13 @@ func TestForget(t *testing.T) {
 	dir := t.TempDir()
 	k := open(t, dir, "s")
 	add(t, k, 0, 200)
-	for before, first := range map[int]int{leastForgotten - 1: 0, 300: 0} {
-		if err := k.Forget(testKey(before).ID); err != nil {
+	for _, before := range [][][16]byte{{}, {testKey(leastForgotten - 1).ID}, {testKey(300).ID}, {testKey(150).ID, testKey(3).ID}, {testKey(300).ID, testKey(150).ID}} {
+		if err := k.Forget(before...); err != nil {
 			t.Fatal(err)
 		}
-		check(t, k, first, 200)
+		check(t, k, 0, 200)
 	}
-	if err := k.Forget(testKey(150).ID); err != nil {
+	if err := k.Forget(testKey(150).ID, testKey(199).ID); err != nil {
 		t.Fatal(err)
 	}
 	check(t, k, 150, 200)
@@ -275,7 +274,7 @@ func FuzzParse(f *testing.F) {
 			again = appendRecord(again, &keys[i], first+uint64(i))
 		}
 		if !bytes.Equal(again, b[:size]) {
-			t.Fatal(fmt.Sprintf("%x\n%x", again, b[:size]))
+			t.Fatalf("%x\n%x", again, b[:size])
 		}
 	})
 }

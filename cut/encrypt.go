@@ -235,7 +235,7 @@ func below(url string, depth int) string {
 func (s *sealing) hlsKey(k *seal.Key, depth int) hls.Key {
 	out := hls.Key{Method: s.cfg.Scheme.Method(), URI: s.keyURL(k, depth)}
 	if s.cfg.KeyFormat == ClearKey {
-		out.Format = hls.FormatClearKey
+		out.Format, out.ID = hls.FormatClearKey, k.ID[:]
 	}
 	return out
 }

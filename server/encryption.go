@@ -104,7 +104,7 @@ func (e *Encryption) validate(parts bool) error {
 	case slices.ContainsFunc(e.Streams, func(p string) bool { return strings.Count(p, "*") > 4 }):
 		return errors.New("streams: a pattern has at most four *")
 	}
-	if err := e.validateKeys(); err != nil {
+	if err := errors.Join(e.validateKeys(), e.validatePlayers()); err != nil {
 		return err
 	}
 	x := e.sealing("s", &vault.Vault{})
@@ -114,18 +114,28 @@ func (e *Encryption) validate(parts bool) error {
 	return nil
 }
 
-// validateKeys reports what is wrong with where keys come from, and where players get
-// them.
+// validateKeys reports what is wrong with where keys come from.
 func (e *Encryption) validateKeys() error {
-	given := e.KeyFile != "" || e.KeyService != ""
-	guarded := len(e.KeyTokens) > 0
 	switch {
 	case e.KeyFile != "" && e.KeyService != "":
 		return errors.New("key_file and key_service: keys come from one of them")
 	case e.KeyService == "" && e.KeyServiceToken != "":
 		return errors.New("key_service_token without key_service")
-	case e.KeyURL != "" && !given:
+	case e.KeyURL != "" && e.KeyFile == "" && e.KeyService == "":
 		return errors.New("with key_url keys must come from a file or a service: nobody else would know those that are made here")
+	case e.KeyService != "":
+		return (&seal.Service{URL: e.KeyService}).Validate()
+	case e.KeyFile != "":
+		_, err := seal.ReadFile(e.KeyFile)
+		return err
+	}
+	return nil
+}
+
+// validatePlayers reports what is wrong with where players get keys.
+func (e *Encryption) validatePlayers() error {
+	guarded := len(e.KeyTokens) > 0
+	switch {
 	case e.KeyURL != "" && (guarded || e.PublicKeys):
 		return errors.New("with key_url this server gives no keys: key_tokens and public_keys would be of no use")
 	case e.KeyURL == "" && !guarded && !e.PublicKeys:
@@ -136,20 +146,17 @@ func (e *Encryption) validateKeys() error {
 		return errors.New("key_tokens: one is empty")
 	case e.KeyURL != "" && !strings.Contains(e.KeyURL, "{kid}"):
 		return errors.New("key_url: it must have {kid} in it, for keys change")
-	case strings.ContainsFunc(e.KeyURL+e.LicenseURL, func(r rune) bool { return r < ' ' || r == '"' || r == 0x7f }):
-		return errors.New("a URL of keys has a quote or a control character in it")
 	}
 	for _, x := range []struct{ name, url string }{{"key_url", e.KeyURL}, {"license_url", e.LicenseURL}} {
-		if u, err := url.Parse(strings.NewReplacer("{kid}", "0", "{stream}", "s").Replace(x.url)); x.url != "" && (err != nil || !u.IsAbs()) {
+		if x.url == "" {
+			continue
+		}
+		if strings.ContainsFunc(x.url, func(r rune) bool { return r < ' ' || r == '"' || r == 0x7f }) {
+			return fmt.Errorf("%s: there is a quote or a control character in it", x.name)
+		}
+		if u, err := url.Parse(strings.NewReplacer("{kid}", "0", "{stream}", "s").Replace(x.url)); err != nil || !u.IsAbs() {
 			return fmt.Errorf("%s: it must be absolute: players do not agree on what else it would be relative to", x.name)
 		}
-	}
-	if e.KeyService != "" {
-		return (&seal.Service{URL: e.KeyService}).Validate()
-	}
-	if e.KeyFile != "" {
-		_, err := seal.ReadFile(e.KeyFile)
-		return err
 	}
 	return nil
 }

@@ -10,7 +10,7 @@ import (
 func playlistKey(x *live.Sealing, id [16]byte, up string) text.Key {
 	k := text.Key{Method: x.Scheme.Method(), URI: x.KeyURI(id, up)}
 	if x.ClearKey {
-		k.Format = text.FormatClearKey
+		k.Format, k.ID = text.FormatClearKey, id[:]
 	}
 	return k
 }

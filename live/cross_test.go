@@ -127,7 +127,7 @@ type shaky struct {
 
 func (s *shaky) Put(ctx context.Context, key string, body io.ReaderAt, size int64) error {
 	s.mu.Lock()
-	wait, fails := time.Duration(s.rng.IntN(1500))*time.Millisecond, s.rng.IntN(8) == 0
+	wait, fails := time.Duration(s.rng.IntN(500))*time.Millisecond, s.rng.IntN(8) == 0
 	s.mu.Unlock()
 	select {
 	case <-time.After(wait):

@@ -80,7 +80,8 @@ type Segment struct {
 	FirstKey int64
 
 	object  *object
-	section int // of the object
+	section int    // of the object
+	base    string // as the lane's
 }
 
 // Stretch is a run of chunks, the same for all renditions, on one line of time without a

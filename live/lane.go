@@ -27,8 +27,15 @@ type opened struct {
 	in     *Stretch
 	blocks [][]*mem.Block // of each lane, with references for the coordinator
 
+	inits   []section    // of each lane
 	period  *seal.Period // that it is encrypted in; nil: not at all
 	samples bool         // its samples are encrypted, so that each part is
+}
+
+// section is an initialization section.
+type section struct {
+	name   string
+	header []byte
 }
 
 // lane is a rendition of one publisher as it grows. Each advances by itself: its
@@ -40,12 +47,10 @@ type lane struct {
 	tb      av.Timebase // of the track
 	scale   uint32
 	factor  int64
-	off     int64 // ticks of scale added to every time
-	shift   int64 // presentation behind decoding, ticks of the track
-	begun   bool  // shift is known
-	header  []byte
-	init    string
-	initKey [16]byte // that header names
+	off     int64  // ticks of scale added to every time
+	shift   int64  // presentation behind decoding, ticks of the track
+	begun   bool   // shift is known
+	base    string // name of its initialization sections, but for what they say of keys
 	info    *codec.Info
 	epoch   uint32
 	rate    timeline.Rate
@@ -69,8 +74,7 @@ func (p *publisher) newLanes(tracks []av.Track) error {
 	p.lanes = p.lanes[:0]
 	for i := range tracks {
 		t := &tracks[i]
-		header := p.packager.Init(i)
-		if header == nil {
+		if p.packager.Init(i) == nil {
 			if t.Kind != av.Data {
 				p.s.hub.cfg.Log.Warn("track left out", "stream", p.s.name, "track", i, "codec", t.Codec.String())
 			}
@@ -83,19 +87,26 @@ func (p *publisher) newLanes(tracks []av.Track) error {
 		}
 		l := &lane{
 			r: Rendition{Name: fmt.Sprintf("%s%d", t.Kind, kinds[t.Kind]), Track: *t, Info: info}, track: i, section: len(p.lanes),
-			tb: t.Timebase, header: header, init: initName(header), initKey: p.packager.InitKeyID(i), info: &info, epoch: p.s.epoch, fresh: true,
+			tb: t.Timebase, base: initName(p.packager.Plain(i)), info: &info, epoch: p.s.epoch, fresh: true,
 		}
 		kinds[t.Kind]++
 		l.scale, l.factor = t.Timebase.Timescale()
 		l.off = p.offset * int64(l.scale)
 		l.inherit(old)
-		p.s.headers.put(l.init, header)
-		if id := l.initKey; id != [16]byte{} {
-			p.s.sealer.header.Store(&id)
-		}
 		p.lanes = append(p.lanes, l)
 	}
 	return nil
+}
+
+// sections are the initialization sections of the lanes now.
+func (p *publisher) sections() []section {
+	out := make([]section, len(p.lanes))
+	for i, l := range p.lanes {
+		header := p.packager.Init(l.track)
+		out[i] = section{initName(header), header}
+		p.s.headers.put(out[i].name, header)
+	}
+	return out
 }
 
 // inherit continues what the stream showed under the lane's name. A name that is new
@@ -161,12 +172,12 @@ func (p *publisher) arrive(l *lane, o *opened, pkt *av.Packet) error {
 func (p *publisher) begin(l *lane, o *opened, dts int64) {
 	l.in, l.plain = o, !o.parts
 	l.seg = Segment{
-		MSN: int64(o.c.Seq), Epoch: l.epoch, Init: l.init, Info: l.info, DTS: dts*l.factor + l.off, Timescale: l.scale,
-		Stretch: o.in, Discontinuity: o.c.Discont, FirstKey: l.heirs, Sealed: l.sealed(o), object: o.object, section: l.section,
+		MSN: int64(o.c.Seq), Epoch: l.epoch, Init: o.inits[l.section].name, base: l.base, Info: l.info, DTS: dts*l.factor + l.off, Timescale: l.scale,
+		Stretch: o.in, Discontinuity: o.c.Discont, FirstKey: l.heirs, Sealed: o.sealed(), object: o.object, section: l.section,
 	}
 	if n := len(l.r.Segments); n > 0 {
 		last := &l.r.Segments[n-1]
-		l.seg.Discontinuity = l.seg.Discontinuity || last.Epoch != l.seg.Epoch || last.Init != l.seg.Init
+		l.seg.Discontinuity = l.seg.Discontinuity || last.Epoch != l.seg.Epoch || last.base != l.seg.base
 	} else if l.fresh {
 		l.seg.Discontinuity = false // inherit has counted it
 	}

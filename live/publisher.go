@@ -270,6 +270,12 @@ func (p *publisher) start(c *chunk.Chunk) error {
 			return err
 		}
 	}
+	if o.samples {
+		if err := p.packager.Use(o.period); err != nil {
+			return err
+		}
+	}
+	o.inits = p.sections()
 	p.stretchTo(o, begins)
 	o.blocks = make([][]*mem.Block, len(p.lanes))
 	p.s.seq = int64(c.Seq) + 1 // it will be listed

@@ -82,9 +82,8 @@ func (x *Sealing) rotates() bool { return x.Chunks > 0 || x.Every > 0 }
 
 // Sealed says how a segment is encrypted.
 type Sealed struct {
-	KeyID     [16]byte
-	InitKeyID [16]byte // that its initialization section names; zero: none
-	IV        [16]byte // of all of it, under AES-128
+	KeyID [16]byte // its initialization section names it, too
+	IV    [16]byte // of all of it, under AES-128: then that names none
 }
 
 // sealer is the encryption of a stream. Where nothing else is said, its methods belong
@@ -94,7 +93,6 @@ type sealer struct {
 	name   string
 	log    *slog.Logger
 	keys   atomic.Pointer[vault.Keys] // nil: nothing was published yet
-	header atomic.Pointer[[16]byte]   // the key that initialization sections name
 	stream *seal.Stream
 	plan   plan
 	given  []given // the keys that were taken, newest last
@@ -342,16 +340,13 @@ func (s *Stream) Guarded() error {
 }
 
 // manyKeys is how many are kept before it is looked whether some can be forgotten, and
-// mostKeys before the one is forgotten, too, that headers name. look is how many entries
-// of the index are looked at.
+// look how many entries of the index are looked at.
 const (
 	manyKeys = 128
-	mostKeys = 1 << 16
 	look     = 1024
 )
 
-// forgetKeys gives up the keys before the oldest one that the index, or a header, has
-// use for: there are players which ask for the header's though no segment has it.
+// forgetKeys gives up the keys before the oldest one that the index has use for.
 func (s *Stream) forgetKeys(ctx context.Context) {
 	ix := s.hub.cfg.Index
 	if s.sealer == nil || ix == nil {
@@ -371,11 +366,7 @@ func (s *Stream) forgetKeys(ctx context.Context) {
 			break
 		}
 	}
-	forget := [][16]byte{id}
-	if header := s.sealer.header.Load(); header != nil && keys.Len() < mostKeys {
-		forget = append(forget, *header)
-	}
-	if err := keys.Forget(forget...); err != nil {
+	if err := keys.Forget(id); err != nil {
 		s.hub.cfg.Log.Warn("keys", "stream", s.name, "error", err)
 	}
 }

@@ -339,6 +339,9 @@ func TestKeysAhead(t *testing.T) {
 							return
 						}
 						open := e.Renditions[0].Open
+						if open.Discontinuity {
+							t.Errorf("segment %d has a discontinuity", open.MSN)
+						}
 						for _, id := range e.Ahead {
 							if _, ok := announced[id]; !ok {
 								announced[id] = open.MSN
@@ -478,7 +481,7 @@ func TestGuarded(t *testing.T) {
 	})
 }
 
-// TestForgetKeys: keys go when nothing in the store, nor a header, needs them any more.
+// TestForgetKeys: keys go when nothing in the store needs them any more.
 func TestForgetKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := newVault(t)
@@ -494,13 +497,7 @@ func TestForgetKeys(t *testing.T) {
 				t.Fatal(err)
 			}
 			readChunks(t, st, ix, "live/cam", o) // it has all of these
-			for _, r := range h.Lookup("live/cam").Edge().Renditions {
-				if _, ok := o.keys.Find(r.Segments[0].Sealed.InitKeyID); !ok {
-					t.Errorf("turn %d: %s: the header's key is not there", turn, r.Name)
-				}
-			}
-			// The first header names the first key; the second one that of the return.
-			if n, want := o.keys.Len(), 200; n < want-20 || n > want+70 {
+			if n := o.keys.Len(); n < 20 || n > 200 {
 				t.Errorf("turn %d: %d of %d keys are left", turn, n, o.keys.Count())
 			}
 		}

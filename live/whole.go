@@ -48,12 +48,12 @@ func (o *opened) owns(part *pack.Part) error {
 	return nil
 }
 
-// sealed is how the lane's segment of a chunk is encrypted.
-func (l *lane) sealed(o *opened) *Sealed {
+// sealed is how segments of the chunk are encrypted.
+func (o *opened) sealed() *Sealed {
 	if o.period == nil {
 		return nil
 	}
-	return &Sealed{KeyID: o.period.Key.ID, InitKeyID: l.initKey}
+	return &Sealed{KeyID: o.period.Key.ID}
 }
 
 // hide keeps a part that is in the clear out of the segment, which gets its times.

@@ -57,6 +57,8 @@ type Packager struct {
 // trackParts is the part of a track that is being gathered.
 type trackParts struct {
 	init     []byte // nil: CMAF cannot carry the track
+	plain    []byte // init without a key
+	track    av.Track
 	seal     *seal.Track
 	tb       av.Timebase
 	scale    uint32
@@ -99,8 +101,9 @@ func (k *Packager) SetTracks(tracks []av.Track) error {
 		if errors.Is(err, av.ErrUnsupported) {
 			continue
 		}
+		t.plain, t.track = init, tracks[i]
 		if err == nil && k.cfg.Seal != nil {
-			init, err = k.sealTrack(t, &tracks[i], uint32(i+1))
+			init, err = k.sealTrack(t, uint32(i+1))
 		}
 		if err != nil {
 			return err
@@ -117,25 +120,38 @@ func (k *Packager) SetTracks(tracks []av.Track) error {
 }
 
 // sealTrack readies the encryption of a track, and returns its header.
-func (k *Packager) sealTrack(t *trackParts, track *av.Track, id uint32) (init []byte, err error) {
-	if t.seal, err = k.cfg.Seal.Track(track); err != nil {
+func (k *Packager) sealTrack(t *trackParts, id uint32) (init []byte, err error) {
+	if t.seal, err = k.cfg.Seal.Track(&t.track); err != nil {
 		return nil, err
 	}
-	return mp4.AppendSealedInit(nil, track, id, 0, t.seal.Protection())
+	return mp4.AppendSealedInit(nil, &t.track, id, 0, t.seal.Protection())
+}
+
+// Use makes Inits name the key of a period. Parts of chunks of another period, which may
+// follow, name theirs. Seal must be there.
+func (k *Packager) Use(p *seal.Period) error {
+	for i := range k.tracks {
+		t := &k.tracks[i]
+		if t.init == nil || t.seal.InitKey().ID == p.Key.ID {
+			continue
+		}
+		t.seal.Use(p)
+		init, err := mp4.AppendSealedInit(nil, &t.track, uint32(i+1), 0, t.seal.Protection())
+		if err != nil {
+			return err
+		}
+		t.init = init
+	}
+	return nil
 }
 
 // Init returns the initialization section of a track, nil if CMAF cannot carry
 // it. The caller must not change it.
 func (k *Packager) Init(track int) []byte { return k.tracks[track].init }
 
-// InitKeyID is the ID of the key that the initialization section of a track names, zero
-// if it names none.
-func (k *Packager) InitKeyID(track int) (id [16]byte) {
-	if t := k.tracks[track].seal; t != nil {
-		id = t.InitKey().ID
-	}
-	return id
-}
+// Plain is Init without what it says of encryption: headers that differ in keys alone
+// have the same.
+func (k *Packager) Plain(track int) []byte { return k.tracks[track].plain }
 
 // Early returns how many packets were left out because their decode time, with
 // Offset, is negative: ISO BMFF has none such.

@@ -99,8 +99,9 @@ func (b *builder) listed(r *live.Rendition) []*live.Segment {
 	return out
 }
 
-// split lets Periods begin where they must: with a stretch, and where a rendition comes
-// to a gap or out of it, since a timeline has a segment for every number.
+// split lets Periods begin where they must: with a stretch; where a rendition comes to a
+// gap or out of it, since a timeline has a segment for every number; and with a key,
+// since a Period has one default_KID.
 func (b *builder) split(rows [][]*live.Segment) {
 	least, most := int64(-1), int64(-1)
 	for _, list := range rows {
@@ -112,6 +113,7 @@ func (b *builder) split(rows [][]*live.Segment) {
 	gaps := make([]bool, len(rows))
 	known := make([]bool, len(rows))
 	var in *live.Stretch
+	var key [16]byte
 	for msn := least; msn <= most; msn++ {
 		var at *live.Segment
 		breaks := false
@@ -131,6 +133,10 @@ func (b *builder) split(rows [][]*live.Segment) {
 		if at == nil || at.Stretch == nil {
 			continue
 		}
+		was := key
+		if at.Sealed != nil {
+			key = at.Sealed.KeyID
+		}
 		if at.Stretch != in {
 			in = at.Stretch
 			b.begin(&period{in, in.First, in.Start})
@@ -139,7 +145,7 @@ func (b *builder) split(rows [][]*live.Segment) {
 				i := msn - list[0].MSN
 				known[k] = i >= 0 && i < int64(len(list))
 			}
-		} else if breaks {
+		} else if breaks || key != was {
 			tb := av.Timebase{Num: 1, Den: at.Timescale}
 			b.begin(&period{in, msn, tb.RescaleFloor(at.DTS+at.Shift, av.Timebase{Num: 1, Den: in.Timescale})})
 		}
@@ -311,7 +317,6 @@ func (b *builder) set(p *period, until int64, r *live.Rendition, list []*live.Se
 	var first *live.Segment
 	sap := uint32(1)
 	var segments []text.Segment
-	var sealed []*live.Sealed
 	var end int64
 	for i, s := range list {
 		if s.MSN < p.first || s.MSN >= until || told[i].dur == 0 || s.Stretch != p.stretch {
@@ -324,7 +329,6 @@ func (b *builder) set(p *period, until int64, r *live.Rendition, list []*live.Se
 			sap = 0
 		}
 		segments = append(segments, text.Segment{Start: told[i].start, Dur: told[i].dur})
-		sealed = append(sealed, s.Sealed)
 		end = told[i].end()
 	}
 	if first == nil {
@@ -344,7 +348,7 @@ func (b *builder) set(p *period, until int64, r *live.Rendition, list []*live.Se
 		lead := av.Timebase{Num: 1, Den: b.lead.Segments[0].Timescale}
 		rep.Chunks = &text.Chunks{Early: lead.Duration(b.next) - b.e.PartTarget, Dur: tb.Ticks(b.e.PartTarget)}
 	}
-	set := &text.Set{Kind: r.Track.Kind, StartsWithSAP: sap, Representation: rep, Protection: b.protection(sealed, until)}
+	set := &text.Set{Kind: r.Track.Kind, StartsWithSAP: sap, Representation: rep, Protection: b.protection(first, until)}
 	if lang := r.Track.Language; lang != "und" {
 		set.Language = lang
 	}

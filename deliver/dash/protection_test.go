@@ -2,6 +2,7 @@ package dash
 
 import (
 	"encoding/base64"
+	"fmt"
 	"net/http"
 	"regexp"
 	"strings"
@@ -25,8 +26,8 @@ func sealed(t *testing.T, cfg live.Config, x live.Sealing) *rig {
 	return newRig(t, cfg)
 }
 
-// TestProtection: the manifest names the key of the headers, those of all its segments
-// and those that come, and where to ask for them.
+// TestProtection: each Period has one key, the manifest names that, those that come, and
+// where to ask for them.
 func TestProtection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := sealed(t, live.Config{}, live.Sealing{Scheme: seal.CBCS, Chunks: 3, LicenseURL: "https://h/cam/keys/clearkey"})
@@ -35,23 +36,28 @@ func TestProtection(t *testing.T) {
 		sleep(24*time.Second + 500*time.Millisecond)
 		text := r.manifest()
 		e := r.hub.Lookup("cam").Edge()
-		boxes := regexp.MustCompile(`<cenc:pssh[^>]*>([^<]+)<`).FindAllStringSubmatch(text, -1)
-		if len(boxes) != 2 || strings.Count(text, `value="cbcs"`) != 2 || !strings.Contains(text, "https://h/cam/keys/clearkey") {
-			t.Fatal(text)
+		boxes := regexp.MustCompile(`default_KID="([0-9a-f-]+)"(?s:.*?)<cenc:pssh[^>]*>([^<]+)<`).FindAllStringSubmatch(text, -1)
+		if len(boxes) < 10 || strings.Count(text, `value="cbcs"`) != len(boxes) || !strings.Contains(text, "https://h/cam/keys/clearkey") {
+			t.Fatalf("%d: %s", len(boxes), text)
 		}
-		box, err := base64.StdEncoding.DecodeString(boxes[0][1])
+		last := boxes[len(boxes)-1]
+		box, err := base64.StdEncoding.DecodeString(last[2])
 		if err != nil {
 			t.Fatal(err)
 		}
-		ids := e.Ahead
-		for i := range e.Renditions[0].Segments {
-			s := e.Renditions[0].Segments[i].Sealed
-			ids = append(ids, s.KeyID, s.InitKeyID)
-		}
-		ids = append(ids, e.Renditions[0].Open.Sealed.KeyID)
-		for _, id := range ids {
+		newest := e.Renditions[0].Open.Sealed.KeyID
+		for _, id := range append([][16]byte{newest}, e.Ahead...) {
 			if !strings.Contains(string(box), string(id[:])) {
 				t.Errorf("key %x is not in the manifest", id)
+			}
+		}
+		said := map[string]bool{}
+		for _, b := range boxes {
+			said[strings.ReplaceAll(b[1], "-", "")] = true
+		}
+		for i := range e.Renditions[0].Segments {
+			if id := fmt.Sprintf("%x", e.Renditions[0].Segments[i].Sealed.KeyID); !said[id] {
+				t.Errorf("key %s is not in the manifest", id)
 			}
 		}
 		if len(e.Ahead) == 0 {

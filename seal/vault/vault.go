@@ -242,21 +242,13 @@ func syncDir(name string) error {
 // anew.
 const leastForgotten = 64
 
-// Forget gives up the keys before all of those that are named, if they are many. If one
-// of these is not kept, none are given up.
-func (k *Keys) Forget(before ...[16]byte) error {
+// Forget gives up the keys before the one of that ID, if they are many.
+func (k *Keys) Forget(before [16]byte) error {
 	k.writing.Lock()
 	defer k.writing.Unlock()
-	n := k.first + uint64(len(k.list))
-	for _, id := range before {
-		at, ok := k.at[id]
-		if !ok {
-			return nil
-		}
-		n = min(n, at)
-	}
+	n, ok := k.at[before]
 	gone := int(n - k.first)
-	if len(before) == 0 || gone < leastForgotten {
+	if !ok || gone < leastForgotten {
 		return nil
 	}
 	left := append([]seal.Key(nil), k.list[gone:]...)

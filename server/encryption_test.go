@@ -87,11 +87,12 @@ func TestEncryptedInBrowser(t *testing.T) {
 	}
 }
 
-// TestEncryptedShakaHLS: shaka-player takes keys of HLS by itself, from their URI.
+// TestEncryptedShakaHLS: shaka-player takes keys of HLS by itself, from their URI, also
+// those that come. It does not load playlists of low latency, encrypted or not.
 func TestEncryptedShakaHLS(t *testing.T) {
 	b := browser.New(t, t.TempDir())
-	s := encrypted(t, Encryption{Scheme: seal.CBCS, KeyTokens: []string{secret}}, live.Config{})
-	w := b.WatchSealed(t, browser.Shaka, s.http+"/live/cam/index.m3u8", 200, url.Values{"token": {secret}}, nil)
+	s := encrypted(t, Encryption{Scheme: seal.CBCS, KeyTokens: []string{secret}, Rotation: Rotation{Chunks: 2}}, live.Config{Part: -1})
+	w := b.WatchSealed(t, browser.Shaka, s.http+"/live/cam/index.m3u8", 500, url.Values{"token": {secret}}, nil)
 	if !w.Keys {
 		t.Error("no module has decrypted")
 	}

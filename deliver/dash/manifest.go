@@ -110,42 +110,22 @@ func (b *builder) split(rows [][]*live.Segment) {
 		}
 		most = max(most, list[len(list)-1].MSN)
 	}
-	gaps := make([]bool, len(rows))
-	known := make([]bool, len(rows))
+	x := &splitter{gaps: make([]bool, len(rows)), known: make([]bool, len(rows))}
 	var in *live.Stretch
-	var key [16]byte
 	for msn := least; msn <= most; msn++ {
-		var at *live.Segment
-		breaks := false
-		for k, list := range rows {
-			i := msn - list[0].MSN
-			if i < 0 || i >= int64(len(list)) {
-				continue
-			}
-			x := list[i]
-			gap := missing(x)
-			breaks = breaks || known[k] && gap != gaps[k]
-			gaps[k], known[k] = gap, true
-			if at == nil || at.Gap {
-				at = x
-			}
-		}
+		at, breaks := x.look(rows, msn)
 		if at == nil || at.Stretch == nil {
 			continue
-		}
-		was := key
-		if at.Sealed != nil {
-			key = at.Sealed.KeyID
 		}
 		if at.Stretch != in {
 			in = at.Stretch
 			b.begin(&period{in, in.First, in.Start})
-			clear(known)
+			clear(x.known)
 			for k, list := range rows {
 				i := msn - list[0].MSN
-				known[k] = i >= 0 && i < int64(len(list))
+				x.known[k] = i >= 0 && i < int64(len(list))
 			}
-		} else if breaks || key != was {
+		} else if breaks {
 			tb := av.Timebase{Num: 1, Den: at.Timescale}
 			b.begin(&period{in, msn, tb.RescaleFloor(at.DTS+at.Shift, av.Timebase{Num: 1, Den: in.Timescale})})
 		}
@@ -153,6 +133,35 @@ func (b *builder) split(rows [][]*live.Segment) {
 	for len(b.said.periods) > 1 && b.said.periods[1].first <= least {
 		b.said.periods = slices.Delete(b.said.periods, 0, 1)
 	}
+}
+
+// splitter is what split has seen of each row, and of keys.
+type splitter struct {
+	gaps, known []bool
+	key         [16]byte
+}
+
+// look returns a segment of that number, one that is there if any is, and whether it
+// cannot be in the Period of those before.
+func (x *splitter) look(rows [][]*live.Segment, msn int64) (at *live.Segment, breaks bool) {
+	for k, list := range rows {
+		i := msn - list[0].MSN
+		if i < 0 || i >= int64(len(list)) {
+			continue
+		}
+		s := list[i]
+		gap := missing(s)
+		breaks = breaks || x.known[k] && gap != x.gaps[k]
+		x.gaps[k], x.known[k] = gap, true
+		if at == nil || at.Gap {
+			at = s
+		}
+	}
+	if at != nil && at.Sealed != nil {
+		breaks = breaks || at.Sealed.KeyID != x.key
+		x.key = at.Sealed.KeyID
+	}
+	return at, breaks
 }
 
 // begin adds a Period unless it is there.

@@ -50,7 +50,9 @@ type lane struct {
 	off     int64  // ticks of scale added to every time
 	shift   int64  // presentation behind decoding, ticks of the track
 	begun   bool   // shift is known
-	base    string // name of its initialization sections, but for what they say of keys
+	header  []byte // its initialization section now
+	init    string
+	base    string // init, but for what it says of keys
 	info    *codec.Info
 	epoch   uint32
 	rate    timeline.Rate
@@ -98,13 +100,14 @@ func (p *publisher) newLanes(tracks []av.Track) error {
 	return nil
 }
 
-// sections are the initialization sections of the lanes now.
+// sections gives the lanes their initialization sections.
 func (p *publisher) sections() []section {
 	out := make([]section, len(p.lanes))
 	for i, l := range p.lanes {
-		header := p.packager.Init(l.track)
-		out[i] = section{initName(header), header}
-		p.s.headers.put(out[i].name, header)
+		l.header = p.packager.Init(l.track)
+		l.init = initName(l.header)
+		out[i] = section{l.init, l.header}
+		p.s.headers.put(l.init, l.header)
 	}
 	return out
 }

@@ -158,6 +158,10 @@ func (j *job) finish(err error) {
 }
 
 func (j *job) store() error {
+	if j.entry != nil {
+		j.entry.Digest = j.body.digest()
+		j.object.digest = j.entry.Digest
+	}
 	st := j.c.s.hub.cfg.Store
 	for _, h := range j.headers {
 		if err := st.Put(j.c.ctx, j.c.s.name+"/"+h.name, newBytes(h.header), int64(len(h.header))); err != nil {
@@ -197,6 +201,17 @@ func newBytes(b []byte) *buffers { return &buffers{[][]byte{b}, int64(len(b))} }
 func (b *buffers) add(buf []byte) {
 	b.bufs = append(b.bufs, buf)
 	b.size += int64(len(buf))
+}
+
+// digest is SHA-256 of it. It is read a second time for that, in the chunk's own
+// goroutine: stores hand pieces to the system, and see no bytes.
+func (b *buffers) digest() (sum [sha256.Size]byte) {
+	h := sha256.New()
+	for _, buf := range b.bufs {
+		_, _ = h.Write(buf) // never fails
+	}
+	h.Sum(sum[:0])
+	return sum
 }
 
 // Buffers implements store.Buffers.

@@ -115,6 +115,9 @@ type object struct {
 	key   string
 	state atomic.Int32
 	at    []int64 // of each section its offset; valid once stored
+	// digest is SHA-256 of all of it; valid once stored, zero if the object does not
+	// describe itself.
+	digest [32]byte
 }
 
 const (
@@ -130,6 +133,15 @@ func (s *Segment) Stored() (key string, off int64, ok bool) {
 		return "", 0, false
 	}
 	return s.object.key, s.object.at[s.section], true
+}
+
+// Digest returns SHA-256 of the segment's object, and which of its sections the segment
+// is, once it is in the store: nothing else has both.
+func (s *Segment) Digest() (sum [32]byte, section int, ok bool) {
+	if s.object == nil || s.object.state.Load() != stored {
+		return sum, 0, false
+	}
+	return s.object.digest, s.section, s.object.digest != [32]byte{}
 }
 
 // Lost reports whether the segment could not be stored.

@@ -165,8 +165,8 @@ func (p *ports) playRTMP(ctx context.Context, player *rtmp.Player) error {
 	if s == nil {
 		return &rtmp.Refused{Code: rtmp.NotFound, Description: "no such stream"}
 	}
-	if err := s.Guarded(); err != nil {
-		return &rtmp.Refused{Code: rtmp.Denied, Description: err.Error()}
+	if s.Guarded() != nil {
+		return &rtmp.Refused{Code: rtmp.PlayFailed, Description: "the stream is encrypted: this would be in the clear"}
 	}
 	v := s.Watch(fmt.Sprintf("rtmp%d", player.Stream()), func() live.Renderer { return rtmp.NewRenderer(player.Stream()) })
 	defer v.Close()

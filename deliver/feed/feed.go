@@ -109,8 +109,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusMethodNotAllowed, "only GET and HEAD")
 		return
 	}
-	if err := s.Guarded(); err != nil {
-		fail(w, http.StatusForbidden, err.Error())
+	if s.Guarded() != nil {
+		fail(w, http.StatusForbidden, "the stream is encrypted: it is played by HLS and DASH; this would be in the clear")
 		return
 	}
 	allow(w)

@@ -79,7 +79,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case s == nil:
 		err = missing("no such stream")
 	case s.Guarded() != nil:
-		err = &refusal{http.StatusForbidden, s.Guarded().Error()}
+		err = &refusal{http.StatusForbidden, "the stream is encrypted: it is played by HLS and DASH; this would be in the clear"}
 	case s.Sealing() != nil && last != "frames":
 		err = &refusal{http.StatusForbidden, "the stream is encrypted, and so are the segments that key frames and GOPs are taken from"}
 	case last == "keyframe", last == "gop":

@@ -2,12 +2,12 @@ package live
 
 import "time"
 
-// keysAhead is how many chunks before its first use a key can be asked for.
-const keysAhead = 2
+// keyNotice is how many chunks before its first use a key can be asked for.
+const keyNotice = 2
 
 // maxPlanned is how many changes of keys are planned at a time: one each chunk, if keys
 // change that often.
-const maxPlanned = keysAhead
+const maxPlanned = keyNotice
 
 // plan decides at which chunk the key changes: a pure function of the chunks that open.
 type plan struct {
@@ -53,7 +53,7 @@ func (p *plan) open(chunk uint64, at time.Time) bool {
 	if !p.begun {
 		p.begun, p.newest, p.last = true, change{chunk, at}, at
 	}
-	next := change{chunk + keysAhead, at.Add(keysAhead * max(0, at.Sub(p.last)))}
+	next := change{chunk + keyNotice, at.Add(keyNotice * max(0, at.Sub(p.last)))}
 	p.last = at
 	if len(p.planned) >= maxPlanned || next.chunk <= p.newest.chunk {
 		return false

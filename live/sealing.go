@@ -285,7 +285,7 @@ func (x *sealer) orders() bool {
 func (x *sealer) show(key seal.Key) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.ready = append(x.ready, ready{key, x.chunk + keysAhead})
+	x.ready = append(x.ready, ready{key, x.chunk + keyNotice})
 	x.wanted--
 	x.failed = false
 	x.wakes.wake()

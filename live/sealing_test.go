@@ -361,7 +361,7 @@ func TestKeysAhead(t *testing.T) {
 					t.Fatalf("%d keys", len(order))
 				}
 				for i, s := range order[1:] {
-					if at, ok := announced[s.Sealed.KeyID]; !ok || at > s.MSN-keysAhead {
+					if at, ok := announced[s.Sealed.KeyID]; !ok || at > s.MSN-keyNotice {
 						t.Errorf("the key of %d was announced at %d, %v", s.MSN, at, ok)
 					}
 					last := order[i]

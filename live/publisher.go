@@ -92,6 +92,9 @@ func (p *publisher) end() {
 		o.release()
 	}
 	p.open = nil
+	if p.packager != nil && p.packager.Opaque() > 0 {
+		p.s.hub.cfg.Log.Warn("headers of slices could not be read, and are encrypted with them", "stream", p.s.name, "slices", p.packager.Opaque())
+	}
 	if p.coord != nil {
 		p.coord.wait()
 	}

@@ -50,6 +50,7 @@ type Packager struct {
 	parts  []Part
 	head   []byte
 	early  int
+	opaque int           // of sets of tracks before
 	most   time.Duration // longest part, once promised
 	whole  time.Duration // longest segment, once promised
 }
@@ -90,6 +91,7 @@ func NewPackager(cfg PackagerConfig) *Packager {
 // or what Seal's source of keys returns; Inits then name the newest key that was
 // asked for.
 func (k *Packager) SetTracks(tracks []av.Track) error {
+	k.opaque = k.Opaque()
 	k.tracks = make([]trackParts, len(tracks))
 	carried := 0
 	for i := range tracks {
@@ -156,6 +158,18 @@ func (k *Packager) Plain(track int) []byte { return k.tracks[track].plain }
 // Early returns how many packets were left out because their decode time, with
 // Offset, is negative: ISO BMFF has none such.
 func (k *Packager) Early() int { return k.early }
+
+// Opaque returns of how many slices and frames the header could not be read, and is
+// encrypted, too.
+func (k *Packager) Opaque() int {
+	n := k.opaque
+	for i := range k.tracks {
+		if t := k.tracks[i].seal; t != nil {
+			n += t.Opaque()
+		}
+	}
+	return n
+}
 
 // Write takes a packet that a Chunker has added to a chunk, and returns the parts
 // that this completes: a part ends before the packet that would make it too long,

@@ -7,6 +7,8 @@ import (
 	"crypto/cipher"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -528,4 +530,43 @@ func TestValidateSealing(t *testing.T) {
 	if err := (&Sealing{Scheme: seal.CBCS, Vault: v}).Validate(true); err == nil {
 		t.Error("no source of keys, and no error")
 	}
+}
+
+// TestKeyFile: the keys of a file are used one behind the other; the last one stays until
+// others are added to it, also when the server is started anew.
+func TestKeyFile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "keys")
+		write := func(n int) {
+			var b strings.Builder
+			for i := range n {
+				fmt.Fprintf(&b, "%032x:%032x\n", 100+i, 200+i)
+			}
+			if err := os.WriteFile(file, []byte(b.String()), 0o600); err != nil {
+				t.Error(err)
+			}
+		}
+		write(2)
+		v := newVault(t)
+		st, ix := &memStore{}, indexmem.New()
+		cfg := Config{Store: st, Index: ix, Window: time.Hour, Sealing: all(&Sealing{Scheme: seal.CENC, Vault: v, Supply: seal.File(file), Chunks: 3})}
+		for turn, want := range []int{3, 3, 4} {
+			h, end := hub(t, cfg)
+			switch turn {
+			case 0:
+				time.AfterFunc(30*time.Second, func() { write(3) })
+			case 2:
+				write(4)
+			}
+			if err := h.Publish(t.Context(), "live/cam", avtest.Pace(avtest.NewSynthetic(spec(90)))); err != nil {
+				t.Fatal(err)
+			}
+			end()
+			o := newOpener(t, v, "live/cam")
+			c := readChunks(t, st, ix, "live/cam", o)
+			if last := c.keys[len(c.keys)-1]; o.keys.Len() != want || fmt.Sprintf("%x", last) != fmt.Sprintf("%032x", 100+want-1) {
+				t.Errorf("start %d: %d keys, the last is %x", turn, o.keys.Len(), last)
+			}
+		}
+	})
 }

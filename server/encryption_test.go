@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
@@ -14,6 +15,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -418,5 +420,59 @@ func TestStreamPatterns(t *testing.T) {
 		if (x != nil) != want || x != nil && x.LicenseURL != "https://h/live/a/keys/clearkey" {
 			t.Errorf("%s: %+v", name, x)
 		}
+	}
+}
+
+// TestKeyService: keys come from a service, which is asked with the stream's name, how
+// many it has had, and a token; what it gives is what players get.
+func TestKeyService(t *testing.T) {
+	var mu sync.Mutex
+	asked := map[string]int{}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer of the service" {
+			http.Error(w, "who?", http.StatusUnauthorized)
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		asked[r.URL.RawQuery]++
+		n := len(asked)
+		fmt.Fprintf(w, "%032x:%032x\n", 0xa0+n, 0xb0+n)
+	}))
+	defer srv.Close()
+	s := encrypted(t, Encryption{
+		Scheme: seal.CBCS, Rotation: Rotation{Chunks: 1}, KeyTokens: []string{secret}, KeyService: srv.URL + "/?s={stream}&n={number}", KeyServiceToken: "of the service",
+	}, live.Config{Target: time.Second})
+	id := fmt.Sprintf("%032x", 0xa3)
+	until(t, s.http+"/live/cam/video0/index.m3u8", "../keys/"+id+".key")
+	if code, key := shown(t, http.MethodGet, s.http+"/live/cam/keys/"+id+".key", secret); code != 200 || hex.EncodeToString([]byte(key)) != fmt.Sprintf("%032x", 0xb3) {
+		t.Errorf("%d %x", code, key)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	for _, q := range []string{"s=live%2Fcam&n=0", "s=live%2Fcam&n=1", "s=live%2Fcam&n=2"} {
+		if asked[q] != 1 {
+			t.Errorf("%s was asked %d times: %v", q, asked[q], asked)
+		}
+	}
+}
+
+// TestNoKeyService: a publisher is refused whose stream has no key.
+func TestNoKeyService(t *testing.T) {
+	need(t, "ffmpeg")
+	srv := httptest.NewServer(http.NotFoundHandler())
+	defer srv.Close()
+	s := startWith(t, Config{Encryption: []Encryption{{Scheme: seal.CBCS, PublicKeys: true, KeyService: srv.URL}}})
+	res, err := http.Post(s.http+"/live/cam.ts", "video/mp2t", strings.NewReader("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != http.StatusServiceUnavailable || !strings.Contains(string(b), "key") {
+		t.Errorf("%s %s %v", res.Status, b, err)
+	}
+	if code, _ := get(t, s.http+"/live/cam/keys/clearkey"); code != http.StatusNotFound {
+		t.Error(code)
 	}
 }

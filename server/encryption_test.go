@@ -89,6 +89,21 @@ func TestEncryptedInBrowser(t *testing.T) {
 	}
 }
 
+// TestEncryptedDashJS: dash.js plays an encrypted stream. A Period a key is much for it:
+// the key does not change here.
+func TestEncryptedDashJS(t *testing.T) {
+	b := browser.New(t, t.TempDir())
+	for _, scheme := range []seal.Scheme{seal.CBCS, seal.CENC} {
+		t.Run(string(scheme), func(t *testing.T) {
+			s := encrypted(t, Encryption{Scheme: scheme, KeyTokens: []string{secret}}, live.Config{})
+			keys := url.Values{"license": {s.http + "/live/cam/keys/clearkey"}, "token": {secret}}
+			if w := b.WatchSealed(t, browser.Dash, s.http+"/live/cam/manifest.mpd", 250, keys, nil); !w.Keys {
+				t.Error("no module has decrypted")
+			}
+		})
+	}
+}
+
 // TestEncryptedShakaHLS: shaka-player takes keys of HLS by itself, from their URI, also
 // those that come. It does not load playlists of low latency, encrypted or not.
 func TestEncryptedShakaHLS(t *testing.T) {

@@ -357,7 +357,7 @@ func (b *builder) set(p *period, until int64, r *live.Rendition, list []*live.Se
 		lead := av.Timebase{Num: 1, Den: b.lead.Segments[0].Timescale}
 		rep.Chunks = &text.Chunks{Early: lead.Duration(b.next) - b.e.PartTarget, Dur: tb.Ticks(b.e.PartTarget)}
 	}
-	set := &text.Set{Kind: r.Track.Kind, StartsWithSAP: sap, Representation: rep, Protection: b.protection(first, until)}
+	set := &text.Set{Kind: r.Track.Kind, StartsWithSAP: sap, Representation: rep, Protection: b.protection(first)}
 	if lang := r.Track.Language; lang != "und" {
 		set.Language = lang
 	}

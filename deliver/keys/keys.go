@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -27,7 +28,8 @@ type Config struct {
 // Handler answers, to who shows a token,
 //
 //	GET, HEAD  /NAME/keys/ID.key    the 16 bytes of a key
-//	POST       /NAME/keys/clearkey  the keys asked for, as a ClearKey server (W3C EME 9.1.4)
+//	POST       /NAME/keys/clearkey  the keys asked for, as a ClearKey server (W3C EME 9.1.4),
+//	                                and the newest beside them
 //	GET, HEAD  /NAME/keys/clearkey  the newest keys, in the same form
 //
 // Nothing of it is to be stored. A key is there from two chunks before its first use on,
@@ -155,6 +157,7 @@ func write(w http.ResponseWriter, r *http.Request, kind string, b []byte) {
 const (
 	maxRequest = 64 << 10
 	maxNewest  = 256 // keys, for who does not say which
+	maxBeside  = 16  // of them, beside those that are asked for
 )
 
 // jwk is a key as JSON (RFC 7517, 6.4 of RFC 7518).
@@ -173,12 +176,7 @@ func answer(w http.ResponseWriter, r *http.Request, keys *vault.Keys) {
 			httpio.Fail(w, http.StatusBadRequest, "not the request for a license of ClearKey: "+err.Error())
 			return
 		}
-		list = list[:0]
-		for _, id := range ids {
-			if k, ok := keys.Find(id); ok {
-				list = append(list, k)
-			}
-		}
+		list = beside(keys, ids)
 	}
 	if len(list) == 0 {
 		httpio.Fail(w, http.StatusNotFound, "there are no such keys, or they are not needed any more")
@@ -193,6 +191,26 @@ func answer(w http.ResponseWriter, r *http.Request, keys *vault.Keys) {
 		return
 	}
 	write(w, r, "application/json", b)
+}
+
+// beside returns the keys asked for, and the newest: hls.js, when keys change, asks for
+// the one before in place of the next now and then, and takes it for an error if the next
+// is not in the answer.
+func beside(keys *vault.Keys, ids [][16]byte) (list []seal.Key) {
+	for _, id := range ids {
+		if k, ok := keys.Find(id); ok {
+			list = append(list, k)
+		}
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	for _, k := range keys.Newest(maxBeside) {
+		if !slices.ContainsFunc(list, func(have seal.Key) bool { return have.ID == k.ID }) {
+			list = append(list, k)
+		}
+	}
+	return list
 }
 
 func jwks(list []seal.Key) []jwk {

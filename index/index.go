@@ -103,6 +103,9 @@ type Track struct {
 	Offset, Size    int64 // its bytes in the object
 	Gap             bool  // the track has nothing in this chunk
 	Independent     bool
+	// KeyID names the key that its bytes are encrypted with; zero: none. IV is not zero
+	// if they are encrypted as a whole (AES-128), else it is by sample.
+	KeyID, IV [16]byte
 }
 
 // Key is a key frame.

@@ -69,7 +69,7 @@ type job struct {
 	at           []int64
 	entry        *index.Entry // nil: it cannot be described
 	blocks       [][]*mem.Block
-	headers      []*lane // whose initialization sections are not stored yet
+	headers      []section // that are not stored yet
 	before, done chan struct{}
 }
 
@@ -78,13 +78,13 @@ type job struct {
 // memory as long as that holds it.
 func (c *coordinator) commit(p *publisher, o *opened, wait time.Duration) {
 	j := &job{c: c, object: o.object, blocks: o.blocks, body: &buffers{}, before: c.last, done: make(chan struct{})}
-	for i, l := range p.lanes {
+	for i := range p.lanes {
 		j.at = append(j.at, j.body.size)
 		for _, b := range o.blocks[i] {
 			j.body.add(b.Bytes())
 		}
-		if !c.has(l.init) {
-			j.headers = append(j.headers, l)
+		if !c.has(o.inits[i].name) {
+			j.headers = append(j.headers, o.inits[i])
 		}
 	}
 	if e, ok := p.entry(o, j.at); ok {
@@ -158,13 +158,17 @@ func (j *job) finish(err error) {
 }
 
 func (j *job) store() error {
+	if j.entry != nil {
+		j.entry.Digest = j.body.digest()
+		j.object.digest = j.entry.Digest
+	}
 	st := j.c.s.hub.cfg.Store
-	for _, l := range j.headers {
-		if err := st.Put(j.c.ctx, j.c.s.name+"/"+l.init, newBytes(l.header), int64(len(l.header))); err != nil {
+	for _, h := range j.headers {
+		if err := st.Put(j.c.ctx, j.c.s.name+"/"+h.name, newBytes(h.header), int64(len(h.header))); err != nil {
 			return err
 		}
 		j.c.mu.Lock()
-		j.c.put[l.init] = true
+		j.c.put[h.name] = true
 		j.c.mu.Unlock()
 	}
 	return st.Put(j.c.ctx, j.object.key, j.body, j.body.size)
@@ -197,6 +201,17 @@ func newBytes(b []byte) *buffers { return &buffers{[][]byte{b}, int64(len(b))} }
 func (b *buffers) add(buf []byte) {
 	b.bufs = append(b.bufs, buf)
 	b.size += int64(len(buf))
+}
+
+// digest is SHA-256 of it. It is read a second time for that, in the chunk's own
+// goroutine: stores hand pieces to the system, and see no bytes.
+func (b *buffers) digest() (sum [sha256.Size]byte) {
+	h := sha256.New()
+	for _, buf := range b.bufs {
+		_, _ = h.Write(buf) // never fails
+	}
+	h.Sum(sum[:0])
+	return sum
 }
 
 // Buffers implements store.Buffers.

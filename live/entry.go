@@ -24,10 +24,14 @@ func (p *publisher) entry(o *opened, at []int64) (index.Entry, bool) {
 		if s == nil {
 			return e, false
 		}
-		e.Tracks = append(e.Tracks, index.Track{
+		t := index.Track{
 			Name: l.r.Name, Init: s.Init, Timescale: s.Timescale, Start: s.Start, Duration: s.Dur, Offset: at[i], Size: s.Size,
 			Gap: s.Gap, Independent: s.Independent,
-		})
+		}
+		if x := s.Sealed; x != nil && !s.Gap {
+			t.KeyID, t.IV = x.KeyID, x.IV
+		}
+		e.Tracks = append(e.Tracks, t)
 		e.Gap = e.Gap && s.Gap
 		if lead || l.track != c.Lead && i < len(p.lanes)-1 {
 			continue

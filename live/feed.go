@@ -241,7 +241,8 @@ type Viewer struct {
 // budget goes on at the newest key frame, with a header.
 //
 // The error is io.EOF at the stream's end; one that wraps av.ErrUnsupported if the
-// container can carry none of the tracks; ErrClosed after Close; or the cause of ctx.
+// container can carry none of the tracks; ErrSealed if the stream is encrypted and not
+// to be seen; ErrClosed after Close; or the cause of ctx.
 func (v *Viewer) Next(ctx context.Context, dst [][]byte) ([][]byte, error) {
 	v.release()
 	if v.closed {

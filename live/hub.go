@@ -50,7 +50,10 @@ type Config struct {
 	StreamMemory, Viewer int64
 	Drain                time.Duration // for what is not committed when a publisher ends
 	Takeover             bool          // a second publisher of a name ends the first, and is not refused
-	Log                  *slog.Logger  // nil: none
+	// Sealing says how the stream of a name is encrypted, nil that it is not; it must
+	// always say the same. nil: none is.
+	Sealing func(name string) *Sealing
+	Log     *slog.Logger // nil: none
 }
 
 // Validate reports what is wrong with c, with the defaults for what it leaves open.
@@ -191,7 +194,7 @@ func (h *Hub) Publish(ctx context.Context, name string, d av.Demuxer) error {
 // except to take the name over for another publisher. A stream that waits for its
 // publisher goes on, with a discontinuity. Errors: ErrTaken, ErrName, ErrCrowded and
 // ErrMemory, all before d was read; those of d, but io.EOF is nil; ErrTakenOver;
-// ctx's cause.
+// ctx's cause; ErrKey, also before d was read.
 func (h *Hub) PublishWith(ctx context.Context, name string, d av.Demuxer, o PublishOptions) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -22,6 +22,7 @@ type Stream struct {
 	waits   waiters
 	memory  memory
 	headers headers
+	sealer  *sealer // nil: the stream is in the clear
 	stats   streamStats
 
 	feedMu sync.Mutex // guards feeds
@@ -127,9 +128,9 @@ type expiry struct {
 func newStream(h *Hub, name string) *Stream {
 	s := &Stream{
 		hub: h, name: name, left: time.Now(), ring: newRing(h.cfg.Viewer, h.cfg.StreamMemory/4),
-		memory: memory{most: h.cfg.StreamMemory / 4},
+		memory: memory{most: h.cfg.StreamMemory / 4}, sealer: h.newSealer(name),
 	}
-	s.edge.Store(&Edge{changed: make(chan struct{})})
+	s.edge.Store(&Edge{Sealing: s.Sealing(), changed: make(chan struct{})})
 	return s
 }
 
@@ -301,5 +302,8 @@ func (s *Stream) deleteExpired(ctx context.Context, now time.Time) {
 		if err := s.hub.cfg.Store.Delete(ctx, x.key); err != nil {
 			s.hub.cfg.Log.Warn("delete", "key", x.key, "error", err)
 		}
+	}
+	if len(due) > 0 {
+		s.forgetKeys(ctx)
 	}
 }

@@ -42,6 +42,7 @@ type File struct {
 	Sources       []FileSource  `yaml:"sources"`
 	Files         []FileFolder  `yaml:"files"`
 	FilesIndex    size.Bytes    `yaml:"files_index"`
+	Encryption    []Encryption  `yaml:"encryption"`
 
 	OnDemandTimeout time.Duration `yaml:"on_demand_timeout"`
 	OnDemandIdle    time.Duration `yaml:"on_demand_idle"`
@@ -125,6 +126,9 @@ func (f *File) Apply(c *Config) {
 	}
 	if f.LowLatency != nil && !*f.LowLatency {
 		c.Live.Part = -1
+	}
+	if len(c.Encryption) == 0 {
+		c.Encryption = f.Encryption
 	}
 	c.Live.Takeover = c.Live.Takeover || f.Takeover
 	c.AllowPrivate = c.AllowPrivate || f.AllowPrivate

@@ -16,6 +16,7 @@ import (
 	"github.com/cleave-video/cleave/deliver/flv"
 	"github.com/cleave-video/cleave/deliver/frames"
 	"github.com/cleave-video/cleave/deliver/hls"
+	"github.com/cleave-video/cleave/deliver/keys"
 	"github.com/cleave-video/cleave/deliver/mp4"
 	"github.com/cleave-video/cleave/deliver/ts"
 	"github.com/cleave-video/cleave/format/libav"
@@ -36,6 +37,7 @@ type ports struct {
 	files   *frames.Files
 	sources *pull.Set
 	dash    *dash.Handler
+	keys    *keys.Handler
 	ready   func() bool
 	open    []port
 	addrs   Addrs
@@ -105,7 +107,7 @@ func (p *ports) listenHTTP(address string, c *tls.Config) (port, error) {
 		defer stop()
 		worker, _ := libav.Find() // without it there are no JPEG pictures
 		r := routes{
-			hub: p.hub, pulled: p.sources, dash: p.dash, hls: hls.New(hls.Config{Hub: p.hub, Store: p.store}), feeds: feeds, push: push, files: p.files,
+			hub: p.hub, pulled: p.sources, dash: p.dash, hls: hls.New(hls.Config{Hub: p.hub, Store: p.store}), keys: p.keys, feeds: feeds, push: push, files: p.files,
 			frames: frames.New(frames.Config{Hub: p.hub, Store: p.store, Files: p.files, Worker: worker}),
 		}
 		return serveHTTP(ctx, l, r.handler(), c)
@@ -128,7 +130,7 @@ func (p *ports) publishHTTP(ctx context.Context, pub *ingest.Publisher) error {
 	for _, r := range []struct {
 		err    error
 		status int
-	}{{live.ErrTaken, http.StatusConflict}, {live.ErrName, http.StatusBadRequest}, {live.ErrCrowded, http.StatusServiceUnavailable}, {live.ErrMemory, http.StatusServiceUnavailable}} {
+	}{{live.ErrTaken, http.StatusConflict}, {live.ErrName, http.StatusBadRequest}, {live.ErrCrowded, http.StatusServiceUnavailable}, {live.ErrMemory, http.StatusServiceUnavailable}, {live.ErrKey, http.StatusServiceUnavailable}} {
 		if errors.Is(err, r.err) {
 			return &ingest.Refused{Status: r.status, Description: err.Error()}
 		}
@@ -153,7 +155,7 @@ func (p *ports) publishRTMP(ctx context.Context, pub *rtmp.Publisher) error {
 	switch {
 	case errors.Is(err, live.ErrTaken), errors.Is(err, live.ErrName):
 		return &rtmp.Refused{Code: rtmp.BadName, Description: err.Error()}
-	case errors.Is(err, live.ErrCrowded), errors.Is(err, live.ErrMemory):
+	case errors.Is(err, live.ErrCrowded), errors.Is(err, live.ErrMemory), errors.Is(err, live.ErrKey):
 		return &rtmp.Refused{Code: rtmp.Denied, Description: err.Error()}
 	}
 	return err
@@ -171,6 +173,9 @@ func (p *ports) playRTMP(ctx context.Context, player *rtmp.Player) error {
 		return &rtmp.Refused{Code: rtmp.PlayFailed, Description: text}
 	}
 	defer leave()
+	if s.Guarded() != nil {
+		return &rtmp.Refused{Code: rtmp.PlayFailed, Description: inTheClear}
+	}
 	v := s.Watch(fmt.Sprintf("rtmp%d", player.Stream()), func() live.Renderer { return rtmp.NewRenderer(player.Stream()) })
 	defer v.Close()
 	return player.Start(ctx, func(ctx context.Context) error {
@@ -196,13 +201,15 @@ func (p *ports) publishSRT(ctx context.Context, pub *srt.Publisher) error {
 	for _, r := range []struct {
 		err    error
 		reason srt.Reason
-	}{{live.ErrTaken, srt.Conflict}, {live.ErrName, srt.BadRequest}, {live.ErrCrowded, srt.Overload}, {live.ErrMemory, srt.Overload}} {
+	}{{live.ErrTaken, srt.Conflict}, {live.ErrName, srt.BadRequest}, {live.ErrCrowded, srt.Overload}, {live.ErrMemory, srt.Overload}, {live.ErrKey, srt.Overload}} {
 		if errors.Is(err, r.err) {
 			return &srt.Refused{Reason: r.reason, Description: err.Error()}
 		}
 	}
 	return err
 }
+
+const inTheClear = "the stream is encrypted: this would be in the clear"
 
 // maxPieces is how many pieces of a stream are written to a reader of SRT at a time.
 const maxPieces = 16
@@ -222,6 +229,9 @@ func (p *ports) readSRT(ctx context.Context, r *srt.Reader) error {
 		return &srt.Refused{Reason: reason, Description: text}
 	}
 	defer leave()
+	if s.Guarded() != nil {
+		return &srt.Refused{Reason: srt.Forbidden, Description: inTheClear}
+	}
 	format := ts.Format()
 	v := s.Watch(format.Suffix, format.New)
 	defer v.Close()
@@ -263,7 +273,7 @@ func (p *ports) publishRTSP(ctx context.Context, pub *rtsp.Publisher) error {
 	for _, r := range []struct {
 		err    error
 		status int
-	}{{live.ErrTaken, http.StatusForbidden}, {live.ErrName, http.StatusBadRequest}, {live.ErrCrowded, http.StatusServiceUnavailable}, {live.ErrMemory, http.StatusServiceUnavailable}} {
+	}{{live.ErrTaken, http.StatusForbidden}, {live.ErrName, http.StatusBadRequest}, {live.ErrCrowded, http.StatusServiceUnavailable}, {live.ErrMemory, http.StatusServiceUnavailable}, {live.ErrKey, http.StatusServiceUnavailable}} {
 		if errors.Is(err, r.err) {
 			return &rtsp.Refused{Status: r.status, Description: err.Error()}
 		}

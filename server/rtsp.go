@@ -27,6 +27,9 @@ func (p *ports) describeRTSP(ctx context.Context, name string) ([]av.Track, erro
 		return nil, &rtsp.Refused{Status: code, Description: text}
 	}
 	defer leave()
+	if s.Guarded() != nil {
+		return nil, &rtsp.Refused{Status: http.StatusForbidden, Description: inTheClear}
+	}
 	ctx, cancel := context.WithTimeout(ctx, describeWait)
 	defer cancel()
 	c := s.NewCursor(live.CursorOptions{})

@@ -20,6 +20,7 @@ import (
 	"github.com/cleave-video/cleave/deliver/dash"
 	"github.com/cleave-video/cleave/deliver/feed"
 	"github.com/cleave-video/cleave/deliver/frames"
+	"github.com/cleave-video/cleave/deliver/keys"
 	indexdisk "github.com/cleave-video/cleave/index/disk"
 	"github.com/cleave-video/cleave/ingest/pull"
 	"github.com/cleave-video/cleave/live"
@@ -84,6 +85,8 @@ type Config struct {
 	SRTPassphrase string        // of every SRT caller; empty: none may encrypt
 	SRTLatency    time.Duration // 0: srt.DefaultLatency
 
+	Encryption []Encryption // the first that matches a stream's name is its; none: in the clear
+
 	Live live.Config
 	Log  *slog.Logger
 	// Ready is called once all addresses are listened to.
@@ -110,11 +113,27 @@ func (c *Config) defaults() {
 	}
 }
 
+// Validate reports what is wrong with c, with the defaults for what it leaves open.
+func (c *Config) Validate() error {
+	if err := c.Live.Validate(); err != nil {
+		return err
+	}
+	for i := range c.Encryption {
+		if err := c.Encryption[i].validate(c.Live.Part >= 0); err != nil {
+			return fmt.Errorf("server: encryption %d: %w", i+1, err)
+		}
+	}
+	return nil
+}
+
 // Run serves until ctx is done; then publishers are closed, what they sent is
 // committed, and answers under way end. It returns nil after that, or why the
 // server could not start or go on.
 func Run(ctx context.Context, c Config) error {
 	c.defaults()
+	if err := c.Validate(); err != nil {
+		return err
+	}
 	st, err := disk.Open(c.Data)
 	if err != nil {
 		return fmt.Errorf("server: data folder: %w", err)
@@ -124,7 +143,11 @@ func Run(ctx context.Context, c Config) error {
 		return fmt.Errorf("server: index: %w", err)
 	}
 	defer ix.Close()
-	c.Live.Store, c.Live.Index, c.Live.Log = st, ix, c.Log
+	sealing, err := openEncryption(&c)
+	if err != nil {
+		return fmt.Errorf("server: keys: %w", err)
+	}
+	c.Live.Store, c.Live.Index, c.Live.Log, c.Live.Sealing = st, ix, c.Log, sealing.of
 	hub, err := live.NewHub(c.Live)
 	if err != nil {
 		return err
@@ -143,7 +166,10 @@ func Run(ctx context.Context, c Config) error {
 	}
 	defer files.Close()
 	group, ctx := errgroup.WithContext(ctx)
-	p := &ports{config: &c, hub: hub, store: st, files: files, sources: sources, dash: dash.New(dash.Config{Hub: hub}), ready: func() bool { return ctx.Err() == nil }}
+	p := &ports{
+		config: &c, hub: hub, store: st, files: files, sources: sources, keys: keys.New(keys.Config{Find: sealing.find}),
+		dash: dash.New(dash.Config{Hub: hub}), ready: func() bool { return ctx.Err() == nil },
+	}
 	if err := p.listen(); err != nil {
 		return err
 	}
@@ -193,6 +219,7 @@ type routes struct {
 	frames http.Handler
 	dash   http.Handler // of manifests
 	push   http.Handler // of bodies to publish
+	keys   http.Handler // of encrypted streams
 	feeds  *feed.Handler
 	files  *frames.Files
 }
@@ -219,13 +246,21 @@ func (x *routes) handler() http.Handler {
 	mux.HandleFunc("GET /hls.min.js", pages.Script)
 	mux.HandleFunc("GET /frames.js", pages.FramesScript)
 	mux.Handle("PUT /", x.push)
-	mux.Handle("POST /", x.push)
+	mux.HandleFunc("POST /", func(w http.ResponseWriter, r *http.Request) {
+		if keys.Serves(r.URL.Path) { // of ClearKey
+			x.keys.ServeHTTP(w, r)
+			return
+		}
+		x.push.ServeHTTP(w, r)
+	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		name, isPage := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/"), "/")
 		framesOf, isFrames := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/"), "/frames.html")
 		switch {
 		case x.feeds.Serves(r.URL.Path):
 			x.feeds.ServeHTTP(w, r)
+		case keys.Serves(r.URL.Path):
+			x.keys.ServeHTTP(w, r)
 		case frames.Serves(r.URL.Path):
 			x.frames.ServeHTTP(w, r)
 		case isPage && live.CheckName(name) == nil:

@@ -53,6 +53,8 @@ type serveCommand struct {
 	StreamMemory size.Bytes    `placeholder:"SIZE" help:"Payload in memory of one stream (128MiB)."`
 	Viewer       size.Bytes    `placeholder:"SIZE" help:"How far a viewer of packets may be behind before it jumps (4MiB)."`
 
+	liveKeyFlags `group:"encryption"`
+
 	Demo bool `help:"Publish a test picture to this server as live/demo."`
 }
 
@@ -67,6 +69,10 @@ func (c *serveCommand) config() (server.Config, error) {
 			Memory: int64(c.Memory), StreamMemory: int64(c.StreamMemory), Viewer: int64(c.Viewer),
 		},
 	}
+	var err error
+	if s.Encryption, err = c.liveKeyFlags.encryption(); err != nil {
+		return s, &usageError{err}
+	}
 	if c.Config != "" {
 		f, err := server.ReadFile(c.Config)
 		if err != nil {
@@ -77,7 +83,7 @@ func (c *serveCommand) config() (server.Config, error) {
 	if !c.LowLatency {
 		s.Live.Part = -1
 	}
-	if err := s.Live.Validate(); err != nil {
+	if err := s.Validate(); err != nil {
 		return s, &usageError{err}
 	}
 	return s, nil

@@ -117,6 +117,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusMethodNotAllowed, "only GET and HEAD")
 		return
 	}
+	if s := h.cfg.Hub.Lookup(name); s != nil && s.Guarded() != nil {
+		fail(w, http.StatusForbidden, encrypted)
+		return
+	}
 	allow(w)
 	w.Header().Set("Cache-Control", "no-store")
 	if r.Method == http.MethodHead {
@@ -129,6 +133,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s == nil {
 		return
 	}
+	if s.Guarded() != nil {
+		leave()
+		fail(w, http.StatusForbidden, encrypted)
+		return
+	}
 	v := s.Watch(f.Suffix, f.New)
 	v.AtClose(leave)
 	if !asksForSocket(r) {
@@ -136,6 +145,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	h.answer(w, r, v)
 }
+
+const encrypted = "the stream is encrypted: it is played by HLS and DASH; this would be in the clear"
 
 // maxPieces is how many pieces the first write has at most.
 const maxPieces = 16

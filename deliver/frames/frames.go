@@ -89,9 +89,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer leave()
 	var err error
-	if isClip {
+	switch {
+	case s.Guarded() != nil:
+		err = &refusal{http.StatusForbidden, "the stream is encrypted: it is played by HLS and DASH; this would be in the clear"}
+	case s.Sealing() != nil && isClip:
+		err = &refusal{http.StatusForbidden, "the stream is encrypted, and so are the segments that key frames and GOPs are taken from"}
+	case isClip:
 		err = h.clip(w, r, &liveStream{h, s}, last == "gop")
-	} else {
+	default:
 		err = h.list(w, r, s)
 	}
 	if err != nil {

@@ -66,7 +66,7 @@ func (h *Handler) segment(w http.ResponseWriter, r *http.Request, s *live.Stream
 		return
 	}
 	if p.part < 0 {
-		h.serve(w, r, x.Track.Kind, seg, name, 0, seg.Size, seg.Retain())
+		h.serve(w, r, x.Track.Kind, seg, tagOf(r, seg, name), 0, seg.Size, seg.Retain())
 		return
 	}
 	part := &seg.Parts[p.part]
@@ -74,7 +74,7 @@ func (h *Handler) segment(w http.ResponseWriter, r *http.Request, s *live.Stream
 	if b := part.Retain(); b != nil {
 		held = []*mem.Block{b}
 	}
-	h.serve(w, r, x.Track.Kind, seg, name, part.Offset, part.Size, held)
+	h.serve(w, r, x.Track.Kind, seg, strconv.Quote(name), part.Offset, part.Size, held)
 }
 
 // awaitPart waits for a part that comes next, and returns the rendition when it is
@@ -120,36 +120,36 @@ func (h *Handler) init(w http.ResponseWriter, r *http.Request, s *live.Stream, r
 		return
 	}
 	if b := s.Init(name); b != nil {
-		describe(w, x.Track.Kind, name)
+		describe(w, x.Track.Kind, strconv.Quote(name))
 		defer httpio.Expire(w, int64(len(b)))()
 		http.ServeContent(w, httpio.IgnoreRange(r), "", time.Time{}, strings.NewReader(string(b)))
 		return
 	}
-	h.stored(w, r, x.Track.Kind, name, s.Name()+"/"+name, 0, -1)
+	h.stored(w, r, x.Track.Kind, strconv.Quote(name), s.Name()+"/"+name, 0, -1)
 }
 
 // describe sets the headers of media, which never changes under its name.
-func describe(w http.ResponseWriter, kind av.Kind, name string) {
+func describe(w http.ResponseWriter, kind av.Kind, tag string) {
 	w.Header().Set("Content-Type", kind.String()+"/mp4")
 	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
-	w.Header().Set("Etag", strconv.Quote(name))
+	w.Header().Set("Etag", tag)
 }
 
 // serve answers with size bytes of a segment from off on: those of held, which it
 // releases, or if there are none the store's.
-func (h *Handler) serve(w http.ResponseWriter, r *http.Request, kind av.Kind, seg *live.Segment, name string, off, size int64, held []*mem.Block) {
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, kind av.Kind, seg *live.Segment, tag string, off, size int64, held []*mem.Block) {
 	if held == nil {
 		key, at, ok := seg.Stored()
 		if !ok {
 			httpio.Fail(w, http.StatusNotFound, "it was lost")
 			return
 		}
-		h.stored(w, r, kind, name, key, at+off, size)
+		h.stored(w, r, kind, tag, key, at+off, size)
 		return
 	}
 	body := mem.NewBlockReader(held)
 	defer body.Close()
-	describe(w, kind, name)
+	describe(w, kind, tag)
 	defer httpio.Expire(w, size)()
 	if plain(r) {
 		w.Header().Set("Accept-Ranges", "bytes")
@@ -174,7 +174,7 @@ func plain(r *http.Request) bool {
 }
 
 // stored answers with bytes of an object in the store; size -1 is all of it.
-func (h *Handler) stored(w http.ResponseWriter, r *http.Request, kind av.Kind, name, key string, off, size int64) {
+func (h *Handler) stored(w http.ResponseWriter, r *http.Request, kind av.Kind, tag, key string, off, size int64) {
 	if !httpio.FewRanges(w, r) {
 		return
 	}
@@ -191,7 +191,7 @@ func (h *Handler) stored(w http.ResponseWriter, r *http.Request, kind av.Kind, n
 	if size < 0 {
 		size = o.Size()
 	}
-	describe(w, kind, name)
+	describe(w, kind, tag)
 	defer httpio.Expire(w, size)()
 	http.ServeContent(w, httpio.IgnoreRange(r), "", time.Time{}, io.NewSectionReader(o, off, size))
 }

@@ -77,6 +77,10 @@ func (h *Handler) transports(w http.ResponseWriter, r *http.Request, s *live.Str
 		httpio.Fail(w, http.StatusNotAcceptable, err.Error())
 		return
 	}
+	if e.Sealing != nil {
+		httpio.Fail(w, http.StatusNotAcceptable, "the stream is encrypted, which is done in CMAF only")
+		return
+	}
 	h.text(w, r, e, transportName, func() []byte { return p.playlist(e) }, 0)
 }
 
@@ -111,7 +115,7 @@ func (h *Handler) transport(w http.ResponseWriter, r *http.Request, s *live.Stre
 		return
 	}
 	lead := p.lead.Segment(at.epoch, at.msn)
-	if lead == nil || lead.Gap {
+	if lead == nil || lead.Gap || lead.Sealed != nil {
 		httpio.Fail(w, http.StatusNotFound, "it has left the window, or was never there")
 		return
 	}

@@ -30,7 +30,6 @@ type follow struct {
 	probed   bool
 	seen     map[int64]*record
 	removed  []*record
-	longest  time.Duration   // of the playlists so far
 	all      *playlist       // of every segment that was loaded
 	msns     []int64         // of all's segments
 	latency  time.Duration   // of the first version, by PROGRAM-DATE-TIME

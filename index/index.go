@@ -71,7 +71,8 @@ type Batcher interface {
 
 // Streamer is an optional ability of an Index.
 type Streamer interface {
-	// Streams yields the names of the streams it has entries of, in no order.
+	// Streams yields the names of the streams it has entries of, or a state, in no
+	// order.
 	Streams(ctx context.Context) iter.Seq2[string, error]
 }
 

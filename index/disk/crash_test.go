@@ -82,7 +82,8 @@ type crasher struct {
 	states  int
 }
 
-func (c *crasher) at(p point, path string) error {
+// track notes what a point says of a file.
+func (c *crasher) track(p point, path string) {
 	switch p {
 	case afterSync:
 		if st, err := os.Stat(path); err == nil {
@@ -97,6 +98,10 @@ func (c *crasher) at(p point, path string) error {
 			c.named[filepath.Join(path, e.Name())] = true
 		}
 	}
+}
+
+func (c *crasher) at(p point, path string) error {
+	c.track(p, path)
 	if n := c.acked % index.PerBlock; n > 3 && n < index.PerBlock-2 {
 		return nil // nothing happens there that does not elsewhere
 	}

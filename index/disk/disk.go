@@ -40,6 +40,8 @@ var (
 	_ index.Index    = (*Disk)(nil)
 	_ index.Batcher  = (*Disk)(nil)
 	_ index.Streamer = (*Disk)(nil)
+	_ index.Replacer = (*Disk)(nil)
+	_ index.Repairer = (*Disk)(nil)
 )
 
 // Option changes what Open does.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,12 +17,15 @@ import (
 type Mem struct {
 	mu      sync.Mutex // guards what follows
 	streams map[string]*stream
+	states  map[string]index.State
 }
 
 var (
-	_ index.Index    = (*Mem)(nil)
-	_ index.Batcher  = (*Mem)(nil)
-	_ index.Streamer = (*Mem)(nil)
+	_ index.Index     = (*Mem)(nil)
+	_ index.Batcher   = (*Mem)(nil)
+	_ index.Streamer  = (*Mem)(nil)
+	_ index.Catalogue = (*Mem)(nil)
+	_ index.Replacer  = (*Mem)(nil)
 )
 
 type stream struct {
@@ -30,7 +34,9 @@ type stream struct {
 }
 
 // New returns an empty index.
-func New() *Mem { return &Mem{streams: make(map[string]*stream)} }
+func New() *Mem {
+	return &Mem{streams: make(map[string]*stream), states: make(map[string]index.State)}
+}
 
 func check(ctx context.Context, name string) error {
 	if err := index.CheckStream(name); err != nil {
@@ -157,4 +163,56 @@ func (m *Mem) Streams(ctx context.Context) iter.Seq2[string, error] {
 			}
 		}
 	}
+}
+
+// SetState implements index.Catalogue.
+func (m *Mem) SetState(ctx context.Context, name string, s index.State) error {
+	if err := check(ctx, name); err != nil {
+		return err
+	}
+	if err := s.Validate(); err != nil {
+		return err
+	}
+	s.Breaks = slices.Clone(s.Breaks)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.states[name] = s
+	return nil
+}
+
+// State implements index.Catalogue.
+func (m *Mem) State(ctx context.Context, name string) (index.State, error) {
+	if err := check(ctx, name); err != nil {
+		return index.State{}, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s, ok := m.states[name]
+	if !ok {
+		return index.State{}, fmt.Errorf("%w: state of %s", index.ErrNotFound, name)
+	}
+	s.Breaks = slices.Clone(s.Breaks)
+	return s, nil
+}
+
+// Replace implements index.Replacer.
+func (m *Mem) Replace(ctx context.Context, name string, list []index.Entry) error {
+	if err := check(ctx, name); err != nil {
+		return err
+	}
+	s := &stream{}
+	for i := range list {
+		if err := s.run.Append(&list[i]); err != nil {
+			return err
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	old := m.streams[name]
+	if len(list) == 0 && old != nil && old.run.Len() > 0 {
+		old.first = old.run.Len()
+		return nil
+	}
+	m.streams[name] = s
+	return nil
 }

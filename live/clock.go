@@ -53,6 +53,11 @@ func (c *clock) reset(media time.Duration, now time.Time) {
 	c.begun, c.zero, c.media = true, now.Add(-media), media
 }
 
+// resume has the next timeline begin no earlier than at a time of day.
+func (c *clock) resume(end time.Time) {
+	*c = clock{begun: true, zero: end}
+}
+
 // observe notes that what is presented at media arrived now, and returns the time of
 // day of media time 0 for what begins there.
 func (c *clock) observe(media time.Duration, now time.Time) time.Time {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -93,11 +94,13 @@ func (c *coordinator) commit(p *publisher, o *opened, wait time.Duration) {
 		j.body.add(description)
 		j.entry = &e
 	}
-	if err := c.enter(j.body.size, wait); err != nil {
+	err := c.enter(j.body.size, wait)
+	c.last = j.done
+	if err != nil {
 		j.fail(err)
+		c.group.Go(j.skip)
 		return
 	}
-	c.last = j.done
 	c.group.Go(j.run)
 }
 
@@ -144,17 +147,36 @@ func (j *job) run() {
 // finish commits a chunk that was stored, if err is nil, when those before are. The
 // store's failure is no failure of the live edge.
 func (j *job) finish(err error) {
-	defer close(j.done)
-	<-j.before
 	if err != nil {
 		j.fail(err)
+		j.skip()
 		return
 	}
+	defer close(j.done)
+	<-j.before
 	j.c.s.enlist(j.c.ctx, j.entry)
 	j.object.at = j.at
 	j.object.state.Store(stored)
 	j.c.s.stats.stored.Add(1)
 	j.release()
+}
+
+// skip puts a gap in the place of a chunk that was not stored, when those before are
+// committed: its number was given, and it was shown.
+func (j *job) skip() {
+	defer close(j.done)
+	<-j.before
+	if j.entry == nil {
+		return
+	}
+	e := *j.entry
+	e.Object, e.Size, e.Keys, e.Gap, e.Independent = "", 0, nil, true, false
+	e.Tracks = slices.Clone(e.Tracks)
+	for i := range e.Tracks {
+		t := &e.Tracks[i]
+		t.Gap, t.Offset, t.Size = true, 0, 0
+	}
+	j.c.s.enlist(j.c.ctx, &e)
 }
 
 func (j *job) store() error {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/index"
+	"github.com/cleave-video/cleave/store"
 )
 
 // entry is what the index keeps of a closed chunk, and its object says of itself: at is
@@ -41,16 +42,56 @@ func (p *publisher) entry(o *opened, at []int64) (index.Entry, bool) {
 	return e, lead && e.Validate() == nil
 }
 
-// enlist puts a stored chunk into the index. Its failure is no failure of the stream:
-// the object says of itself what the index would.
+// maxUnlisted is how many entries wait for an index that takes none for the moment. More
+// are found in the store when the server starts.
+const maxUnlisted = 1024
+
+// enlist puts a stored chunk into the index, behind those that are not there yet. Its
+// failure is no failure of the stream: the object says of itself what the index would.
 func (s *Stream) enlist(ctx context.Context, e *index.Entry) {
 	ix := s.hub.cfg.Index
 	if ix == nil || e == nil {
 		return
 	}
-	if err := ix.Add(ctx, s.name, *e); err != nil {
-		s.hub.cfg.Log.Error("chunk not in the index", "stream", s.name, "key", e.Object, "error", err)
+	if len(s.unlisted) == maxUnlisted {
+		s.unlisted = s.unlisted[1:]
 	}
+	s.unlisted = append(s.unlisted, *e)
+	for len(s.unlisted) > 0 {
+		first := &s.unlisted[0]
+		err := ix.Add(ctx, s.name, *first)
+		if err != nil {
+			s.hub.cfg.Log.Error("chunk not in the index", "stream", s.name, "number", first.Seq, "waiting", len(s.unlisted), "error", err)
+		}
+		if errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrTransient) {
+			return
+		}
+		s.unlisted = s.unlisted[1:]
+	}
+}
+
+// resumeState continues numbers behind those that were claimed in the index, and lets
+// the chunks expire that are in it. It reports whether there were any.
+func (s *Stream) resumeState(ctx context.Context) (bool, error) {
+	state, ok, err := s.readState(ctx)
+	if !ok || err != nil {
+		return false, err
+	}
+	lost := state.Next
+	last, err := s.hub.cfg.Index.Last(ctx, s.name)
+	switch {
+	case errors.Is(err, index.ErrNotFound):
+	case err != nil:
+		return false, fmt.Errorf("live: %s: %w", s.name, err)
+	default:
+		lost = max(0, state.Next-last.Seq-1)
+		s.epoch, s.seq = last.Epoch, last.Seq+1
+		s.clock.resume(last.End())
+	}
+	s.epoch, s.seq = max(s.epoch, state.Epoch), max(s.seq, state.Next)
+	// Any chunk that was lost may have begun with a discontinuity.
+	s.account = account{begun: s.seq, claimed: s.seq, total: state.Discontinuities + lost, keys: state.Keys, resumed: true}
+	return true, s.expireBefore(ctx, time.Time{})
 }
 
 // resumeIndex continues numbers behind what the index has, and returns when that ended.

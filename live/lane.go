@@ -82,7 +82,7 @@ func (p *publisher) newLanes(tracks []av.Track) error {
 		kinds[t.Kind]++
 		l.scale, l.factor = t.Timebase.Timescale()
 		l.off = p.offset * int64(l.scale)
-		l.inherit(old)
+		l.inherit(old, &p.s.account)
 		p.s.headers.put(l.init, header)
 		p.lanes = append(p.lanes, l)
 	}
@@ -92,7 +92,7 @@ func (p *publisher) newLanes(tracks []av.Track) error {
 // inherit continues what the stream showed under the lane's name. A name that is new
 // has as many discontinuities behind it as the others: numbers must agree in all
 // renditions (RFC 8216bis 6.2.4).
-func (l *lane) inherit(old *Edge) {
+func (l *lane) inherit(old *Edge, a *account) {
 	if was := old.Rendition(l.r.Name); was != nil {
 		l.r.Segments, l.r.Past, l.r.Discontinuities = was.Segments, was.Past, was.Discontinuities
 		if n := len(was.Segments); n > 0 {
@@ -101,7 +101,11 @@ func (l *lane) inherit(old *Edge) {
 		}
 		return
 	}
+	l.heirs = a.keys
 	if len(old.Renditions) == 0 || len(old.Renditions[0].Segments) == 0 {
+		if a.resumed {
+			l.r.Discontinuities = a.total + 1
+		}
 		return
 	}
 	other := &old.Renditions[0]
@@ -157,6 +161,10 @@ func (p *publisher) begin(l *lane, o *opened, dts int64) {
 		l.seg.Discontinuity = l.seg.Discontinuity || last.Epoch != l.seg.Epoch || last.Init != l.seg.Init
 	} else if l.fresh {
 		l.seg.Discontinuity = false // inherit has counted it
+	}
+	if l.section == 0 && (l.seg.Discontinuity || l.fresh && len(l.r.Segments) == 0 && l.r.Discontinuities > 0) {
+		p.s.account.broke(l.seg.MSN)
+		p.note()
 	}
 	l.fresh = false
 	p.tile(l)
@@ -218,6 +226,7 @@ func (p *publisher) finish(l *lane) {
 		l.date(o)
 	}
 	l.heirs += int64(len(s.Keys))
+	p.s.account.keys = max(p.s.account.keys, l.heirs)
 	p.s.memory.keep(s, l.output().Duration(s.End()))
 	p.s.end = max(p.s.end, l.output().Duration(s.End()))
 	l.r.Segments = append(l.r.Segments, *s)

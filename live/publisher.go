@@ -70,6 +70,7 @@ func (s *Stream) publish(ctx context.Context, d av.Demuxer, o PublishOptions) er
 		return err
 	}
 	p.partTarget = s.edge.Load().PartTarget
+	p.openBook()
 	p.coord = newCoordinator(ctx, s)
 	s.change(func(e *Edge) { e.Live, e.Ended = true, false })
 	s.hub.cfg.Log.Info("publishing", "stream", s.name, "epoch", s.epoch, "elastic", o.Elastic)
@@ -87,6 +88,7 @@ func (p *publisher) end() {
 	p.open = nil
 	if p.coord != nil {
 		p.coord.wait()
+		p.closeBook()
 	}
 	p.s.memory.shed()
 }
@@ -260,6 +262,9 @@ func (p *publisher) start(c *chunk.Chunk) error {
 	p.stretchTo(o, begins)
 	o.blocks = make([][]*mem.Block, len(p.lanes))
 	p.s.seq = int64(c.Seq) + 1 // it will be listed
+	if p.s.seq > p.s.account.claimed-ahead/2 {
+		p.note()
+	}
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/chunk"
+	"github.com/cleave-video/cleave/index"
 )
 
 // Stream is one name: at most one publisher at a time, any number of viewers.
@@ -23,6 +24,7 @@ type Stream struct {
 	memory  memory
 	headers headers
 	stats   streamStats
+	book    book
 
 	feedMu sync.Mutex // guards feeds
 	feeds  map[string]*Feed
@@ -37,7 +39,10 @@ type Stream struct {
 	seq     int64 // of the next chunk, the MEDIA-SEQUENCE number
 	end     time.Duration
 	clock   clock
+	account account
 	started bool // epoch and seq were read from the store
+
+	unlisted []index.Entry // that the index did not take; of who commits
 }
 
 type streamStats struct {
@@ -215,11 +220,15 @@ func (s *Stream) newest(list []Segment) int {
 	return keep
 }
 
-// resume continues numbers behind what an earlier process has left in the store,
-// and lets that expire.
+// resume continues numbers behind what an earlier process has left in the index, or if
+// that has nothing in the store, and lets that expire.
 func (s *Stream) resume(ctx context.Context) error {
 	if s.started {
 		return nil
+	}
+	if done, err := s.resumeState(ctx); done || err != nil {
+		s.started = err == nil
+		return err
 	}
 	ended, err := s.resumeIndex(ctx)
 	if err != nil {
@@ -265,6 +274,9 @@ func chunkKey(name string, epoch uint32, seq int64) string {
 
 // expire has an object deleted at the next sweep from now on.
 func (s *Stream) expire(key string, now, ended time.Time) {
+	if key == "" {
+		return // a gap has none
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.expired = append(s.expired, expiry{key, now, ended})

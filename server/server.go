@@ -122,6 +122,9 @@ func Run(ctx context.Context, c Config) error {
 		return err
 	}
 	defer hub.Close()
+	if err := hub.Recover(ctx); err != nil {
+		return err
+	}
 	client := c.policy().Client()
 	defer client.CloseIdleConnections()
 	sources, err := newSources(&c, hub, client)

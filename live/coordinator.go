@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cleave-video/cleave/index"
+	"github.com/cleave-video/cleave/live/journal"
 	"github.com/cleave-video/cleave/mem"
 )
 
@@ -24,14 +25,15 @@ const (
 // coordinator takes each closed chunk to the store, in a goroutine of its own, and
 // commits them in the order in which they were cut. Players see the chunk already.
 type coordinator struct {
-	s      *Stream
-	ctx    context.Context // of the publisher's chunks; outlives ctx of Publish by the drain
-	cancel context.CancelFunc
-	slots  chan struct{} // of those that are stored
-	queue  chan struct{} // of those and others
-	bytes  *mem.Budget   // of all in the queue
-	group  sync.WaitGroup
-	last   chan struct{} // closed when the chunk before is committed
+	s       *Stream
+	ctx     context.Context // of the publisher's chunks; outlives ctx of Publish by the drain
+	cancel  context.CancelFunc
+	slots   chan struct{}   // of those that are stored
+	queue   chan struct{}   // of those and others
+	bytes   *mem.Budget     // of all in the queue
+	journal *journal.Writer // has the chunks that are not committed; nil: none
+	group   sync.WaitGroup
+	last    chan struct{} // closed when the chunk before is committed
 
 	mu  sync.Mutex // guards put
 	put map[string]bool
@@ -65,6 +67,7 @@ func initName(header []byte) string {
 // job is one chunk on its way.
 type job struct {
 	c            *coordinator
+	id           journal.ID
 	object       *object
 	body         *buffers
 	at           []int64
@@ -78,7 +81,7 @@ type job struct {
 // are under way it waits as long as it may; then the chunk is not stored, and is only in
 // memory as long as that holds it.
 func (c *coordinator) commit(p *publisher, o *opened, wait time.Duration) {
-	j := &job{c: c, object: o.object, blocks: o.blocks, body: &buffers{}, before: c.last, done: make(chan struct{})}
+	j := &job{c: c, id: journalID(o), object: o.object, blocks: o.blocks, body: &buffers{}, before: c.last, done: make(chan struct{})}
 	for i, l := range p.lanes {
 		j.at = append(j.at, j.body.size)
 		for _, b := range o.blocks[i] {
@@ -88,8 +91,11 @@ func (c *coordinator) commit(p *publisher, o *opened, wait time.Duration) {
 			j.headers = append(j.headers, l)
 		}
 	}
-	if e, ok := p.entry(o, j.at); ok {
+	if e, ok := p.entry(o, j.at, false); ok {
 		description := index.AppendDescription(nil, c.s.name, &e)
+		if c.journal != nil {
+			c.journal.End(j.id, description)
+		}
 		e.Size = j.body.size + int64(len(description))
 		j.body.add(description)
 		j.entry = &e
@@ -154,6 +160,7 @@ func (j *job) finish(err error) {
 	}
 	defer close(j.done)
 	<-j.before
+	defer j.forget()
 	j.c.s.enlist(j.c.ctx, j.entry)
 	j.object.at = j.at
 	j.object.state.Store(stored)
@@ -166,6 +173,7 @@ func (j *job) finish(err error) {
 func (j *job) skip() {
 	defer close(j.done)
 	<-j.before
+	defer j.forget()
 	if j.entry == nil {
 		return
 	}
@@ -177,6 +185,13 @@ func (j *job) skip() {
 		t.Gap, t.Offset, t.Size = true, 0, 0
 	}
 	j.c.s.enlist(j.c.ctx, &e)
+}
+
+// forget has the chunk's parts kept no longer.
+func (j *job) forget() {
+	if j.c.journal != nil {
+		j.c.journal.Remove(j.id)
+	}
 }
 
 func (j *job) store() error {

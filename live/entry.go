@@ -7,14 +7,16 @@ import (
 	"time"
 
 	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/chunk"
 	"github.com/cleave-video/cleave/index"
 	"github.com/cleave-video/cleave/store"
 )
 
 // entry is what the index keeps of a closed chunk, and its object says of itself: at is
-// where each lane's segment begins in the object. False: the chunk's segments are not
+// where each lane's segment begins in the object. With sofar the chunk may be open, and is
+// described as if it ended with the parts that it has. False: the chunk's segments are not
 // there to be described.
-func (p *publisher) entry(o *opened, at []int64) (index.Entry, bool) {
+func (p *publisher) entry(o *opened, at []int64, sofar bool) (index.Entry, bool) {
 	c := o.c
 	e := index.Entry{
 		Epoch: p.s.epoch, Seq: int64(c.Seq), Object: o.object.key, Discontinuity: c.Discont, Independent: c.Independent, Reason: c.Why, Gap: true,
@@ -22,24 +24,37 @@ func (p *publisher) entry(o *opened, at []int64) (index.Entry, bool) {
 	lead := false
 	for i, l := range p.lanes {
 		s := l.r.Segment(l.epoch, int64(c.Seq))
+		if l.in == o {
+			s = &l.seg
+		}
+		if s == nil && sofar {
+			s = l.nothing(c)
+		}
 		if s == nil {
 			return e, false
 		}
+		gap := len(s.Parts) == 0
 		e.Tracks = append(e.Tracks, index.Track{
-			Name: l.r.Name, Init: s.Init, Timescale: s.Timescale, Start: s.Start, Duration: s.Dur, Offset: at[i], Size: s.Size,
-			Gap: s.Gap, Independent: s.Independent,
+			Name: l.r.Name, Init: s.Init, Timescale: s.Timescale, Start: s.Start, Duration: max(s.Dur, 1), Offset: at[i], Size: s.Size,
+			Gap: gap, Independent: c.Independent || l.r.Track.Kind != av.Video,
 		})
-		e.Gap = e.Gap && s.Gap
+		e.Gap = e.Gap && gap
 		if lead || l.track != c.Lead && i < len(p.lanes)-1 {
 			continue
 		}
 		lead = true
-		e.Timebase, e.Start, e.Duration, e.Wall = av.Timebase{Num: 1, Den: s.Timescale}, s.Start, s.Dur, s.Date
+		e.Timebase, e.Start, e.Duration, e.Wall = av.Timebase{Num: 1, Den: s.Timescale}, s.Start, max(s.Dur, 1), s.Date
 		for _, k := range s.Keys {
 			e.Keys = append(e.Keys, index.Key{Time: k.PTS, Offset: at[i] + k.Offset, Size: k.Size})
 		}
 	}
 	return e, lead && e.Validate() == nil
+}
+
+// nothing is the segment of an open chunk of which the lane has had nothing.
+func (l *lane) nothing(c *chunk.Chunk) *Segment {
+	start := c.Span.Timebase.Rescale(c.Span.Start, l.tb)*l.factor + l.off
+	return &Segment{Init: l.init, Timescale: l.scale, DTS: start, Start: start, Dur: 1}
 }
 
 // maxUnlisted is how many entries wait for an index that takes none for the moment. More

@@ -38,6 +38,7 @@ const (
 type Config struct {
 	Store    store.Store
 	Index    index.Index   // of what is stored; nil: none
+	Journal  string        // folder for the parts of chunks that are not stored yet; empty: none
 	Target   time.Duration // chunk length aimed at
 	Part     time.Duration // length of parts aimed at; negative: none are listed
 	MaxChunk time.Duration // longest chunk of the first GOP, and so the longest promise

@@ -207,6 +207,7 @@ func (p *publisher) add(l *lane, part *pack.Part) {
 	part.Block.Retain()
 	l.in.blocks[l.section] = append(l.in.blocks[l.section], part.Block)
 	p.changed = true
+	p.journalPart(l, part.Block)
 }
 
 // finish lists the lane's open segment.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/chunk"
+	"github.com/cleave-video/cleave/live/journal"
 	"github.com/cleave-video/cleave/mem"
 	"github.com/cleave-video/cleave/pack"
 	"github.com/cleave-video/cleave/timeline"
@@ -30,6 +31,7 @@ type publisher struct {
 	open     []*opened      // chunks that are not closed, oldest first
 	stretch  *Stretch       // of the newest chunk
 	coord    *coordinator
+	journal  *journal.Writer // nil: none
 	intake   intake
 	changed  bool // the edge
 
@@ -71,7 +73,9 @@ func (s *Stream) publish(ctx context.Context, d av.Demuxer, o PublishOptions) er
 	}
 	p.partTarget = s.edge.Load().PartTarget
 	p.openBook()
+	p.openJournal()
 	p.coord = newCoordinator(ctx, s)
+	p.coord.journal = p.journal
 	s.change(func(e *Edge) { e.Live, e.Ended = true, false })
 	s.hub.cfg.Log.Info("publishing", "stream", s.name, "epoch", s.epoch, "elastic", o.Elastic)
 	return p.loop()
@@ -89,6 +93,9 @@ func (p *publisher) end() {
 	if p.coord != nil {
 		p.coord.wait()
 		p.closeBook()
+	}
+	if p.journal != nil {
+		p.journal.Close()
 	}
 	p.s.memory.shed()
 }
@@ -261,6 +268,7 @@ func (p *publisher) start(c *chunk.Chunk) error {
 	}
 	p.stretchTo(o, begins)
 	o.blocks = make([][]*mem.Block, len(p.lanes))
+	p.journalChunk(o)
 	p.s.seq = int64(c.Seq) + 1 // it will be listed
 	if p.s.seq > p.s.account.claimed-ahead/2 {
 		p.note()

@@ -18,7 +18,8 @@ import (
 	"github.com/cleave-video/cleave/store"
 )
 
-// Recover makes store and index equal, and shows again, as an earlier process left them,
+// Recover stores the parts of chunks that an earlier process had received when it was
+// killed, makes store and index equal, and shows again, as an earlier process left them,
 // the streams whose publisher may still come back: the window from the index, then gaps
 // for the numbers that were given and whose chunks were not stored. It is to be called
 // before the first Publish. What cannot be done now is logged: a stream that is not shown
@@ -29,6 +30,7 @@ func (h *Hub) Recover(ctx context.Context) error {
 		return nil
 	}
 	began := time.Now()
+	left := h.salvage(ctx)
 	found, err := index.Reconcile(ctx, h.cfg.Store, h.cfg.Index, func(i store.Info) bool { return !strings.HasSuffix(i.Key, chunkSuffix) })
 	switch {
 	case ctx.Err() != nil:
@@ -39,13 +41,16 @@ func (h *Hub) Recover(ctx context.Context) error {
 		h.cfg.Log.Warn("store and index differed", "entries", found.Entries, "adopted", found.Adopted, "dropped", found.Dropped, "deleted", found.Deleted,
 			"repaired", found.Repaired, "damaged", found.Lost, "error", errors.Join(found.Damaged...), "took", time.Since(began))
 	}
-	if err := h.restoreAll(ctx, streamer); ctx.Err() == nil && err != nil {
+	if err := h.restoreAll(ctx, streamer, left); ctx.Err() == nil && err != nil {
 		h.cfg.Log.Error("streams not restored", "error", err)
+	}
+	if ctx.Err() == nil {
+		left.clear(h)
 	}
 	return context.Cause(ctx)
 }
 
-func (h *Hub) restoreAll(ctx context.Context, streamer index.Streamer) error {
+func (h *Hub) restoreAll(ctx context.Context, streamer index.Streamer, left salvaged) error {
 	for name, err := range streamer.Streams(ctx) {
 		if err != nil {
 			return err
@@ -53,7 +58,7 @@ func (h *Hub) restoreAll(ctx context.Context, streamer index.Streamer) error {
 		if CheckName(name) != nil {
 			continue
 		}
-		s, err := h.restore(ctx, name)
+		s, err := h.restore(ctx, name, left)
 		if err != nil {
 			h.cfg.Log.Error("stream not restored", "stream", name, "error", err)
 		}
@@ -76,10 +81,10 @@ func (h *Hub) adopt(s *Stream) bool {
 }
 
 // restore returns the stream of that name, or nil if it is over.
-func (h *Hub) restore(ctx context.Context, name string) (*Stream, error) {
+func (h *Hub) restore(ctx context.Context, name string, left salvaged) (*Stream, error) {
 	s := newStream(h, name)
 	state, ok, err := s.readState(ctx)
-	if !ok || err != nil {
+	if !ok || err != nil || state.TargetDuration == 0 { // nobody has seen a playlist
 		return nil, err
 	}
 	last, err := h.cfg.Index.Last(ctx, name)
@@ -90,6 +95,7 @@ func (h *Hub) restore(ctx context.Context, name string) (*Stream, error) {
 	if err != nil || now.Sub(last.End()) > h.cfg.Grace+h.cfg.Window {
 		return nil, err
 	}
+	state.Next = left.next(name, &state, last.Seq)
 	w := &restored{s: s, state: state, now: now, breaks: make(map[int64]bool), infos: make(map[string]*codec.Info), tracks: make(map[string]av.Track)}
 	list, err := w.window(ctx, last.End())
 	if err != nil || len(list) == 0 {
@@ -300,7 +306,7 @@ func (w *restored) lose(first, next int64, before uint32, until time.Time) {
 		return
 	}
 	each := until.Sub(w.date) / time.Duration(next-first)
-	each = max(time.Millisecond, min(each, time.Duration(w.targetDuration())*time.Second))
+	each = max(time.Millisecond, min(each, time.Duration(w.state.TargetDuration)*time.Second))
 	for msn := first; msn < next; msn++ {
 		epoch := before
 		if msn >= w.state.Begun {
@@ -366,20 +372,6 @@ func (w *restored) enlistGaps(ctx context.Context) {
 	}
 }
 
-// targetDuration is what was promised; if that was not noted, what was kept.
-func (w *restored) targetDuration() int64 {
-	if w.state.TargetDuration > 0 {
-		return w.state.TargetDuration
-	}
-	td := max(1, int64((w.s.hub.cfg.Target+time.Second/2)/time.Second))
-	for i := range w.lanes {
-		for k := range w.lanes[i].Segments {
-			td = max(td, int64((w.lanes[i].Segments[k].Duration()+time.Second/2)/time.Second))
-		}
-	}
-	return td
-}
-
 // show gives the stream what it is to go on with.
 func (w *restored) show() {
 	s := w.s
@@ -388,13 +380,12 @@ func (w *restored) show() {
 	s.account = account{begun: w.state.Begun, claimed: w.state.Next, total: w.total, keys: w.state.Keys, resumed: true}
 	s.account.breaks = slices.Sorted(maps.Keys(w.breaks))
 	s.clock = clock{begun: true, zero: w.date.Add(-s.end), media: s.end}
-	td := w.targetDuration()
-	s.memory.reach(time.Duration(td) * time.Second)
+	s.memory.reach(time.Duration(w.state.TargetDuration) * time.Second)
 	part := w.state.PartTarget
 	if s.hub.cfg.Part < 0 {
 		part = 0
 	}
-	s.change(func(e *Edge) { e.Renditions, e.TargetDuration, e.PartTarget = w.lanes, td, part })
+	s.change(func(e *Edge) { e.Renditions, e.TargetDuration, e.PartTarget = w.lanes, w.state.TargetDuration, part })
 	s.hub.cfg.Log.Info("restored", "stream", s.name, "epoch", s.epoch, "next", s.seq, "segments", len(w.lanes[0].Segments))
 }
 

@@ -5,7 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
+	"os"
+	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -15,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/cleave-video/cleave/av/avtest"
+	"github.com/cleave-video/cleave/chunk"
 	"github.com/cleave-video/cleave/index"
 	indexmem "github.com/cleave-video/cleave/index/mem"
 	"github.com/cleave-video/cleave/store"
@@ -27,10 +29,11 @@ var errDead = errors.New("killed")
 type machine struct {
 	store *storemem.Mem
 	index *indexmem.Mem
+	parts string // folder; empty: parts are not kept
 }
 
 func newMachine(t *testing.T) *machine {
-	m := &machine{storemem.New(storemem.Config{MaxBytes: 256 << 20}), indexmem.New()}
+	m := &machine{storemem.New(storemem.Config{MaxBytes: 256 << 20}), indexmem.New(), ""}
 	t.Cleanup(func() {
 		if err := m.store.Close(); err != nil {
 			t.Error(err)
@@ -44,11 +47,15 @@ func newMachine(t *testing.T) *machine {
 type mortal struct {
 	*storemem.Mem
 	killed atomic.Bool
-	// fails, if set, has Put fail for a key.
+	// fails, if set, has Put fail for a key; hold has it wait until the process is killed.
 	fails func(key string) bool
+	hold  atomic.Pointer[chan struct{}]
 }
 
 func (m *mortal) Put(ctx context.Context, key string, body io.ReaderAt, size int64) error {
+	if hold := m.hold.Load(); hold != nil {
+		<-*hold
+	}
 	if m.killed.Load() || m.fails != nil && m.fails(key) {
 		return errDead
 	}
@@ -96,16 +103,16 @@ func (x *mortalIndex) Drop(ctx context.Context, stream string, before time.Time)
 // process is a hub that can be killed.
 type process struct {
 	*Hub
-	m   *mortal
-	ix  *mortalIndex
-	end func()
-	wg  sync.WaitGroup
+	m       *mortal
+	ix      *mortalIndex
+	end     func()
+	machine *machine
 }
 
 func (m *machine) start(t *testing.T, cfg Config) *process {
-	p := &process{m: &mortal{Mem: m.store}}
+	p := &process{m: &mortal{Mem: m.store}, machine: m}
 	p.ix = &mortalIndex{Mem: m.index, m: p.m}
-	cfg.Store, cfg.Index = p.m, p.ix
+	cfg.Store, cfg.Index, cfg.Journal = p.m, p.ix, m.parts
 	p.Hub, p.end = hub(t, cfg)
 	if err := p.Recover(t.Context()); err != nil {
 		t.Fatal(err)
@@ -126,10 +133,22 @@ func (p *process) publish(t *testing.T, s avtest.Spec) (stop func()) {
 	return func() { d.Close(); <-done }
 }
 
-// kill ends the process: from now on nothing is stored.
-func (p *process) kill(stop func()) *Edge {
+// kill ends the process: from now on nothing is stored, and the next one finds the parts
+// that are there now.
+func (p *process) kill(t *testing.T, stop func()) *Edge {
+	synctest.Wait()
 	e := p.Lookup("live/cam").Edge()
 	p.m.killed.Store(true)
+	if hold := p.m.hold.Load(); hold != nil {
+		close(*hold)
+	}
+	if m := p.machine; m.parts != "" {
+		now := filepath.Join(t.TempDir(), "parts")
+		if err := os.CopyFS(now, os.DirFS(m.parts)); err != nil {
+			t.Fatal(err)
+		}
+		m.parts = now
+	}
 	if stop != nil {
 		stop()
 	}
@@ -161,7 +180,7 @@ func TestRestore(t *testing.T) {
 		a := m.start(t, cfg)
 		stop := a.publish(t, spec(60))
 		time.Sleep(45500 * time.Millisecond)
-		was := a.kill(stop)
+		was := a.kill(t, stop)
 		time.Sleep(5 * time.Second)
 
 		b := m.start(t, cfg)
@@ -194,7 +213,7 @@ func TestRestore(t *testing.T) {
 		stop = b.publish(t, spec(60))
 		time.Sleep(4500 * time.Millisecond)
 		goesOn(t, is, s.Edge())
-		before := b.kill(stop)
+		before := b.kill(t, stop)
 
 		c := m.start(t, cfg) // what it shows of the gaps is what was shown
 		x, y := &before.Renditions[0], &c.Lookup("live/cam").Edge().Renditions[0]
@@ -244,7 +263,7 @@ func TestRestoreInOrder(t *testing.T) {
 		stop := a.publish(t, spec(60))
 		time.Sleep(10500 * time.Millisecond)
 		stop()
-		was := a.kill(nil)
+		was := a.kill(t, nil)
 		b := m.start(t, Config{})
 		is := b.Lookup("live/cam").Edge()
 		for i := range was.Renditions {
@@ -269,7 +288,7 @@ func TestRestoreTooLate(t *testing.T) {
 		a := m.start(t, cfg)
 		stop := a.publish(t, spec(60))
 		time.Sleep(12500 * time.Millisecond)
-		was := a.kill(stop)
+		was := a.kill(t, stop)
 		time.Sleep(time.Minute)
 		b := m.start(t, cfg)
 		if s := b.Lookup("live/cam"); s != nil {
@@ -313,7 +332,7 @@ func TestRestoreWithLosses(t *testing.T) {
 		}
 		a.ix.full.Store(true) // what is not in the index when it is killed is adopted
 		time.Sleep(6 * time.Second)
-		was := a.kill(stop)
+		was := a.kill(t, stop)
 		b := m.start(t, Config{})
 		is := b.Lookup("live/cam").Edge()
 		for _, s := range was.Renditions[0].Segments {
@@ -326,11 +345,57 @@ func TestRestoreWithLosses(t *testing.T) {
 	})
 }
 
+// TestSalvage kills a process that has two chunks on their way to the store and one open:
+// the next one has all of them, the open one up to its last part, and gives one number up.
+func TestSalvage(t *testing.T) {
+	m := newMachine(t)
+	m.parts = t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		a := m.start(t, Config{})
+		stop := a.publish(t, spec(60))
+		time.Sleep(6 * time.Second)
+		hold := make(chan struct{})
+		a.m.hold.Store(&hold)
+		time.Sleep(5500 * time.Millisecond)
+		was := a.kill(t, stop)
+		if got := len(entries(t, m.index)); got > 4 {
+			t.Fatalf("%d chunks are stored", got)
+		}
+		b := m.start(t, Config{})
+		is := b.Lookup("live/cam").Edge()
+		for i := range was.Renditions {
+			x, y := &was.Renditions[i], &is.Renditions[i]
+			if d := cmp.Diff(x.Segments, segments(y, 0, x.Last()+1), shown); d != "" {
+				t.Errorf("%s (-want +got):\n%s", x.Name, d)
+			}
+			open := segments(y, x.Open.MSN, x.Open.MSN+1)
+			if len(open) != 1 || open[0].Gap || open[0].Size != x.Open.Size || open[0].Dur != x.Open.Dur || y.Last() != x.Open.MSN+1 {
+				t.Errorf("%s: of %d parts, %d bytes, there is %+v", x.Name, len(x.Open.Parts), x.Open.Size, open)
+			}
+		}
+		list := entries(t, m.index)
+		if e := list[len(list)-2]; e.Reason != chunk.Crash || e.Gap || list[len(list)-3].Reason != chunk.Grid || !list[len(list)-1].Gap {
+			t.Errorf("the last ones are %+v", list[len(list)-3:])
+		}
+		if left, err := os.ReadDir(m.parts); err != nil || len(left) > 0 {
+			t.Errorf("left: %v, %v", left, err)
+		}
+		stop = b.publish(t, spec(60))
+		time.Sleep(4500 * time.Millisecond)
+		goesOn(t, is, b.Lookup("live/cam").Edge())
+		stop()
+		b.end()
+	})
+}
+
 // TestKilledAtEveryStep kills processes before and after each thing that is written:
 // in no case a number is given twice, or a date or a discontinuity goes back.
 func TestKilledAtEveryStep(t *testing.T) {
 	for step := range 60 {
 		m := newMachine(t)
+		if step%2 == 0 {
+			m.parts = t.TempDir()
+		}
 		synctest.Test(t, func(t *testing.T) {
 			cfg := Config{Window: 8 * time.Second}
 			var last *Edge
@@ -343,7 +408,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 				}
 				stop := p.publish(t, spec(60))
 				time.Sleep(time.Duration(700+step*97) * time.Millisecond)
-				last = p.kill(stop)
+				last = p.kill(t, stop)
 			}
 		})
 	}

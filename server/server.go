@@ -46,6 +46,10 @@ const (
 // with "+".
 const IndexDir = "+index"
 
+// JournalDir is the folder in the data folder of the parts of chunks that are not stored
+// yet.
+const JournalDir = "+parts"
+
 // Off as an address leaves a protocol out.
 const Off = "off"
 
@@ -117,6 +121,7 @@ func Run(ctx context.Context, c Config) error {
 	}
 	defer ix.Close()
 	c.Live.Store, c.Live.Index, c.Live.Log = st, ix, c.Log
+	c.Live.Journal = filepath.Join(c.Data, JournalDir)
 	hub, err := live.NewHub(c.Live)
 	if err != nil {
 		return err

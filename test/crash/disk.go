@@ -37,7 +37,7 @@ func chunks(data string) (map[string]*file, error) {
 			return err
 		}
 		if e.IsDir() {
-			if path != data && (e.Name() == server.IndexDir || e.Name()[0] == '.') {
+			if path != data && (e.Name() == server.IndexDir || e.Name() == server.JournalDir || e.Name()[0] == '.') {
 				return fs.SkipDir
 			}
 			return nil

@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"time"
@@ -26,6 +27,13 @@ type rendition struct {
 	part   time.Duration
 	disc   int64 // EXT-X-DISCONTINUITY-SEQUENCE
 	newest int64 // number of the newest segment that is no gap; -1: none
+	open   open
+}
+
+// open is the segment that was growing when it was looked at last.
+type open struct {
+	msn   int64
+	parts [][]byte
 }
 
 // said is what was said of one segment.
@@ -66,10 +74,11 @@ const (
 	ruleDate      = "PROGRAM-DATE-TIME rises from segment to segment and never changes"
 	rulePromise   = "TARGETDURATION and PART-TARGET never change"
 	ruleServed    = "a listed segment that was committed is served, the same bytes as before"
+	rulePart      = "of the chunk that was open at most the last part of each rendition is lost"
 	ruleAvailable = "the playlist is there after a start, before the publisher is back"
 )
 
-var rules = []string{ruleLost, ruleTorn, ruleEqual, ruleSequence, ruleNumber, ruleDisc, ruleBreak, ruleDate, rulePromise, ruleServed, ruleAvailable}
+var rules = []string{ruleLost, ruleTorn, ruleEqual, ruleSequence, ruleNumber, ruleDisc, ruleBreak, ruleDate, rulePromise, ruleServed, rulePart, ruleAvailable}
 
 func newModel() *model {
 	return &model{renditions: make(map[string]*rendition), committed: make(map[int64]*commit)}
@@ -201,4 +210,24 @@ func (m *model) fetched(name string, msn int64, digest string) {
 		m.found(ruleServed, "%s: %d has other bytes", name, msn)
 	}
 	x.bytes = digest
+}
+
+// salvaged compares the segment that was open when the server was killed with what is
+// listed of it now; gap: nothing is.
+func (m *model) salvaged(name string, gap bool, body []byte) {
+	o := &m.renditions[name].open
+	had := 0
+	for _, p := range o.parts {
+		if gap || !bytes.HasPrefix(body, p) {
+			break
+		}
+		body = body[len(p):]
+		had++
+	}
+	m.counts.Parts += len(o.parts)
+	m.counts.PartsLost += len(o.parts) - had
+	if len(o.parts)-had > 1 {
+		m.found(rulePart, "%s: %d had %d parts and has %d", name, o.msn, len(o.parts), had)
+	}
+	*o = open{}
 }

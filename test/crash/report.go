@@ -31,10 +31,12 @@ the same folder; and compares what it shows and keeps with all that it ever show
 | segments fetched and compared | %d |
 | objects read and compared | %d |
 | segments that were listed from memory, not committed yet, and lost | %d |
+| parts seen of segments that were open at a kill | %d |
+| of these lost | %d |
 
 | after every kill | broken |
 | --- | --: |
-`, r.Kills, r.Starting, r.Committed, r.Playlists, r.Fetched, r.Read, r.Uncommitted)
+`, r.Kills, r.Starting, r.Committed, r.Playlists, r.Fetched, r.Read, r.Uncommitted, r.Parts, r.PartsLost)
 	for _, rule := range rules {
 		if err == nil {
 			_, err = fmt.Fprintf(w, "| %s | %d |\n", rule, broken[rule])

@@ -43,6 +43,8 @@ type Counts struct {
 	Playlists       int
 	Fetched         int // segments
 	Read            int // objects
+	Parts           int // of segments that were open at a kill
+	PartsLost       int
 }
 
 // Report is what came of it.
@@ -212,11 +214,48 @@ func (r *rig) poll(ctx context.Context, p *process, start bool) {
 		}
 		fresh := r.model.observe(name, m)
 		if start {
+			r.salvaged(ctx, p, name, m)
 			fresh = r.old(name, m)
+		} else {
+			r.parts(ctx, p, name, m)
 		}
 		for _, msn := range fresh {
 			r.segment(ctx, p, name, msn)
 		}
+	}
+}
+
+// parts reads the parts of the open segment that are new.
+func (r *rig) parts(ctx context.Context, p *process, name string, m *hls.Media) {
+	last := len(m.Segments) - 1
+	if last < 0 || m.Segments[last].URI != "" {
+		return
+	}
+	o := &r.model.renditions[name].open
+	if msn := m.Sequence + int64(last); o.msn != msn || len(o.parts) == 0 {
+		*o = open{msn: msn}
+	}
+	for _, part := range m.Segments[last].Parts[len(o.parts):] {
+		code, body, err := r.get(ctx, p.http+name+"/"+part.URI)
+		if err != nil || code != http.StatusOK {
+			return // at the end
+		}
+		o.parts = append(o.parts, body)
+	}
+}
+
+// salvaged looks at what has become of the segment that was open.
+func (r *rig) salvaged(ctx context.Context, p *process, name string, m *hls.Media) {
+	o := &r.model.renditions[name].open
+	i := o.msn - m.Sequence
+	if len(o.parts) == 0 || i < 0 || i >= int64(len(m.Segments)) {
+		return
+	}
+	s := &m.Segments[i]
+	if s.Gap {
+		r.model.salvaged(name, true, nil)
+	} else if code, body, err := r.get(ctx, p.http+name+"/"+s.URI); err == nil && code == http.StatusOK {
+		r.model.salvaged(name, false, body)
 	}
 }
 

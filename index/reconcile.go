@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/cleave-video/cleave/store"
@@ -45,29 +46,25 @@ func (r *Reconciled) Changed() bool {
 // Reconcile makes an index and a store equal that a crash may have left a step apart.
 // Chunks that are stored and not indexed get their entry, if they come behind the last
 // one of their stream or were never in it; those before the first entry were dropped,
-// and are deleted. Entries whose object is missing, or has another size, are dropped.
-// skip says of an object that it is no chunk; nil: of none. Nobody may add to either
+// and are deleted. Entries whose object is missing, or has another size, are dropped;
+// where the store is a KeyLister, only the newest are asked for their size. skip says of
+// a key that it is no chunk's; nil: of none. Nobody may add to either
 // meanwhile.
-func Reconcile(ctx context.Context, s store.Store, ix Index, skip func(store.Info) bool) (*Reconciled, error) {
+func Reconcile(ctx context.Context, s store.Store, ix Index, skip func(key string) bool) (*Reconciled, error) {
 	r := &reconciler{rebuild: rebuild{s: s, streams: make(map[string][]Entry)}, ix: ix, known: make(map[string]*place), had: make(map[string]*had)}
 	r.c = RebuildConfig{Parallel: 8, Progress: func(int, int) {}}
-	if err := r.readIndex(ctx); err != nil {
+	var group sync.WaitGroup
+	var objects []store.Info
+	var listed error
+	group.Go(func() { objects, listed = r.list(ctx, skip) })
+	err := r.readIndex(ctx)
+	group.Wait()
+	if err = errors.Join(err, listed); err != nil {
 		return nil, err
 	}
-	var strange []string
-	for info, err := range s.List(ctx, "") {
-		if err != nil {
-			return nil, fmt.Errorf("index: list: %w", err)
-		}
-		if skip != nil && skip(info) {
-			continue
-		}
-		r.out.Objects++
-		if p := r.known[info.Key]; p != nil && p.size == info.Size {
-			p.there = true
-		} else {
-			strange = append(strange, info.Key)
-		}
+	strange, err := r.strange(ctx, objects)
+	if err != nil {
+		return nil, err
 	}
 	if err := r.readAll(ctx, strange); err != nil {
 		return nil, err
@@ -86,6 +83,67 @@ func Reconcile(ctx context.Context, s store.Store, ix Index, skip func(store.Inf
 	return &r.out, nil
 }
 
+// unknown is the size of an object that was not asked for.
+const unknown = -1
+
+// list returns the objects of the store, without their sizes where keys cost less.
+func (r *reconciler) list(ctx context.Context, skip func(key string) bool) (out []store.Info, _ error) {
+	add := func(i store.Info) {
+		if skip == nil || !skip(i.Key) {
+			out = append(out, i)
+		}
+	}
+	if l, ok := r.s.(store.KeyLister); ok {
+		for key, err := range l.Keys(ctx, "") {
+			if err != nil {
+				return nil, fmt.Errorf("index: list: %w", err)
+			}
+			add(store.Info{Key: key, Size: unknown})
+		}
+		return out, nil
+	}
+	for info, err := range r.s.List(ctx, "") {
+		if err != nil {
+			return nil, fmt.Errorf("index: list: %w", err)
+		}
+		add(info)
+	}
+	return out, nil
+}
+
+// measured is how many of the newest chunks of a stream are asked for their size, where
+// a listing does not tell: no crash makes an older one shorter.
+const measured = 256
+
+// strange returns the objects that no entry claims.
+func (r *reconciler) strange(ctx context.Context, objects []store.Info) (out []string, err error) {
+	r.out.Objects = len(objects)
+	for i := range objects {
+		o := &objects[i]
+		p := r.known[o.Key]
+		if p != nil && o.Size == unknown && len(p.in.places)-p.at <= measured {
+			if o.Size, err = r.size(ctx, o.Key); err != nil {
+				return nil, err
+			}
+		}
+		if p != nil && (o.Size == unknown || o.Size == p.size) {
+			p.there = true
+		} else {
+			out = append(out, o.Key)
+		}
+	}
+	return out, nil
+}
+
+func (r *reconciler) size(ctx context.Context, key string) (int64, error) {
+	o, err := r.s.Open(ctx, key)
+	if err != nil {
+		return 0, fmt.Errorf("index: %s: %w", key, err)
+	}
+	defer o.Close()
+	return o.Size(), nil
+}
+
 type reconciler struct {
 	rebuild // reads objects without an entry
 	ix      Index
@@ -98,6 +156,8 @@ type reconciler struct {
 type place struct {
 	size  int64
 	there bool // it is
+	in    *had
+	at    int // of in.places
 }
 
 // had is what the index has of a stream.
@@ -143,18 +203,19 @@ func (r *reconciler) readIndex(ctx context.Context) error {
 }
 
 func (r *reconciler) readStream(ctx context.Context, name string, h *had) error {
-	for e, err := range r.ix.Range(ctx, name, time.Time{}, time.Time{}) {
-		if err != nil {
-			return err
-		}
+	err := walk(ctx, r.ix, name, func(e *Entry) bool {
 		if len(h.places) == 0 {
-			h.first = e
+			h.first = Entry{Epoch: e.Epoch, Seq: e.Seq, Object: e.Object}
 		}
-		p := &place{size: e.Size, there: e.Object == ""} // a gap has none
+		p := &place{size: e.Size, there: e.Object == "", in: h, at: len(h.places)} // a gap has none
 		h.places = append(h.places, p)
 		if !p.there {
 			r.known[e.Object] = p
 		}
+		return true
+	})
+	if err != nil {
+		return err
 	}
 	last, err := r.ix.Last(ctx, name)
 	if errors.Is(err, ErrNotFound) {

@@ -16,7 +16,6 @@ import (
 	indexdisk "github.com/cleave-video/cleave/index/disk"
 	"github.com/cleave-video/cleave/index/indextest"
 	indexmem "github.com/cleave-video/cleave/index/mem"
-	"github.com/cleave-video/cleave/store"
 	"github.com/cleave-video/cleave/store/mem"
 )
 
@@ -165,7 +164,7 @@ func TestReconcileOthers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	got, err := index.Reconcile(t.Context(), r.s, r.ix, func(i store.Info) bool { return i.Key == "x" })
+	got, err := index.Reconcile(t.Context(), r.s, r.ix, func(key string) bool { return key == "x" })
 	if err != nil || got.Objects != 4 || got.Adopted != 1 || got.Lost != 1 || len(got.Damaged) != 1 {
 		t.Errorf("%+v, %v", got, err)
 	}

@@ -15,7 +15,6 @@ import (
 	"github.com/cleave-video/cleave/codec"
 	"github.com/cleave-video/cleave/format/mp4"
 	"github.com/cleave-video/cleave/index"
-	"github.com/cleave-video/cleave/store"
 )
 
 // Recover stores the parts of chunks that an earlier process had received when it was
@@ -31,7 +30,7 @@ func (h *Hub) Recover(ctx context.Context) error {
 	}
 	began := time.Now()
 	left := h.salvage(ctx)
-	found, err := index.Reconcile(ctx, h.cfg.Store, h.cfg.Index, func(i store.Info) bool { return !strings.HasSuffix(i.Key, chunkSuffix) })
+	found, err := index.Reconcile(ctx, h.cfg.Store, h.cfg.Index, func(key string) bool { return !strings.HasSuffix(key, chunkSuffix) })
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)

@@ -139,15 +139,15 @@ func (p *process) kill(t *testing.T, stop func()) *Edge {
 	synctest.Wait()
 	e := p.Lookup("live/cam").Edge()
 	p.m.killed.Store(true)
-	if hold := p.m.hold.Load(); hold != nil {
-		close(*hold)
-	}
 	if m := p.machine; m.parts != "" {
 		now := filepath.Join(t.TempDir(), "parts")
 		if err := os.CopyFS(now, os.DirFS(m.parts)); err != nil {
 			t.Fatal(err)
 		}
 		m.parts = now
+	}
+	if hold := p.m.hold.Load(); hold != nil {
+		close(*hold)
 	}
 	if stop != nil {
 		stop()

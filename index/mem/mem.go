@@ -3,6 +3,7 @@ package mem
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -26,6 +27,7 @@ var (
 	_ index.Streamer  = (*Mem)(nil)
 	_ index.Catalogue = (*Mem)(nil)
 	_ index.Replacer  = (*Mem)(nil)
+	_ index.Walker    = (*Mem)(nil)
 )
 
 type stream struct {
@@ -110,6 +112,18 @@ func (m *Mem) Range(ctx context.Context, name string, from, to time.Time) iter.S
 		}
 		index.RangeTable(ctx, t, first, from, to)(yield)
 	}
+}
+
+// Walk implements index.Walker.
+func (m *Mem) Walk(ctx context.Context, name string, f func(e *index.Entry) bool) error {
+	t, first, err := m.table(ctx, name)
+	if errors.Is(err, index.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return index.WalkTable(ctx, t, first, f)
 }
 
 // Last implements index.Index.

@@ -18,6 +18,22 @@ import (
 // List implements store.Store. It holds the names of one folder of each level of
 // the path in memory, and of chunks, which are many, those of one shard.
 func (d *Disk) List(ctx context.Context, prefix string) iter.Seq2[store.Info, error] {
+	return d.list(ctx, prefix, true)
+}
+
+// Keys implements store.KeyLister.
+func (d *Disk) Keys(ctx context.Context, prefix string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for info, err := range d.list(ctx, prefix, false) {
+			if !yield(info.Key, err) {
+				return
+			}
+		}
+	}
+}
+
+// list yields the objects, with nothing but their keys unless stat is set.
+func (d *Disk) list(ctx context.Context, prefix string, stat bool) iter.Seq2[store.Info, error] {
 	return func(yield func(store.Info, error) bool) {
 		start := ""
 		if i := strings.LastIndexByte(prefix, '/'); i > 0 {
@@ -25,14 +41,24 @@ func (d *Disk) List(ctx context.Context, prefix string) iter.Seq2[store.Info, er
 				return // no key begins so
 			}
 		}
-		if _, err := d.walk(ctx, start, prefix, yield); err != nil {
+		w := &walker{d, prefix, stat, yield}
+		if _, err := w.walk(ctx, start); err != nil {
 			yield(store.Info{}, store.Classify(err))
 		}
 	}
 }
 
+// walker is a listing under way.
+type walker struct {
+	d      *Disk
+	prefix string
+	stat   bool
+	yield  func(store.Info, error) bool
+}
+
 // walk yields the objects below the folder of key dir; false ends it.
-func (d *Disk) walk(ctx context.Context, dir, prefix string, yield func(store.Info, error) bool) (bool, error) {
+func (w *walker) walk(ctx context.Context, dir string) (bool, error) {
+	d, prefix := w.d, w.prefix
 	key, path := "", filepath.Join(d.root, filepath.FromSlash(dir))
 	if dir != "" {
 		key = dir + "/"
@@ -56,8 +82,12 @@ func (d *Disk) walk(ctx context.Context, dir, prefix string, yield func(store.In
 			if it.path == d.tmp.root || !strings.HasPrefix(name, prefix) && !strings.HasPrefix(prefix, name) {
 				continue
 			}
-			if more, err := d.walk(ctx, strings.TrimSuffix(name, "/"), prefix, yield); !more || err != nil {
+			if more, err := w.walk(ctx, strings.TrimSuffix(name, "/")); !more || err != nil {
 				return more, err
+			}
+		case strings.HasPrefix(name, prefix) && !w.stat:
+			if !w.yield(store.Info{Key: name}, nil) {
+				return false, nil
 			}
 		case strings.HasPrefix(name, prefix):
 			st, err := it.entry.Info()
@@ -67,7 +97,7 @@ func (d *Disk) walk(ctx context.Context, dir, prefix string, yield func(store.In
 			if err != nil {
 				return false, err
 			}
-			if !yield(store.Info{Key: name, Size: st.Size(), Modified: st.ModTime()}, nil) {
+			if !w.yield(store.Info{Key: name, Size: st.Size(), Modified: st.ModTime()}, nil) {
 				return false, nil
 			}
 		}
@@ -78,7 +108,7 @@ func (d *Disk) walk(ctx context.Context, dir, prefix string, yield func(store.In
 // item is an entry of a folder. Its place is that of the keys it stands for.
 type item struct {
 	order string // a folder's ends in "/", as its keys go on
-	path  string
+	path  string // of a folder
 	shard bool
 	entry fs.DirEntry
 }
@@ -114,7 +144,10 @@ func (s *items) read(path string) error {
 		return err
 	}
 	for _, e := range entries {
-		it := item{order: e.Name(), path: filepath.Join(path, e.Name()), entry: e}
+		it := item{order: e.Name(), entry: e}
+		if e.IsDir() {
+			it.path = filepath.Join(path, e.Name())
+		}
 		switch {
 		case e.IsDir() && e.Name()[0] == shardMark:
 			least, ok := leastIn(e.Name())

@@ -232,10 +232,11 @@ func (r *rig) parts(ctx context.Context, p *process, name string, m *hls.Media) 
 		return
 	}
 	o := &r.model.renditions[name].open
-	if msn := m.Sequence + int64(last); o.msn != msn || len(o.parts) == 0 {
+	list := m.Segments[last].Parts
+	if msn := m.Sequence + int64(last); o.msn != msn || len(o.parts) > len(list) {
 		*o = open{msn: msn}
 	}
-	for _, part := range m.Segments[last].Parts[len(o.parts):] {
+	for _, part := range list[len(o.parts):] {
 		code, body, err := r.get(ctx, p.http+name+"/"+part.URI)
 		if err != nil || code != http.StatusOK {
 			return // at the end

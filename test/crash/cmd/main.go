@@ -50,6 +50,10 @@ func run(ctx context.Context, kills int, seed uint64) (broken int, err error) {
 	for _, f := range r.Findings {
 		fmt.Fprintln(os.Stderr, f)
 	}
+	start, err := crash.Recover(ctx, binary, filepath.Join(dir, "recovery"), 100_000)
+	if err != nil {
+		return 0, err
+	}
 	machine := fmt.Sprintf("Seed %d, %s on %s/%s with %d cores", seed, runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
-	return r.Broken, r.Print(os.Stdout, machine)
+	return r.Broken, r.Print(os.Stdout, start, machine)
 }

@@ -195,7 +195,7 @@ func (j *job) forget() {
 }
 
 func (j *job) store() error {
-	st := j.c.s.hub.cfg.Store
+	st := j.c.s.hub.puts
 	for _, l := range j.headers {
 		if err := st.Put(j.c.ctx, j.c.s.name+"/"+l.init, newBytes(l.header), int64(len(l.header))); err != nil {
 			return err

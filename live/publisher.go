@@ -92,10 +92,12 @@ func (p *publisher) end() {
 	p.open = nil
 	if p.coord != nil {
 		p.coord.wait()
-		p.closeBook()
 	}
 	if p.journal != nil {
 		p.journal.Close()
+	}
+	if p.coord != nil {
+		p.closeBook()
 	}
 	p.s.memory.shed()
 }

@@ -74,6 +74,8 @@ type mortalIndex struct {
 	m *mortal
 	// full has Add fail for the moment.
 	full atomic.Bool
+	// stalled has SetState write nothing.
+	stalled atomic.Bool
 }
 
 func (x *mortalIndex) Add(ctx context.Context, stream string, e index.Entry) error {
@@ -89,6 +91,9 @@ func (x *mortalIndex) Add(ctx context.Context, stream string, e index.Entry) err
 func (x *mortalIndex) SetState(ctx context.Context, stream string, s index.State) error {
 	if x.m.killed.Load() {
 		return errDead
+	}
+	if x.stalled.Load() {
+		return nil
 	}
 	return x.Mem.SetState(ctx, stream, s)
 }
@@ -380,6 +385,29 @@ func TestSalvage(t *testing.T) {
 		if left, err := os.ReadDir(m.parts); err != nil || len(left) > 0 {
 			t.Errorf("left: %v, %v", left, err)
 		}
+		stop = b.publish(t, spec(60))
+		time.Sleep(4500 * time.Millisecond)
+		goesOn(t, is, b.Lookup("live/cam").Edge())
+		stop()
+		b.end()
+	})
+}
+
+// TestStaleState kills a process whose state was not written for long: the parts say
+// which number was the last.
+func TestStaleState(t *testing.T) {
+	m := newMachine(t)
+	m.parts = t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		a := m.start(t, Config{})
+		stop := a.publish(t, spec(60))
+		time.Sleep(3 * time.Second)
+		a.ix.stalled.Store(true)
+		time.Sleep(40500 * time.Millisecond)
+		was := a.kill(t, stop)
+		b := m.start(t, Config{})
+		is := b.Lookup("live/cam").Edge()
+		checkAgain(t, "stale", was, is)
 		stop = b.publish(t, spec(60))
 		time.Sleep(4500 * time.Millisecond)
 		goesOn(t, is, b.Lookup("live/cam").Edge())

@@ -152,17 +152,18 @@ func (h *Hub) stored(ctx context.Context, key string) (bool, error) {
 	return true, o.Close()
 }
 
-// next returns the number to go on with, at most that of the state: where it is known
-// which chunk was the last that the process had begun, the one behind the next, which it
-// may have shown in its last moment.
+// next returns the number to go on with. Where it is known which chunk was the last that
+// the process had begun, that is the one behind the next, which it may have shown in its
+// last moment; whatever the state says, which may not have been written for a while. Else
+// it is what was claimed.
 func (l salvaged) next(stream string, state *index.State, last int64) int64 {
 	x := l[stream]
 	if x == nil || !x.Complete(state.Epoch) {
-		return state.Next
+		return max(state.Next, last+1)
 	}
 	n := max(last, state.Begun-1)
 	for _, id := range x.IDs {
 		n = max(n, id.Seq)
 	}
-	return min(state.Next, n+2)
+	return n + 2
 }

@@ -2,6 +2,7 @@ package live
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/chunk"
 	"github.com/cleave-video/cleave/index"
+	"github.com/cleave-video/cleave/store"
 )
 
 // Stream is one name: at most one publisher at a time, any number of viewers.
@@ -234,6 +236,32 @@ func (s *Stream) resume(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	err = s.resumeStore(ctx, ended)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		// What was there before cannot be known now. No epoch that was counted is as late
+		// as the time of day, so that no object is replaced and no URL names two contents.
+		s.hub.cfg.Log.Warn("the store does not say what an earlier process left", "stream", s.name, "error", err)
+		s.epoch = max(s.epoch, uint32(time.Now().Unix()))
+	}
+	if s.seq > 0 {
+		// The last ones may have been listed and not stored: their numbers are in answers
+		// that caches keep.
+		s.seq += maxUnstored
+	}
+	s.started = true
+	return nil
+}
+
+// listWait is how long a new stream waits for the store to say what it has of it.
+const listWait = 5 * time.Second
+
+// resumeStore continues numbers behind what the store has, and lets that expire.
+func (s *Stream) resumeStore(ctx context.Context, ended time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, listWait)
+	defer cancel()
 	now := time.Now()
 	for info, err := range s.hub.cfg.Store.List(ctx, s.name+"/") {
 		if err != nil {
@@ -253,12 +281,6 @@ func (s *Stream) resume(ctx context.Context) error {
 		s.epoch, s.seq = max(s.epoch, uint32(epoch)), max(s.seq, seq+1)
 		s.expire(info.Key, now.Add(s.hub.cfg.Window), ended)
 	}
-	if s.seq > 0 {
-		// The last ones may have been listed and not stored: their numbers are in answers
-		// that caches keep.
-		s.seq += maxUnstored
-	}
-	s.started = true
 	return nil
 }
 
@@ -282,6 +304,13 @@ func (s *Stream) expire(key string, now, ended time.Time) {
 	s.expired = append(s.expired, expiry{key, now, ended})
 }
 
+// expires reports whether there is something to delete.
+func (s *Stream) expires() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.expired) > 0
+}
+
 // expireAll lets everything go that is still listed.
 func (s *Stream) expireAll() {
 	seen := ""
@@ -295,6 +324,19 @@ func (s *Stream) expireAll() {
 	}
 }
 
+// deleteAgain is how long a store is left alone that would not delete.
+const deleteAgain = 30 * time.Second
+
+// expireAgain has objects deleted later, before others.
+func (s *Stream) expireAgain(list []expiry, at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range list {
+		list[i].at = at
+	}
+	s.expired = append(list, s.expired...)
+}
+
 // deleteExpired deletes what has expired.
 func (s *Stream) deleteExpired(ctx context.Context, now time.Time) {
 	s.mu.Lock()
@@ -305,10 +347,19 @@ func (s *Stream) deleteExpired(ctx context.Context, now time.Time) {
 	due := append([]expiry(nil), s.expired[:n]...)
 	s.expired = append(s.expired[:0], s.expired[n:]...)
 	s.mu.Unlock()
-	for _, x := range due {
+	for i, x := range due {
+		if ctx.Err() != nil {
+			return
+		}
 		s.drop(ctx, x.ended) // first, so that the index has nothing that is not there
-		if err := s.hub.cfg.Store.Delete(ctx, x.key); err != nil {
-			s.hub.cfg.Log.Warn("delete", "key", x.key, "error", err)
+		err := s.hub.cfg.Store.Delete(ctx, x.key)
+		if err == nil {
+			continue
+		}
+		s.hub.cfg.Log.Warn("delete", "key", x.key, "waiting", len(due)-i, "error", err)
+		if errors.Is(err, store.ErrTransient) {
+			s.expireAgain(due[i:], now.Add(deleteAgain))
+			return
 		}
 	}
 }

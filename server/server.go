@@ -23,7 +23,7 @@ import (
 	indexdisk "github.com/cleave-video/cleave/index/disk"
 	"github.com/cleave-video/cleave/ingest/pull"
 	"github.com/cleave-video/cleave/live"
-	"github.com/cleave-video/cleave/store/disk"
+	"github.com/cleave-video/cleave/store/s3"
 	"github.com/cleave-video/cleave/web"
 )
 
@@ -40,6 +40,8 @@ const (
 	DefaultRTMPS = ":1936"
 	DefaultRTSPS = ":8322"
 	DefaultAdmin = "127.0.0.1:9080"
+
+	DefaultSpoolFree = 256 << 20
 )
 
 // IndexDir is the folder of the index in the data folder. No key of a chunk begins
@@ -64,6 +66,15 @@ type Config struct {
 	// taken too. DefaultRTP; Off leaves TCP.
 	RTP  string
 	Data string // folder of the chunks; DefaultData
+
+	// S3 is where chunks are kept instead of in Data, if it is set; Data then has the
+	// index, the spool and the parts of open chunks.
+	S3 *s3.Config
+	// Spool is a folder that chunks are put into at once, and brought from to where they
+	// are kept. With S3 it is SpoolDir in Data, else there is none. SpoolFree is what its
+	// file system keeps free; DefaultSpoolFree, negative: nothing.
+	Spool     string
+	SpoolFree int64
 
 	// TLSCert and TLSKey are files in PEM, which are read again when they change; then
 	// there are HTTPS, RTMPS and RTSPS, too.
@@ -101,6 +112,9 @@ func (c *Config) defaults() {
 			*f.s = f.v
 		}
 	}
+	if c.SpoolFree == 0 {
+		c.SpoolFree = DefaultSpoolFree
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -111,10 +125,11 @@ func (c *Config) defaults() {
 // server could not start or go on.
 func Run(ctx context.Context, c Config) error {
 	c.defaults()
-	st, err := disk.Open(c.Data)
+	st, err := c.openStores(ctx)
 	if err != nil {
-		return fmt.Errorf("server: data folder: %w", err)
+		return err
 	}
+	defer st.close()
 	ix, err := indexdisk.Open(filepath.Join(c.Data, IndexDir))
 	if err != nil {
 		return fmt.Errorf("server: index: %w", err)
@@ -137,7 +152,7 @@ func Run(ctx context.Context, c Config) error {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	p := &ports{config: &c, hub: hub, store: st, sources: sources, dash: dash.New(dash.Config{Hub: hub}), ready: func() bool { return ctx.Err() == nil }}
+	p := &ports{config: &c, hub: hub, store: st, spool: st.spool, sources: sources, dash: dash.New(dash.Config{Hub: hub}), ready: func() bool { return ctx.Err() == nil }}
 	if err := p.listen(); err != nil {
 		return err
 	}
@@ -145,6 +160,7 @@ func Run(ctx context.Context, c Config) error {
 		c.Ready(p.addrs)
 	}
 	group.Go(func() error { return hub.Run(ctx) })
+	group.Go(func() error { return st.run(ctx) })
 	group.Go(func() error { return sources.Run(ctx) })
 	for _, o := range p.open {
 		group.Go(func() error { return o.serve(ctx) })

@@ -5,6 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
 	"github.com/cleave-video/cleave/index"
 )
 
@@ -96,4 +99,37 @@ func replace(t *testing.T, open Open) {
 	}
 	add(t, ix, list[651])
 	equal(t, "after all", collect(t, ix, time.Time{}, time.Time{}), list[651:652])
+}
+
+// walk goes through what Range gives.
+func walk(t *testing.T, open Open) {
+	ix, _ := open(t)
+	w, ok := ix.(index.Walker)
+	if !ok {
+		t.Skip("no index.Walker")
+	}
+	if err := w.Walk(t.Context(), stream, func(*index.Entry) bool { t.Error("there is one"); return false }); err != nil {
+		t.Errorf("of no stream: %v", err)
+	}
+	list := Entries(8, 600)
+	add(t, ix, list...)
+	if err := ix.Drop(t.Context(), stream, list[299].End()); err != nil {
+		t.Fatal(err)
+	}
+	want := collect(t, ix, time.Time{}, time.Time{})
+	n := 0
+	err := w.Walk(t.Context(), stream, func(e *index.Entry) bool {
+		if n >= len(want) {
+			t.Errorf("entry %d: number %d", n, e.Seq)
+			return false
+		}
+		if d := cmp.Diff(want[n], *e, cmpopts.EquateEmpty()); d != "" {
+			t.Errorf("entry %d (-want +got):\n%s", n, d)
+		}
+		n++
+		return n < 250
+	})
+	if err != nil || n != 250 || len(want) < 290 {
+		t.Errorf("%d of %d entries, %v", n, len(want), err)
+	}
 }

@@ -1,13 +1,13 @@
 package disk
 
 import (
-	"container/heap"
 	"context"
 	"errors"
 	"io/fs"
 	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -63,21 +63,24 @@ func (w *walker) walk(ctx context.Context, dir string) (bool, error) {
 	if dir != "" {
 		key = dir + "/"
 	}
-	var todo items
-	if err := todo.read(path); err != nil {
+	todo, err := readItems(path)
+	if err != nil {
 		return false, err
 	}
 	for len(todo) > 0 {
 		if err := context.Cause(ctx); err != nil {
 			return false, err
 		}
-		it := heap.Pop(&todo).(item)
+		it := &todo[0]
+		todo = todo[1:]
 		name := key + it.order
 		switch {
 		case it.shard:
-			if err := todo.read(it.path); err != nil {
+			more, err := readItems(it.path)
+			if err != nil {
 				return false, err
 			}
+			todo = merge(more, todo)
 		case it.entry.IsDir():
 			if it.path == d.tmp.root || !strings.HasPrefix(name, prefix) && !strings.HasPrefix(prefix, name) {
 				continue
@@ -113,36 +116,39 @@ type item struct {
 	entry fs.DirEntry
 }
 
-// items is a heap: the least of order first, a shard before its equal.
-type items []item
-
-func (s items) Len() int      { return len(s) }
-func (s items) Swap(i, j int) { s[i], s[j] = s[j], s[i] }
-func (s items) Less(i, j int) bool {
-	return s[i].order < s[j].order || s[i].order == s[j].order && s[i].shard && !s[j].shard
+// before orders items: by order, a shard before its equal.
+func before(a, b *item) int {
+	switch c := strings.Compare(a.order, b.order); {
+	case c != 0 || a.shard == b.shard:
+		return c
+	case a.shard:
+		return -1
+	}
+	return 1
 }
 
-// Push implements heap.Interface.
-func (s *items) Push(x any) { *s = append(*s, x.(item)) }
+func byOrder(a, b item) int { return before(&a, &b) }
 
-// Pop implements heap.Interface.
-func (s *items) Pop() any {
-	last := len(*s) - 1
-	x := (*s)[last]
-	(*s)[last] = item{}
-	*s = (*s)[:last]
-	return x
+// merge returns two lists in order as one. Nearly always all of a comes first.
+func merge(a, b []item) []item {
+	inOrder := len(a) == 0 || len(b) == 0 || before(&a[len(a)-1], &b[0]) <= 0
+	a = append(a, b...)
+	if !inOrder {
+		slices.SortFunc(a, byOrder)
+	}
+	return a
 }
 
-// read adds the entries of a folder.
-func (s *items) read(path string) error {
+// readItems returns the entries of a folder, in order.
+func readItems(path string) ([]item, error) {
 	entries, err := os.ReadDir(path)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
-		return nil // gone meanwhile, or never there
+		return nil, nil // gone meanwhile, or never there
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
+	out := make([]item, 0, len(entries))
 	for _, e := range entries {
 		it := item{order: e.Name(), entry: e}
 		if e.IsDir() {
@@ -158,8 +164,8 @@ func (s *items) read(path string) error {
 		case e.IsDir():
 			it.order += "/"
 		}
-		*s = append(*s, it)
+		out = append(out, it)
 	}
-	heap.Init(s)
-	return nil
+	slices.SortFunc(out, byOrder)
+	return out, nil
 }

@@ -153,9 +153,9 @@ func (h *Hub) stored(ctx context.Context, key string) (bool, error) {
 }
 
 // next returns the number to go on with. Where it is known which chunk was the last that
-// the process had begun, that is the one behind the next, which it may have shown in its
-// last moment; whatever the state says, which may not have been written for a while. Else
-// it is what was claimed.
+// the process had begun, that is the one behind it, whatever the state says, which may not
+// have been written for a while: a chunk's file is there before its first part has come
+// and it is listed. Else it is what was claimed.
 func (l salvaged) next(stream string, state *index.State, last int64) int64 {
 	x := l[stream]
 	if x == nil || !x.Complete(state.Epoch) {
@@ -165,5 +165,5 @@ func (l salvaged) next(stream string, state *index.State, last int64) int64 {
 	for _, id := range x.IDs {
 		n = max(n, id.Seq)
 	}
-	return n + 2
+	return n + 1
 }

@@ -74,8 +74,8 @@ func Find(dir string) ([]*Left, error) {
 	return out, nil
 }
 
-// Complete reports whether the process that began an epoch has written all chunks of it
-// here that it began, but for what it did in the last moment.
+// Complete reports whether the process that began an epoch has begun a file here for each
+// chunk of it, but for one of which no part had come.
 func (l *Left) Complete(epoch uint32) bool {
 	b, err := os.ReadFile(filepath.Join(l.dir, markName(epoch)))
 	return err == nil && len(b) > 0 && string(b) == boot()

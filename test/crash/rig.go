@@ -105,10 +105,8 @@ func (onHeap) Alloc(_, n int) ([]byte, error) { return make([]byte, n), nil }
 // Run kills servers. The error is why the rig could not go on; what servers did wrong
 // is in the report.
 func Run(ctx context.Context, c Config) (*Report, error) {
-	r := &rig{Config: c, model: newModel(), random: rand.New(rand.NewPCG(c.Seed, 1))}
-	transport := &http.Transport{DisableCompression: true}
-	defer transport.CloseIdleConnections()
-	r.client = &http.Client{Transport: transport, Timeout: 20 * time.Second}
+	r := newRig(c)
+	defer r.client.CloseIdleConnections()
 	began := time.Now()
 	out := &Report{}
 	for n := range c.Kills {
@@ -133,6 +131,11 @@ type rig struct {
 	model  *model
 	random *rand.Rand
 	client *http.Client
+}
+
+func newRig(c Config) *rig {
+	client := &http.Client{Transport: &http.Transport{DisableCompression: true}, Timeout: 20 * time.Second}
+	return &rig{Config: c, model: newModel(), random: rand.New(rand.NewPCG(c.Seed, 1)), client: client}
 }
 
 // turn starts a server, kills it, and looks at what it has left: at all of it if all

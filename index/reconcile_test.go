@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -146,6 +147,56 @@ func TestReconcile(t *testing.T) {
 					t.Errorf("again: %+v, %v", again, err)
 				}
 			})
+		}
+	}
+}
+
+// TestReconcileDamage damages the log of an index in the middle: what was behind it is
+// found in the store, and nothing is taken for dropped.
+func TestReconcileDamage(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "index")
+	open := func() *indexdisk.Disk {
+		ix, err := indexdisk.Open(dir, indexdisk.WithoutSync())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ix
+	}
+	ix := open()
+	r := &reconciling{t: t, s: mem.New(mem.Config{}), ix: ix}
+	defer r.s.Close()
+	r.list, r.objects = chunks(3, "live/cam1", 40)
+	r.put(0, 40)
+	r.add(0, 40)
+	if err := ix.Close(); err != nil {
+		t.Fatal(err)
+	}
+	logs, err := filepath.Glob(filepath.Join(dir, "live+cam1", "log-*"))
+	if err != nil || len(logs) != 1 {
+		t.Fatal(logs, err)
+	}
+	whole, err := os.ReadFile(logs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []int{3, 70, len(whole) / 2} { // the header, the first entry, one of the middle
+		b := slices.Clone(whole)
+		b[at] ^= 4
+		if err := os.WriteFile(logs[0], b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		ix := open()
+		r.ix = ix
+		got, err := index.Reconcile(t.Context(), r.s, r.ix, nil)
+		if err != nil || got.Repaired != 1 || got.Entries != 40 || got.Deleted != 0 || got.Adopted == 0 {
+			t.Errorf("byte %d: %+v, %v", at, got, err)
+		}
+		r.equal(r.list...)
+		if err := ix.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if logs, err = filepath.Glob(filepath.Join(dir, "live+cam1", "log-*")); err != nil || len(logs) != 1 {
+			t.Fatal(logs, err)
 		}
 	}
 }

@@ -169,10 +169,14 @@ func (j *job) finish(err error) {
 }
 
 // skip puts a gap in the place of a chunk that was not stored, when those before are
-// committed: its number was given, and it was shown.
+// committed: its number was given, and it was shown. If that is so because the time for
+// it is over, and its parts are kept, the next process stores them.
 func (j *job) skip() {
 	defer close(j.done)
 	<-j.before
+	if j.c.ctx.Err() != nil && j.c.journal != nil {
+		return
+	}
 	defer j.forget()
 	if j.entry == nil {
 		return

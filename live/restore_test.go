@@ -54,7 +54,11 @@ type mortal struct {
 
 func (m *mortal) Put(ctx context.Context, key string, body io.ReaderAt, size int64) error {
 	if hold := m.hold.Load(); hold != nil {
-		<-*hold
+		select {
+		case <-*hold:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
 	if m.killed.Load() || m.fails != nil && m.fails(key) {
 		return errDead
@@ -390,6 +394,40 @@ func TestSalvage(t *testing.T) {
 		goesOn(t, is, b.Lookup("live/cam").Edge())
 		stop()
 		b.end()
+	})
+}
+
+// TestShutdownWithoutStore ends a process in order whose store does not answer: what was
+// not stored in time the next one stores.
+func TestShutdownWithoutStore(t *testing.T) {
+	m := newMachine(t)
+	m.parts = t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		a := m.start(t, Config{})
+		ctx, cancel := context.WithCancel(t.Context())
+		d := avtest.Pace(avtest.NewSynthetic(spec(60)))
+		context.AfterFunc(ctx, func() { d.Close() })
+		done := make(chan error, 1)
+		go func() { done <- a.Publish(ctx, "live/cam", d) }()
+		time.Sleep(6 * time.Second)
+		hold := make(chan struct{})
+		a.m.hold.Store(&hold)
+		time.Sleep(5500 * time.Millisecond)
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		was := a.Lookup("live/cam").Edge()
+		a.end()
+		b := m.start(t, Config{})
+		is := b.Lookup("live/cam").Edge()
+		for i := range was.Renditions {
+			if d := cmp.Diff(was.Renditions[i].Segments, is.Renditions[i].Segments, shown); d != "" {
+				t.Errorf("(-want +got):\n%s", d)
+			}
+		}
+		b.end()
+		close(hold)
 	})
 }
 

@@ -51,6 +51,7 @@ type Config struct {
 	// StreamMemory is the bytes of payload of one stream: packets and parts. Viewer
 	// is how many of them a viewer may be behind before it jumps.
 	StreamMemory, Viewer int64
+	RecoverWait          time.Duration // of Recover for what the store has; 0: as long as it takes
 	Drain                time.Duration // for what is not committed when a publisher ends
 	Takeover             bool          // a second publisher of a name ends the first, and is not refused
 	Log                  *slog.Logger  // nil: none

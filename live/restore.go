@@ -7,7 +7,6 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/cleave-video/cleave/av"
@@ -16,68 +15,6 @@ import (
 	"github.com/cleave-video/cleave/format/mp4"
 	"github.com/cleave-video/cleave/index"
 )
-
-// Recover stores the parts of chunks that an earlier process had received when it was
-// killed, makes store and index equal, and shows again, as an earlier process left them,
-// the streams whose publisher may still come back: the window from the index, then gaps
-// for the numbers that were given and whose chunks were not stored. It is to be called
-// before the first Publish. What cannot be done now is logged: a stream that is not shown
-// again begins anew behind its last number. The error is the cause of ctx.
-func (h *Hub) Recover(ctx context.Context) error {
-	streamer, ok := h.cfg.Index.(index.Streamer)
-	if _, cat := h.cfg.Index.(index.Catalogue); !ok || !cat {
-		return nil
-	}
-	began := time.Now()
-	left := h.salvage(ctx)
-	found, err := index.Reconcile(ctx, h.cfg.Store, h.cfg.Index, func(key string) bool { return !strings.HasSuffix(key, chunkSuffix) })
-	switch {
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	case err != nil:
-		h.cfg.Log.Error("store and index not compared", "error", err)
-	case found.Changed():
-		h.cfg.Log.Warn("store and index differed", "entries", found.Entries, "adopted", found.Adopted, "dropped", found.Dropped, "deleted", found.Deleted,
-			"repaired", found.Repaired, "damaged", found.Lost, "error", errors.Join(found.Damaged...), "took", time.Since(began))
-	}
-	if err := h.restoreAll(ctx, streamer, left); ctx.Err() == nil && err != nil {
-		h.cfg.Log.Error("streams not restored", "error", err)
-	}
-	if ctx.Err() == nil {
-		left.clear(h)
-	}
-	return context.Cause(ctx)
-}
-
-func (h *Hub) restoreAll(ctx context.Context, streamer index.Streamer, left salvaged) error {
-	for name, err := range streamer.Streams(ctx) {
-		if err != nil {
-			return err
-		}
-		if CheckName(name) != nil {
-			continue
-		}
-		s, err := h.restore(ctx, name, left)
-		if err != nil {
-			h.cfg.Log.Error("stream not restored", "stream", name, "error", err)
-		}
-		if s != nil && !h.adopt(s) {
-			h.cfg.Log.Warn("stream not restored", "stream", name, "error", ErrCrowded)
-		}
-	}
-	return nil
-}
-
-// adopt has the hub keep a stream that waits for its publisher.
-func (h *Hub) adopt(s *Stream) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if len(h.streams) >= h.cfg.Streams {
-		return false
-	}
-	h.streams[s.name] = s
-	return true
-}
 
 // restore returns the stream of that name, or nil if it is over.
 func (h *Hub) restore(ctx context.Context, name string, left salvaged) (*Stream, error) {
@@ -95,7 +32,7 @@ func (h *Hub) restore(ctx context.Context, name string, left salvaged) (*Stream,
 		return nil, err
 	}
 	state.Next = left.next(name, &state, last.Seq)
-	w := &restored{s: s, state: state, now: now, breaks: make(map[int64]bool), infos: make(map[string]*codec.Info), tracks: make(map[string]av.Track)}
+	w := &restored{s: s, state: state, now: now, inits: left.inits, breaks: make(map[int64]bool), infos: make(map[string]*codec.Info), tracks: make(map[string]av.Track)}
 	list, err := w.window(ctx, last.End())
 	if err != nil || len(list) == 0 {
 		return nil, err
@@ -121,6 +58,7 @@ type restored struct {
 	lanes   []Rendition
 	date    time.Time
 	in      *Stretch
+	inits   map[string][]byte      // that need not be read
 	infos   map[string]*codec.Info // by the name of the initialization section
 	tracks  map[string]av.Track
 }
@@ -236,12 +174,7 @@ func (w *restored) describe(ctx context.Context, e *index.Entry) error {
 			continue
 		}
 		key := w.s.name + "/" + t.Init
-		o, err := w.s.hub.cfg.Store.Open(ctx, key)
-		if err != nil {
-			return fmt.Errorf("%s: %w", key, err)
-		}
-		b, err := io.ReadAll(io.NewSectionReader(o, 0, o.Size()))
-		o.Close()
+		b, err := w.read(ctx, key)
 		if err != nil {
 			return fmt.Errorf("%s: %w", key, err)
 		}
@@ -260,6 +193,19 @@ func (w *restored) describe(ctx context.Context, e *index.Entry) error {
 		w.s.headers.put(t.Init, b)
 	}
 	return nil
+}
+
+// read returns an initialization section.
+func (w *restored) read(ctx context.Context, key string) ([]byte, error) {
+	if b := w.inits[key]; b != nil {
+		return b, nil
+	}
+	o, err := w.s.hub.cfg.Store.Open(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	defer o.Close()
+	return io.ReadAll(io.NewSectionReader(o, 0, o.Size()))
 }
 
 // add lists an entry.
@@ -386,19 +332,4 @@ func (w *restored) show() {
 	}
 	s.change(func(e *Edge) { e.Renditions, e.TargetDuration, e.PartTarget = w.lanes, w.state.TargetDuration, part })
 	s.hub.cfg.Log.Info("restored", "stream", s.name, "epoch", s.epoch, "next", s.seq, "segments", len(w.lanes[0].Segments))
-}
-
-// expireBefore lets the chunks go that an earlier process listed before a time, and that
-// nobody lists any more; a zero time is the end.
-func (s *Stream) expireBefore(ctx context.Context, before time.Time) error {
-	at := time.Now().Add(s.hub.cfg.Window)
-	for e, err := range s.hub.cfg.Index.Range(ctx, s.name, time.Time{}, before) {
-		if err != nil {
-			return err
-		}
-		if before.IsZero() || e.Wall.Before(before) {
-			s.expire(e.Object, at, e.End())
-		}
-	}
-	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -30,10 +31,11 @@ type machine struct {
 	store *storemem.Mem
 	index *indexmem.Mem
 	parts string // folder; empty: parts are not kept
+	away  bool   // the store takes, and has nothing to say of what it has
 }
 
 func newMachine(t *testing.T) *machine {
-	m := &machine{storemem.New(storemem.Config{MaxBytes: 256 << 20}), indexmem.New(), ""}
+	m := &machine{storemem.New(storemem.Config{MaxBytes: 256 << 20}), indexmem.New(), "", false}
 	t.Cleanup(func() {
 		if err := m.store.Close(); err != nil {
 			t.Error(err)
@@ -50,6 +52,25 @@ type mortal struct {
 	// fails, if set, has Put fail for a key; hold has it wait until the process is killed.
 	fails func(key string) bool
 	hold  atomic.Pointer[chan struct{}]
+	away  bool
+}
+
+func (m *mortal) Open(ctx context.Context, key string) (store.Object, error) {
+	if m.away {
+		<-ctx.Done()
+		return nil, context.Cause(ctx)
+	}
+	return m.Mem.Open(ctx, key)
+}
+
+func (m *mortal) List(ctx context.Context, prefix string) iter.Seq2[store.Info, error] {
+	if m.away {
+		return func(yield func(store.Info, error) bool) {
+			<-ctx.Done()
+			yield(store.Info{}, context.Cause(ctx))
+		}
+	}
+	return m.Mem.List(ctx, prefix)
 }
 
 func (m *mortal) Put(ctx context.Context, key string, body io.ReaderAt, size int64) error {
@@ -119,7 +140,7 @@ type process struct {
 }
 
 func (m *machine) start(t *testing.T, cfg Config) *process {
-	p := &process{m: &mortal{Mem: m.store}, machine: m}
+	p := &process{m: &mortal{Mem: m.store, away: m.away}, machine: m}
 	p.ix = &mortalIndex{Mem: m.index, m: p.m}
 	cfg.Store, cfg.Index, cfg.Journal = p.m, p.ix, m.parts
 	p.Hub, p.end = hub(t, cfg)
@@ -393,6 +414,34 @@ func TestSalvage(t *testing.T) {
 		time.Sleep(4500 * time.Millisecond)
 		goesOn(t, is, b.Lookup("live/cam").Edge())
 		stop()
+		b.end()
+	})
+}
+
+// TestSalvageWithoutStore starts while the store does not answer: the stream is shown
+// again, with what was salvaged.
+func TestSalvageWithoutStore(t *testing.T) {
+	m := newMachine(t)
+	m.parts = t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		a := m.start(t, Config{})
+		stop := a.publish(t, spec(60))
+		time.Sleep(11500 * time.Millisecond)
+		was := a.kill(t, stop)
+		m.away = true
+		began := time.Now()
+		b := m.start(t, Config{RecoverWait: 10 * time.Second})
+		if took := time.Since(began); took > 15*time.Second {
+			t.Errorf("it took %v to start", took)
+		}
+		s := b.Lookup("live/cam")
+		if s == nil {
+			t.Fatal("the stream is not there")
+		}
+		x, y := &was.Renditions[0], &s.Edge().Renditions[0]
+		if open := segments(y, x.Open.MSN, 1<<62); len(open) != 1 || open[0].Gap || open[0].Size != x.Open.Size {
+			t.Errorf("the open chunk is %+v", open)
+		}
 		b.end()
 	})
 }

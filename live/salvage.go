@@ -2,14 +2,13 @@ package live
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"time"
 
 	"github.com/cleave-video/cleave/chunk"
 	"github.com/cleave-video/cleave/index"
 	"github.com/cleave-video/cleave/live/journal"
 	"github.com/cleave-video/cleave/mem"
-	"github.com/cleave-video/cleave/store"
 )
 
 // openJournal begins to keep the parts of chunks until they are committed. A stream whose
@@ -63,28 +62,37 @@ func (p *publisher) journalPart(l *lane, b *mem.Block) {
 	p.journal.Part(journalID(o), l.section, b, description)
 }
 
-// salvaged is what an earlier process has left of its open chunks, by stream.
-type salvaged map[string]*journal.Left
+// salvaged is what an earlier process has left of its open chunks.
+type salvaged struct {
+	streams map[string]*journal.Left
+	inits   map[string][]byte // by stream, "/" and name
+}
 
-// salvage stores what an earlier process had received and not stored.
+// salvage stores and indexes what an earlier process had received and not committed.
 func (h *Hub) salvage(ctx context.Context) salvaged {
+	out := salvaged{make(map[string]*journal.Left), make(map[string][]byte)}
 	if h.cfg.Journal == "" {
-		return nil
+		return out
 	}
 	list, err := journal.Find(h.cfg.Journal)
 	if err != nil {
 		h.cfg.Log.Error("open chunks not recovered", "error", err)
 	}
-	out := make(salvaged)
 	for _, l := range list {
-		out[l.Stream] = l
+		out.streams[l.Stream] = l
 		last, err := h.cfg.Index.Last(ctx, l.Stream)
 		some := err == nil
 		for _, id := range l.IDs {
-			if some && id.Seq <= last.Seq {
-				continue
+			c, err := l.Read(id)
+			if err == nil {
+				for _, x := range c.Inits {
+					out.inits[l.Stream+"/"+x.Name] = x.Bytes
+				}
+				if !some || id.Seq > last.Seq {
+					err = h.salvageChunk(ctx, l.Stream, c)
+				}
 			}
-			if err := h.salvageChunk(ctx, l, id); err != nil {
+			if err != nil {
 				h.cfg.Log.Error("chunk not recovered", "stream", l.Stream, "epoch", id.Epoch, "number", id.Seq, "error", err)
 			}
 		}
@@ -92,64 +100,78 @@ func (h *Hub) salvage(ctx context.Context) salvaged {
 	return out
 }
 
-// clear removes what was left, when it is stored, or given up.
+// clear removes what was left, when it is committed, or given up.
 func (l salvaged) clear(h *Hub) {
-	for _, x := range l {
+	for _, x := range l.streams {
 		if err := x.Clear(); err != nil {
 			h.cfg.Log.Warn("journal", "error", err)
 		}
 	}
 }
 
-// salvageChunk stores a chunk, unless it is stored.
-func (h *Hub) salvageChunk(ctx context.Context, l *journal.Left, id journal.ID) error {
-	c, err := l.Read(id)
-	if err != nil || !c.Some || c.Entry.Gap {
-		return err
+// salvageChunk commits a chunk. One that is stored, and was not indexed any more, is left
+// as it is; it may have more than was written here.
+func (h *Hub) salvageChunk(ctx context.Context, stream string, c *journal.Chunk) error {
+	if !c.Some || c.Entry.Gap {
+		return nil
 	}
-	if c.Stream != l.Stream {
+	if c.Stream != stream {
 		return fmt.Errorf("live: it is of %s", c.Stream)
 	}
-	key := chunkKey(l.Stream, id.Epoch, id.Seq)
-	if there, err := h.stored(ctx, key); there || err != nil {
+	e := c.Entry
+	e.Object = chunkKey(stream, c.Epoch, c.Seq)
+	there, err := h.describes(ctx, &e)
+	if err != nil {
 		return err
 	}
-	for _, x := range c.Inits {
-		name := l.Stream + "/" + x.Name
-		there, err := h.stored(ctx, name)
-		if err == nil && !there {
-			err = h.cfg.Store.Put(ctx, name, newBytes(x.Bytes), int64(len(x.Bytes)))
+	if !there {
+		if err := h.salvageObject(ctx, stream, c, &e); err != nil {
+			return err
 		}
-		if err != nil {
+	}
+	h.cfg.Log.Info("chunk recovered", "stream", stream, "key", e.Object, "whole", c.Ended, "stored", there, "bytes", e.Size)
+	return h.cfg.Index.Add(ctx, stream, e)
+}
+
+// salvageObject stores the object of a chunk, and its initialization sections.
+func (h *Hub) salvageObject(ctx context.Context, stream string, c *journal.Chunk, e *index.Entry) error {
+	for _, x := range c.Inits {
+		if err := h.cfg.Store.Put(ctx, stream+"/"+x.Name, newBytes(x.Bytes), int64(len(x.Bytes))); err != nil {
 			return err
 		}
 	}
 	if !c.Ended {
-		c.Entry.Reason = chunk.Crash
+		e.Reason = chunk.Crash
 	}
 	body := &buffers{}
 	for _, b := range c.Body {
 		body.add(b)
 	}
-	c.Entry.Size = body.size
-	body.add(index.AppendDescription(nil, l.Stream, &c.Entry))
-	if err := h.cfg.Store.Put(ctx, key, body, body.size); err != nil {
-		return err
-	}
-	h.cfg.Log.Info("chunk recovered", "stream", l.Stream, "key", key, "whole", c.Ended, "bytes", body.size)
-	return nil
+	description := index.AppendDescription(nil, stream, e)
+	body.add(description)
+	e.Size = body.size
+	return h.cfg.Store.Put(ctx, e.Object, body, body.size)
 }
 
-// stored reports whether the store has an object.
-func (h *Hub) stored(ctx context.Context, key string) (bool, error) {
-	o, err := h.cfg.Store.Open(ctx, key)
-	if errors.Is(err, store.ErrNotExist) {
-		return false, nil
-	}
+// storeWait is how long the store may take to say whether it has a chunk.
+const storeWait = 2 * time.Second
+
+// describes reports whether the store has the object of an entry, whose description it
+// then reads into that. A store that does not say in time is taken not to have it.
+func (h *Hub) describes(ctx context.Context, e *index.Entry) (bool, error) {
+	wait, cancel := context.WithTimeout(ctx, storeWait)
+	defer cancel()
+	o, err := h.cfg.Store.Open(wait, e.Object)
 	if err != nil {
-		return false, err
+		return false, context.Cause(ctx)
 	}
-	return true, o.Close()
+	defer o.Close()
+	_, found, err := index.ReadDescription(o, e.Object)
+	if err != nil {
+		return false, context.Cause(ctx)
+	}
+	*e = found
+	return true, nil
 }
 
 // next returns the number to go on with. Where it is known which chunk was the last that
@@ -157,7 +179,7 @@ func (h *Hub) stored(ctx context.Context, key string) (bool, error) {
 // have been written for a while: a chunk's file is there before its first part has come
 // and it is listed. Else it is what was claimed.
 func (l salvaged) next(stream string, state *index.State, last int64) int64 {
-	x := l[stream]
+	x := l.streams[stream]
 	if x == nil || !x.Complete(state.Epoch) {
 		return max(state.Next, last+1)
 	}

@@ -100,6 +100,9 @@ type Config struct {
 // Addrs are the addresses that are listened to; nil where a protocol is left out.
 type Addrs struct{ HTTP, RTMP, SRT, RTSP, HTTPS, RTMPS, RTSPS, Admin net.Addr }
 
+// bucketWait is how long a server that starts waits for a bucket.
+const bucketWait = 10 * time.Second
+
 // httpDrain is how long answers under way may take after the end was asked for.
 const httpDrain = 5 * time.Second
 
@@ -137,6 +140,9 @@ func Run(ctx context.Context, c Config) error {
 	defer ix.Close()
 	c.Live.Store, c.Live.Index, c.Live.Log = st, ix, c.Log
 	c.Live.Journal = filepath.Join(c.Data, JournalDir)
+	if c.S3 != nil {
+		c.Live.RecoverWait = bucketWait
+	}
 	hub, err := live.NewHub(c.Live)
 	if err != nil {
 		return err

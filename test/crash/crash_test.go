@@ -20,24 +20,33 @@ func build(t *testing.T) string {
 	return binary
 }
 
-// TestKill kills a server 40 times; `make crash` does so 500 times.
+// TestKill kills a server 40 times, and 15 times one that has a spool; `make crash` does
+// so 500 and 100 times.
 func TestKill(t *testing.T) {
-	kills := 40
-	if testing.Short() {
-		kills = 5
-	}
-	r, err := Run(t.Context(), Config{Binary: build(t), Data: filepath.Join(t.TempDir(), "data"), Kills: kills, Seed: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range r.Findings {
-		t.Error(f)
-	}
-	if r.Broken > 0 {
-		t.Log(r.Log)
-	}
-	t.Logf("%+v in %v", r.Counts, r.Took)
-	if r.Committed < kills || r.Playlists < 5*kills || r.Fetched < 2*kills {
-		t.Errorf("too little was seen: %+v", r.Counts)
+	binary := build(t)
+	for name, kills := range map[string]int{"disk": 40, "spool": 15} {
+		t.Run(name, func(t *testing.T) {
+			if testing.Short() {
+				kills = 5
+			}
+			c := Config{Binary: binary, Data: filepath.Join(t.TempDir(), "data"), Kills: kills, Seed: 1}
+			if name == "spool" {
+				c.Args = Spool(c.Data)
+			}
+			r, err := Run(t.Context(), c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range r.Findings {
+				t.Error(f)
+			}
+			if r.Broken > 0 {
+				t.Log(r.Log)
+			}
+			t.Logf("%+v in %v", r.Counts, r.Took)
+			if r.Committed < kills || r.Playlists < 5*kills || r.Fetched < 2*kills || r.Parts < kills/2 {
+				t.Errorf("too little was seen: %+v", r.Counts)
+			}
+		})
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"github.com/cleave-video/cleave/av/avtest"
 	"github.com/cleave-video/cleave/format/hls"
 	"github.com/cleave-video/cleave/proto/rtmp"
+	"github.com/cleave-video/cleave/server"
 )
 
 // stream is what is published.
@@ -33,6 +35,10 @@ type Config struct {
 	Seed     uint64
 	Progress func(kills int) // if set
 }
+
+// Spool are the arguments with which a server puts chunks into a spool first. Its folder
+// is in that of the data, where the rig finds what is in neither.
+func Spool(data string) []string { return []string{"--spool", filepath.Join(data, server.SpoolDir)} }
 
 // Counts say how much was looked at.
 type Counts struct {

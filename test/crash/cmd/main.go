@@ -39,21 +39,27 @@ func run(ctx context.Context, kills int, seed uint64) (broken int, err error) {
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "./cmd/cleave").CombinedOutput(); err != nil {
 		return 0, fmt.Errorf("%w\n%s", err, out)
 	}
-	r, err := crash.Run(ctx, crash.Config{
-		Binary: binary, Data: filepath.Join(dir, "data"), Kills: kills, Seed: seed,
-		Progress: func(n int) { fmt.Fprintf(os.Stderr, "\r%d of %d", n, kills) },
-	})
-	fmt.Fprintln(os.Stderr)
-	if err != nil {
-		return 0, err
-	}
-	for _, f := range r.Findings {
-		fmt.Fprintln(os.Stderr, f)
+	plain := crash.Config{Binary: binary, Data: filepath.Join(dir, "data"), Kills: kills, Seed: seed}
+	spooled := crash.Config{Binary: binary, Data: filepath.Join(dir, "spooled"), Kills: (kills + 4) / 5, Seed: seed + 1}
+	spooled.Args = crash.Spool(spooled.Data)
+	var reports []*crash.Report
+	for _, c := range []crash.Config{plain, spooled} {
+		c.Progress = func(n int) { fmt.Fprintf(os.Stderr, "\r%d of %d", n, c.Kills) }
+		r, err := crash.Run(ctx, c)
+		fmt.Fprintln(os.Stderr)
+		if err != nil {
+			return 0, err
+		}
+		for _, f := range r.Findings {
+			fmt.Fprintln(os.Stderr, f)
+		}
+		broken += r.Broken
+		reports = append(reports, r)
 	}
 	start, err := crash.Recover(ctx, binary, filepath.Join(dir, "recovery"), 100_000)
 	if err != nil {
 		return 0, err
 	}
 	machine := fmt.Sprintf("Seed %d, %s on %s/%s with %d cores", seed, runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
-	return r.Broken, r.Print(os.Stdout, start, machine)
+	return broken, crash.Print(os.Stdout, reports[0], reports[1], start, machine)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -197,4 +198,72 @@ func (l *lateness) see(e *Edge) {
 		l.begun, l.zero = true, at
 	}
 	l.most = max(l.most, at.Sub(l.zero))
+}
+
+// stalls is a disk that stands still for 5 s at a time.
+type stalls struct {
+	store.Store
+	*indexmem.Mem
+	began time.Time
+}
+
+// stand waits while the disk stands still: in the second half of every ten seconds.
+func (s *stalls) stand() {
+	if phase := time.Since(s.began) % (10 * time.Second); phase >= 5*time.Second {
+		time.Sleep(10*time.Second - phase)
+	}
+}
+
+func (s *stalls) Put(ctx context.Context, key string, body io.ReaderAt, size int64) error {
+	s.stand()
+	return s.Store.Put(ctx, key, body, size)
+}
+
+func (s *stalls) List(ctx context.Context, prefix string) iter.Seq2[store.Info, error] {
+	return s.Store.List(ctx, prefix)
+}
+
+// stallingIndex is its index.
+type stallingIndex struct{ *stalls }
+
+func (x stallingIndex) Add(ctx context.Context, stream string, e index.Entry) error {
+	x.stand()
+	return x.Mem.Add(ctx, stream, e)
+}
+
+func (x stallingIndex) SetState(ctx context.Context, stream string, s index.State) error {
+	x.stand()
+	return x.Mem.SetState(ctx, stream, s)
+}
+
+// TestDiskStalls has the disk stand still every ten seconds for five, for store and index
+// alike: no part comes a tick late, and every chunk is committed.
+func TestDiskStalls(t *testing.T) {
+	far := storemem.New(storemem.Config{MaxBytes: 512 << 20})
+	defer far.Close()
+	synctest.Test(t, func(t *testing.T) {
+		s := &stalls{Store: far, Mem: indexmem.New(), began: time.Now()}
+		h, end := hub(t, Config{Store: s, Index: stallingIndex{s}})
+		var group sync.WaitGroup
+		var late lateness
+		group.Go(func() { watch(h, "live/cam", late.see) })
+		if err := h.Publish(t.Context(), "live/cam", avtest.Pace(avtest.NewSynthetic(spec(60)))); err != nil {
+			t.Error(err)
+		}
+		list := entries(t, s.Mem)
+		for i, e := range list {
+			if e.Gap || e.Seq != int64(i) {
+				t.Errorf("entry %d: number %d, gap %v", i, e.Seq, e.Gap)
+			}
+		}
+		if st := lookup(h, "live/cam").Stats(); st.Unstored != 0 || len(list) != int(st.Chunks) {
+			t.Errorf("%d entries, %+v", len(list), st)
+		}
+		time.Sleep(40 * time.Second)
+		group.Wait()
+		if late.most > 0 {
+			t.Errorf("a part came %v late", late.most)
+		}
+		end()
+	})
 }

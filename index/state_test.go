@@ -31,8 +31,16 @@ func TestStateRoundTrip(t *testing.T) {
 
 func TestStateValidate(t *testing.T) {
 	for _, s := range []index.State{
-		{Next: -1}, {Begun: 2, Next: 1}, {First: 2, Next: 1}, {TargetDuration: -1}, {PartTarget: -time.Second}, {Discontinuities: -1}, {Keys: -1},
-		{Breaks: []int64{2, 2}}, {Breaks: []int64{-1}}, {Breaks: make([]int64, index.MaxBreaks+1)},
+		{Next: -1},
+		{Begun: 2, Next: 1},
+		{First: 2, Next: 1},
+		{TargetDuration: -1},
+		{PartTarget: -time.Second},
+		{Discontinuities: -1},
+		{Keys: -1},
+		{Breaks: []int64{2, 2}},
+		{Breaks: []int64{-1}},
+		{Breaks: make([]int64, index.MaxBreaks+1)},
 	} {
 		if err := s.Validate(); !errors.Is(err, index.ErrEntry) {
 			t.Errorf("%+v: %v", s, err)

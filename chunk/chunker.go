@@ -285,7 +285,7 @@ func (c *Chunker) decide(cur *Chunk, p av.Packet) Reason {
 		return MaxBytes
 	}
 	if key || s.Safe {
-		if p.PTS+p.Dur-s.Start > s.Timebase.Ticks(c.cfg.Bounds.MaxDur) {
+		if p.PTS+p.Dur-s.Start > s.Timebase.Ticks(c.cfg.Bounds.MaxDur)+p.Dur/2 { // times are rounded to ticks
 			return MaxDur
 		}
 		if s.Frames >= c.cfg.Bounds.MaxFrames {
@@ -295,7 +295,26 @@ func (c *Chunker) decide(cur *Chunk, p av.Packet) Reason {
 	if s.Frames >= 2*c.cfg.Bounds.MaxFrames { // no safe place for as long
 		return MaxFrames
 	}
-	return c.used.Cut(*s, Head{Lead: true, PTS: p.PTS, DTS: p.DTS, Dur: p.Dur, Flags: p.Flags, Size: len(p.Data)})
+	why := c.used.Cut(*s, Head{Lead: true, PTS: p.PTS, DTS: p.DTS, Dur: p.Dur, Flags: p.Flags, Size: len(p.Data)})
+	if why == None && key && s.Frames > 0 {
+		return c.ahead(p)
+	}
+	return why
+}
+
+// ahead is the bound that one more GOP like the last would exceed: it is kept at the key
+// frame p, and not inside that GOP.
+func (c *Chunker) ahead(p av.Packet) Reason {
+	s, b := &c.span, &c.cfg.Bounds
+	switch {
+	case p.PTS-s.Start+p.PTS-s.LastKey > s.Timebase.Ticks(b.MaxDur)+p.Dur/2:
+		return MaxDur
+	case s.Bytes+s.GOPBytes > b.MaxBytes:
+		return MaxBytes
+	case s.Frames+s.GOPFrames > b.MaxFrames:
+		return MaxFrames
+	}
+	return None
 }
 
 // waiting returns the bytes of packets not yet assigned.

@@ -33,7 +33,9 @@ func TestCut(t *testing.T) {
 	safe := gop
 	safe.Safe = true
 	ahead := safe
-	ahead.GOPBytes, ahead.LastGOPBytes = 30_000, 35_000
+	ahead.GOPBytes, ahead.LastGOPBytes = 38_000, 36_000
+	large := safe
+	large.GOPBytes, large.LastGOPBytes = 46_000, 36_000
 	late := gop
 	late.Start, late.LastKey = 30, 30
 	for _, c := range []struct {
@@ -63,6 +65,8 @@ func TestCut(t *testing.T) {
 		{"memory, to the byte", chunk.Memory{MaxBytes: 91_000}, gop, inside, chunk.None},
 		{"memory, nearly full at a safe place", chunk.Memory{MaxBytes: 100_000}, safe, inside, chunk.Bytes},
 		{"memory, nearly full before a key frame", chunk.Memory{MaxBytes: 100_000}, ahead, inside, chunk.None},
+		{"memory, nearly full in a large GOP", chunk.Memory{MaxBytes: 100_000}, large, inside, chunk.Bytes},
+		{"memory, no room for a GOP that is a little larger", chunk.Memory{MaxBytes: 140_000}, gop, key, chunk.Bytes},
 		{"adaptive, frames enough", chunk.AdaptiveGOP{MinGOP: 50, MaxGOP: 100}, gop, key, chunk.Frames},
 		{"adaptive, too few", chunk.AdaptiveGOP{MinGOP: 51, MaxGOP: 100}, gop, key, chunk.None},
 		{"adaptive, another GOP is too many", chunk.AdaptiveGOP{MinGOP: 60, MaxGOP: 70}, gop, key, chunk.Frames},
@@ -192,6 +196,20 @@ func TestGolden(t *testing.T) {
 			if !bytes.Equal(got, want) {
 				t.Errorf("%s:\n%s\nwant\n%s", file, got, want)
 			}
+		}
+	}
+}
+
+// TestBoundAhead: a bound is kept at the key frame before it, not inside a GOP.
+func TestBoundAhead(t *testing.T) {
+	for name, spec := range map[string]avtest.Spec{
+		"7 s": {Video: avtest.Video{Frames: 4000, GOPs: []int{175}}},
+		// They last a minute but for what their times are rounded by.
+		"2 s and a tick": {Video: avtest.Video{Frames: 4000, GOPs: []int{50}, Timebase: av.Timebase{Num: 1, Den: 12799}, FrameDur: 512}},
+	} {
+		got := cutList(t, spec, chunk.Memory{MaxBytes: 1 << 30})
+		if !bytes.Contains(got, []byte("max_duration")) || bytes.Contains(got, []byte("dependent")) {
+			t.Errorf("%s:\n%s", name, got)
 		}
 	}
 }

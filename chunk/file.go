@@ -8,7 +8,8 @@ import (
 
 // Bounds of one chunk of a stored input, whatever the policy wants.
 const (
-	fileMaxDur   = 60 * time.Second
+	MaxFileDuration = 60 * time.Second
+
 	fileMaxBytes = 48 << 20
 	// A file may hold its tracks one behind the other; bytes bound it, not time.
 	fileMaxSkew = 10 * time.Minute
@@ -19,6 +20,6 @@ const (
 func FileConfig(p Policy, a *mem.Arena) Config {
 	return Config{
 		Stream: "cut", Epoch: 1, Policy: p, Arena: a, MaxSkew: fileMaxSkew,
-		Bounds: Bounds{MaxDur: fileMaxDur, MaxBytes: fileMaxBytes},
+		Bounds: Bounds{MaxDur: MaxFileDuration, MaxBytes: fileMaxBytes},
 	}
 }

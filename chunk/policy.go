@@ -66,8 +66,8 @@ func (f Fixed) Cut(s Span, h Head) Reason {
 }
 
 // Memory fills chunks up to MaxBytes of payload: it cuts at the last key frame
-// from which one more GOP, as large as the last, would not fit, and inside a GOP
-// at the bound itself.
+// from which one more GOP, a quarter larger than those before, would not fit, and
+// inside a GOP that is larger still before the bound.
 type Memory struct{ MaxBytes int64 }
 
 // Cut implements Policy.
@@ -78,18 +78,24 @@ func (m Memory) Cut(s Span, h Head) Reason {
 	switch after := s.Bytes + int64(h.Size); {
 	case after > m.MaxBytes:
 		return Bytes
-	case h.Flags&av.Key != 0 && s.Bytes+max(s.GOPBytes, int64(h.Size)) > m.MaxBytes:
-		return Bytes
+	case h.Flags&av.Key != 0:
+		if s.Bytes+max(larger(max(s.GOPBytes, s.LastGOPBytes)), int64(h.Size)) > m.MaxBytes {
+			return Bytes
+		}
 	case s.Safe && after > m.MaxBytes-m.MaxBytes/8 && !m.keyAhead(s):
 		return Bytes // the next place where pictures are in order may come too late
 	}
 	return None
 }
 
-// keyAhead reports whether the next key frame comes before the bound, if this GOP
-// is as large as the last.
+// larger is a quarter more than bytes: what GOPs of an even stream differ by.
+func larger(bytes int64) int64 { return bytes + bytes/4 }
+
+// keyAhead reports whether the next key frame comes before the bound, unless this GOP
+// is much larger than the last.
 func (m Memory) keyAhead(s Span) bool {
-	return s.GOPBytes <= s.LastGOPBytes && s.Bytes-s.GOPBytes+s.LastGOPBytes <= m.MaxBytes
+	next := larger(s.LastGOPBytes)
+	return s.GOPBytes <= next && s.Bytes-s.GOPBytes+next <= m.MaxBytes
 }
 
 // AdaptiveGOP merges GOPs until a chunk has MinGOP frames, but never past MaxGOP;

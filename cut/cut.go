@@ -116,8 +116,11 @@ type run struct {
 	placed  bool  // offset is set
 	discont bool  // the chunk being written begins a timeline or configuration
 	period  int   // counts those
-	lastKey int64 // newest key frame of the lead, for the longest GOP
-	keyed   bool  // lastKey is valid
+	lead    av.Timebase
+	lastKey int64  // newest key frame of the lead, for the longest GOP
+	end     int64  // of the lead's pictures
+	keyed   bool   // lastKey is valid
+	left    []bool // tracks of sound and pictures that the container cannot carry
 	report  Report
 }
 
@@ -158,7 +161,7 @@ func (r *run) loop(ctx context.Context) error {
 		case err == nil:
 			events, err = r.chunker.Write(p)
 		case errors.Is(err, av.ErrTracks):
-			events, err = r.chunker.SetTracks(r.in.Tracks())
+			events, err = r.chunker.SetTracks(r.carried(r.in.Tracks()))
 		case ctx.Err() != nil: // which has closed the input
 			return context.Cause(ctx)
 		default:
@@ -202,7 +205,7 @@ func (r *run) why() string {
 		return fmt.Sprintf("none of its %d video packets is a key frame", s.DroppedLead)
 	}
 	if w := r.in.Warnings(); len(w) > 0 {
-		return w[0]
+		return "it has none, or none that can be read (" + strings.Join(w, "; ") + ")"
 	}
 	return "it is empty"
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -83,8 +84,15 @@ func (e *Encryption) validateURLs() error {
 		return fmt.Errorf("cut: keys change, but all would have the URL %s: it must have {kid} in it", e.KeyURL)
 	case strings.ContainsFunc(e.KeyURL+e.LicenseURL, func(r rune) bool { return r < ' ' || r == '"' || r == 0x7f }):
 		return errors.New("cut: a URL of keys has a quote or a control character in it")
+	case e.LicenseURL != "" && !absolute(e.LicenseURL):
+		return fmt.Errorf("cut: the license URL %s is not absolute: players would take it as relative to what they please", e.LicenseURL)
 	}
 	return nil
+}
+
+func absolute(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && u.IsAbs() && u.Host != ""
 }
 
 // sealing is the encryption of a run; nil is none.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 	"strings"
 	"time"
 
@@ -83,7 +84,16 @@ func (r *run) complete() {
 	}
 	s := r.chunker.Stats()
 	rp.Dropped = s.DroppedLead + s.DroppedOther
-	rp.Warnings = append(r.in.Warnings(), r.unturned()...)
+	rp.Warnings = append(append(r.in.Warnings(), r.unturned()...), r.unknown()...)
+	if r.keyed {
+		rp.LongestGOP = max(rp.LongestGOP, r.lead.Duration(r.end-r.lastKey))
+	}
+	rp.Duration = 0
+	lead := r.rends[0]
+	for i := range lead.segs {
+		_, d := lead.span(i) // chunks may overlap: see span
+		rp.Duration += lead.timebase().Duration(d)
+	}
 	rp.Advice = r.advice()
 	r.noteSealed()
 }
@@ -121,7 +131,7 @@ func (rd *rendition) describeTrack(k int) string {
 		}
 	}
 	if info.SampleRate > 0 {
-		parts = append(parts, fmt.Sprintf("%d Hz, %d channels", info.SampleRate, info.Channels))
+		parts = append(parts, fmt.Sprintf("%d Hz, %s", info.SampleRate, count(info.Channels, "channel")))
 	}
 	if t.Language != "" && t.Language != "und" {
 		parts = append(parts, t.Language)
@@ -129,14 +139,44 @@ func (rd *rendition) describeTrack(k int) string {
 	return strings.Join(parts, ", ")
 }
 
+// known are the codecs of ISO BMFF that players of HLS and DASH decode somewhere.
+var known = []string{"avc1", "avc3", "hvc1", "hev1", "av01", "vp09", "mp4a", "Opus", "opus", "ac-3", "ec-3", "fLaC", "flac"}
+
+// mp3InMP4 is what Chromium does not play by Media Source Extensions.
+const mp3InMP4 = "mp4a.6b"
+
+// unknown names the codecs that no player is known to decode: one of them keeps players
+// from all of the output.
+func (r *run) unknown() (l []string) {
+	if r.cfg.Container != CMAF {
+		return nil
+	}
+	for _, rend := range r.rends {
+		name := rend.info.String
+		if base, _, _ := strings.Cut(name, "."); base != "" && (!slices.Contains(known, base) || name == mp3InMP4) {
+			l = append(l, fmt.Sprintf("%s is %s, which most browsers do not play in MP4, and then refuse all that is listed with it", rend.name, name))
+		}
+	}
+	return l
+}
+
 // advice says why chunks are longer than the target, if they are.
 func (r *run) advice() string {
-	target, gop := r.cfg.Target, r.report.LongestGOP
-	if target <= 0 || gop <= target+target/4 || r.report.Cuts[chunk.Grid.String()] == 0 && r.report.Chunks > 1 {
+	rp := &r.report
+	target, gop := r.cfg.Target, rp.LongestGOP
+	if target <= 0 || rp.Longest <= target+target/4 || rp.Cuts[chunk.Wall.String()] > 0 || gop == 0 {
 		return ""
 	}
-	return fmt.Sprintf("GOP is %s, target %s: chunks can only be cut at key frames, so the longest is %s. Set the encoder's key-frame interval to %s, or cut with --strategy fixed, whose chunks do not all decode alone",
-		short(gop), short(target), short(r.report.Longest), short(target))
+	if gop <= target+target/4 {
+		return fmt.Sprintf("target %s is no multiple of the GOP, which is up to %s: chunks can only be cut at key frames, so the longest is %s. Aim at a multiple of the GOP, or set the encoder's key-frame interval to a part of the target",
+			short(target), short(gop), short(rp.Longest))
+	}
+	bound := ""
+	if n := rp.Cuts[chunk.MaxDur.String()]; n > 0 {
+		bound = fmt.Sprintf(", and %d had to be cut inside a GOP, since no chunk is longer than %s", n, short(chunk.MaxFileDuration))
+	}
+	return fmt.Sprintf("GOP is %s, target %s: chunks can only be cut at key frames, so the longest is %s%s. Set the encoder's key-frame interval to %s, or cut with --strategy fixed, whose chunks do not all decode alone",
+		short(gop), short(target), short(rp.Longest), bound, short(target))
 }
 
 // span is when segment i is presented: up to the next, where that follows on.

@@ -96,6 +96,7 @@ func (r *run) note(c *chunk.Chunk, files []string) error {
 			}
 		}
 	}
+	r.keyed = r.keyed && !c.Discont
 	if packets := c.Runs[lead]; c.Tracks[lead].Kind == av.Video {
 		for k := range packets {
 			if packets[k].Flags&av.Key != 0 {
@@ -104,6 +105,7 @@ func (r *run) note(c *chunk.Chunk, files []string) error {
 			}
 		}
 	}
+	r.lead, r.end = c.Span.Timebase, c.Span.MaxPTS
 	r.report.add(c, e)
 	return r.index.add(e)
 }
@@ -131,7 +133,7 @@ func leadTrack(c *chunk.Chunk) int {
 
 // key watches the longest GOP.
 func (r *run) key(c *chunk.Chunk, pts int64) {
-	if r.keyed && !c.Discont {
+	if r.keyed {
 		r.report.LongestGOP = max(r.report.LongestGOP, c.Span.Timebase.Duration(pts-r.lastKey))
 	}
 	r.lastKey, r.keyed = pts, true

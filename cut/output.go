@@ -15,27 +15,76 @@ import (
 type output struct {
 	dir     string // where it will be
 	partial string // where it is written
+	lock    *os.File
 	force   bool
 	done    bool
 }
 
-// indexName is the file by which a folder is known to be cleave's.
-const indexName = "chunks.json"
+const (
+	// indexName is the file by which a folder is known to be cleave's.
+	indexName = "chunks.json"
+	// lockName is the file by which a folder is known to be an unfinished cut's, which is
+	// locked while that runs.
+	lockName = ".cleave-cut"
+)
 
 func newOutput(dir string, force bool) (*output, error) {
+	if dir == "" {
+		return nil, errors.New("cut: no output folder is named")
+	}
 	dir = filepath.Clean(dir)
 	o := &output{dir: dir, partial: dir + ".partial", force: force}
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	// What a run that was killed has left is worth nothing.
-	if err := os.RemoveAll(o.partial); err != nil {
+	if err := o.clear(); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(o.partial, 0o755); err != nil {
 		return nil, err
 	}
+	if err := o.claim(os.O_CREATE); err != nil {
+		return nil, err
+	}
 	return o, nil
+}
+
+// clear removes what a run that was killed has left, which is worth nothing, and nothing
+// else: neither what another run is writing nor what is not a cut's.
+func (o *output) clear() error {
+	names, err := os.ReadDir(o.partial)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case len(names) == 0:
+		return os.Remove(o.partial)
+	}
+	if err := o.claim(0); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cut: %s holds other files than an unfinished cut's (no %s); it is left alone: remove it, or write elsewhere", o.partial, lockName)
+	} else if err != nil {
+		return err
+	}
+	defer o.lock.Close()
+	return os.RemoveAll(o.partial)
+}
+
+// claim locks the unfinished folder.
+func (o *output) claim(flags int) error {
+	f, err := os.OpenFile(filepath.Join(o.partial, lockName), os.O_RDWR|flags, 0o644)
+	if err != nil {
+		return err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return fmt.Errorf("cut: another cut is writing to %s", o.partial)
+		}
+		return fmt.Errorf("cut: lock of %s: %w", o.partial, err)
+	}
+	o.lock = f
+	return nil
 }
 
 // check refuses to replace what is not ours.
@@ -57,11 +106,11 @@ func (o *output) check() error {
 	if len(names) == 0 {
 		return nil
 	}
+	if _, err := os.Stat(filepath.Join(o.dir, indexName)); err != nil {
+		return fmt.Errorf("cut: %s holds other files than a cut's (no %s); it is left alone: write elsewhere", o.dir, indexName)
+	}
 	if !o.force {
 		return fmt.Errorf("cut: %s exists; --force replaces it", o.dir)
-	}
-	if _, err := os.Stat(filepath.Join(o.dir, indexName)); err != nil {
-		return fmt.Errorf("cut: %s holds other files than a cut's (no %s); it is left alone", o.dir, indexName)
 	}
 	return nil
 }
@@ -143,13 +192,14 @@ func (o *output) commit() error {
 	if err := o.check(); err != nil { // it may have appeared meanwhile
 		return err
 	}
-	if err := os.RemoveAll(o.dir); err != nil {
+	if err := os.Remove(filepath.Join(o.partial, lockName)); err != nil {
 		return err
 	}
-	if err := os.Rename(o.partial, o.dir); err != nil {
+	if err := o.rename(); err != nil {
 		return err
 	}
 	o.done = true
+	o.lock.Close()
 	parent, err := os.Open(filepath.Dir(o.dir))
 	if err != nil {
 		return err
@@ -158,9 +208,25 @@ func (o *output) commit() error {
 	return parent.Sync()
 }
 
+// rename gives the folder its name. One that is there is replaced at one stroke, where the
+// file system can.
+func (o *output) rename() error {
+	err := unix.Renameat2(unix.AT_FDCWD, o.partial, unix.AT_FDCWD, o.dir, unix.RENAME_EXCHANGE)
+	if err == nil {
+		return os.RemoveAll(o.partial) // what was there
+	}
+	if !errors.Is(err, unix.ENOENT) { // it is there, and cannot be exchanged
+		if err := os.RemoveAll(o.dir); err != nil {
+			return err
+		}
+	}
+	return os.Rename(o.partial, o.dir)
+}
+
 // abandon removes what was written, unless it was committed.
 func (o *output) abandon() {
 	if !o.done {
 		os.RemoveAll(o.partial)
+		o.lock.Close()
 	}
 }

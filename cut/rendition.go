@@ -3,6 +3,7 @@ package cut
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/chunk"
@@ -76,6 +77,29 @@ func (r *rendition) keysOf(i int) []pack.KeyRange {
 
 func (r *rendition) video() bool { return r.current[0].Kind == av.Video }
 
+// carried returns the tracks as the chunker is to see them: one that the container cannot
+// carry is data to it, so that its key frames do not decide where the others are cut.
+func (r *run) carried(tracks []av.Track) []av.Track {
+	out := slices.Clone(tracks)
+	r.left = make([]bool, len(out))
+	for i := range out {
+		if out[i].Kind == av.Data {
+			continue
+		}
+		var err error
+		if r.cfg.Container == TS {
+			_, err = ts.NewMuxer(out[i : i+1])
+		} else {
+			_, err = mp4.AppendInit(nil, &out[i], 1, 0)
+		}
+		if errors.Is(err, av.ErrUnsupported) {
+			r.leaveOut(i, &out[i])
+			out[i].Kind, out[i].Codec, r.left[i] = av.Data, av.Private, true
+		}
+	}
+	return out
+}
+
 // setTracks makes or renews the renditions for a new set of tracks.
 func (r *run) setTracks(c *chunk.Chunk) error {
 	tracks := c.Tracks
@@ -93,7 +117,9 @@ func (r *run) setTracks(c *chunk.Chunk) error {
 			if t.Kind != av.Data && !errors.Is(err, av.ErrUnsupported) {
 				return err
 			}
-			r.leaveOut(i, t)
+			if !r.left[i] {
+				r.leaveOut(i, t)
+			}
 			continue
 		}
 		carried++
@@ -135,11 +161,13 @@ func (r *run) setTS(tracks []av.Track, first bool) error {
 	for i := range tracks {
 		t := &tracks[i]
 		if _, err := ts.NewMuxer(tracks[i : i+1]); err != nil {
-			if errors.Is(err, av.ErrUnsupported) {
-				r.leaveOut(i, t)
-				continue
+			if !errors.Is(err, av.ErrUnsupported) {
+				return err
 			}
-			return err
+			if !r.left[i] {
+				r.leaveOut(i, t)
+			}
+			continue
 		}
 		switch {
 		case t.Kind == av.Data, t.Kind == av.Video && !has[1], t.Kind == av.Audio && !has[2]:
@@ -187,12 +215,9 @@ func (r *run) renewTS(set []int, tracks []av.Track) error {
 
 func (r *run) leaveOut(i int, t *av.Track) {
 	text := fmt.Sprintf("track %d (%s %s): %s cannot carry it", i, t.Kind, t.Codec, r.cfg.Container)
-	for _, s := range r.report.LeftOut {
-		if s == text {
-			return
-		}
+	if !slices.Contains(r.report.LeftOut, text) {
+		r.report.LeftOut = append(r.report.LeftOut, text)
 	}
-	r.report.LeftOut = append(r.report.LeftOut, text)
 }
 
 func (r *run) find(track int) *rendition {

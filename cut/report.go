@@ -69,7 +69,6 @@ func (rp *Report) add(c *chunk.Chunk, e *indexEntry) {
 	}
 	rp.Chunks++
 	rp.Packets += e.Packets
-	rp.Duration += d
 	if c.Independent {
 		rp.Independent++
 	} else {
@@ -107,15 +106,15 @@ func (rp *Report) Print(w io.Writer) {
 	}
 	line("ended by", "%s", counts(rp.Cuts))
 	line("duration", "%s in all, shortest %s, longest %s at %s", short(rp.Duration), short(rp.Shortest), short(rp.Longest), short(rp.LongestAt))
-	line("size", "%s in %d packets", bytesText(rp.Bytes), rp.Packets)
+	line("size", "%s in %s", bytesText(rp.Bytes), count(rp.Packets, "packet"))
 	if rp.Encryption != "" {
 		line("encryption", "%s", rp.Encryption)
 	}
 	if s := rp.Elapsed.Seconds(); s > 0 {
-		line("time", "%s, %.0f times real time, %s/s", short(rp.Elapsed), rp.Duration.Seconds()/s, bytesText(int64(float64(rp.Bytes)/s)))
+		line("time", "%s, %s times real time, %s/s", short(rp.Elapsed), factor(rp.Duration.Seconds()/s), bytesText(int64(float64(rp.Bytes)/s)))
 	}
 	if rp.Dropped > 0 {
-		line("dropped", "%d packets before the first key frame", rp.Dropped)
+		line("dropped", "%s before the first key frame", count(rp.Dropped, "packet"))
 	}
 	for _, s := range rp.LeftOut {
 		line("left out", "%s", s)
@@ -129,6 +128,22 @@ func (rp *Report) Print(w io.Writer) {
 	if rp.Broken != nil {
 		line("broken off", "%v; what came before is kept", rp.Broken)
 	}
+}
+
+// factor is a number with three digits.
+func factor(f float64) string {
+	if f >= 100 {
+		return fmt.Sprintf("%.0f", f)
+	}
+	return fmt.Sprintf("%.3g", f)
+}
+
+// count is a number with its noun.
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 func sortedKeys(m map[string]int) []string {
@@ -150,10 +165,7 @@ func counts(m map[string]int) string {
 
 // short rounds a duration to what a reader wants to see of it.
 func short(d time.Duration) string {
-	switch {
-	case d < time.Millisecond:
-		return d.Round(time.Microsecond).String()
-	case d < time.Minute:
+	if d < time.Minute {
 		return fmt.Sprintf("%.3f s", d.Seconds())
 	}
 	return d.Round(time.Second / 10).String()

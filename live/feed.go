@@ -226,6 +226,7 @@ type Viewer struct {
 	head   *feedHeader
 	held   []*mem.Block
 	closed bool
+	left   func() // of AtClose
 
 	// Of Send. While the viewer is the crew's, so is everything above.
 	sink Sink
@@ -340,6 +341,9 @@ func (v *Viewer) release() {
 	v.held = v.held[:0]
 }
 
+// AtClose has Close call f at its end.
+func (v *Viewer) AtClose(f func()) { v.left = f }
+
 // Close lets go of everything. Idempotent. The last viewer waits until the feed has
 // ended.
 func (v *Viewer) Close() {
@@ -348,6 +352,9 @@ func (v *Viewer) Close() {
 	}
 	v.closed = true
 	v.release()
+	if v.left != nil {
+		defer v.left()
+	}
 	s, f := v.f.s, v.f
 	if v.crew != nil {
 		v.crew.free()

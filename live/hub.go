@@ -123,6 +123,8 @@ type Hub struct {
 	wall    wall
 	stepped atomic.Bool // the system's clock is away from wall
 
+	demand Demand // nil: none; set before viewers come
+
 	mu      sync.Mutex // guards what follows
 	streams map[string]*Stream
 	ended   []*Stream // that are over and have objects to be deleted
@@ -180,6 +182,9 @@ type PublishOptions struct {
 	// store is full, it is read no further. Any other is real-time: it is always read,
 	// and what there is no room for is dropped up to the next key frame.
 	Elastic bool
+	// Shown, if not nil, is called once, when viewers have the first key frame, by the
+	// goroutine that reads.
+	Shown func()
 }
 
 // Publish is PublishWith for a source that sends in real time.
@@ -314,12 +319,9 @@ func (h *Hub) sweep(now time.Time, last []*Stream) []*Stream {
 			all = append(all, s)
 		}
 	}
-	for name, s := range h.streams {
+	for _, s := range h.streams {
 		if s.over(now) {
-			delete(h.streams, name)
-			s.expireAll()
-			s.memory.forget()
-			h.ended = append(h.ended, s)
+			h.remove(s)
 		}
 		s.ring.sweep(now)
 		if !slices.Contains(last, s) {

@@ -2,6 +2,8 @@ package live
 
 import (
 	"fmt"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/cleave-video/cleave/av"
@@ -231,9 +233,40 @@ func (p *publisher) finish(l *lane) {
 	p.s.memory.keep(s, l.output().Duration(s.End()))
 	p.s.end = max(p.s.end, l.output().Duration(s.End()))
 	l.r.Segments = append(l.r.Segments, *s)
-	p.s.slide(&l.r, l.section == 0, time.Now())
+	p.slide(l)
 	l.in, l.seg = nil, Segment{}
 	p.changed = true
+}
+
+// slide takes what is too old out of the lane, and lets the objects expire of which no
+// lane has anything any more: the shares of a chunk are not equally long, and a track that
+// often ends before the others lists more chunks.
+func (p *publisher) slide(l *lane) {
+	left := p.s.slide(&l.r)
+	if l.section == 0 {
+		p.s.leaving = append(p.s.leaving, left...)
+	}
+	first := int64(math.MaxInt64)
+	for _, l := range p.lanes {
+		first = min(first, l.r.first())
+	}
+	n := 0
+	for n < len(p.s.leaving) && p.s.leaving[n].MSN < first {
+		s := &p.s.leaving[n]
+		p.s.expire(s.object.key, time.Now(), s.Date.Add(s.Duration()))
+		n++
+	}
+	p.s.leaving = slices.Delete(p.s.leaving, 0, n)
+}
+
+// first returns the number of the oldest segment; the greatest if there is none.
+func (r *Rendition) first() int64 {
+	for _, list := range [...][]Segment{r.Past, r.Segments} {
+		if len(list) > 0 {
+			return list[0].MSN
+		}
+	}
+	return math.MaxInt64
 }
 
 // tile has the open segment begin where the one before ended, if packets are missing

@@ -390,3 +390,29 @@ func TestNumbersAfterRestart(t *testing.T) {
 		}
 	})
 }
+
+// A viewer has all that a publisher sent when that ends, also the sound after the last
+// picture, which wakes nobody while pictures come.
+func TestViewerHasTheEndOfATurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, end := hub(t, Config{})
+		defer end()
+		ctx, cancel := context.WithCancel(t.Context())
+		var got int64
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			s := lookup(h, "cam")
+			read(t, ctx, s, func(_ *Cursor, batch []av.Packet, err error) { got += int64(len(batch)) })
+		}()
+		if err := h.Publish(t.Context(), "cam", avtest.Pace(avtest.NewSynthetic(spec(3)))); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if sent := h.Lookup("cam").Stats().Packets; got != sent {
+			t.Errorf("the viewer waits with %d of %d packets", got, sent)
+		}
+		cancel()
+		<-done
+	})
+}

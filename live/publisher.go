@@ -21,6 +21,7 @@ type publisher struct {
 	ctx      context.Context
 	in       av.Demuxer
 	elastic  bool
+	shown    func()     // PublishOptions.Shown, until it was called
 	pool     *mem.Pool  // of this turn
 	arena    *mem.Arena // of packets
 	blocks   *mem.Arena // of parts
@@ -55,7 +56,7 @@ func (s *Stream) publish(ctx context.Context, d av.Demuxer, o PublishOptions) er
 	s.epoch++
 	pool := s.hub.pool.Sub(s.hub.cfg.StreamMemory)
 	p := &publisher{
-		s: s, ctx: ctx, in: timeline.New(d, timeline.Options{}), elastic: o.Elastic,
+		s: s, ctx: ctx, in: timeline.New(d, timeline.Options{}), elastic: o.Elastic, shown: o.Shown,
 		pool: pool, arena: pool.NewArena(ctx), blocks: pool.NewOverdraft(), earliest: 1<<63 - 1,
 	}
 	p.intake.p = p
@@ -81,8 +82,10 @@ func (s *Stream) publish(ctx context.Context, d av.Demuxer, o PublishOptions) er
 	return p.loop()
 }
 
-// end lets go of what was never closed, and waits for what was.
+// end shows viewers the last packets, lets go of what was never closed, and waits for
+// what was.
 func (p *publisher) end() {
+	p.s.ring.wakes.wake()
 	for _, l := range p.lanes {
 		l.discard()
 	}
@@ -186,6 +189,10 @@ func (p *publisher) remember(pkt av.Packet) {
 		p.pace.note(tracks[pkt.Track].Timebase.Duration(pkt.DTS), time.Now())
 	}
 	p.s.ring.write(pkt, p.set, opens)
+	if p.shown != nil {
+		p.shown()
+		p.shown = nil
+	}
 }
 
 // missLead notes that the chunker has gone on without the lead track.

@@ -42,7 +42,8 @@ type Stream struct {
 	end     time.Duration
 	clock   clock
 	account account
-	started bool // epoch and seq were read from the store
+	started bool      // epoch and seq were read from the store
+	leaving []Segment // of the first rendition, of whose chunks others still have something
 
 	unlisted []index.Entry // that the index did not take; of who commits
 }
@@ -178,19 +179,17 @@ func (s *Stream) over(now time.Time) bool {
 		return false
 	}
 	if !s.edge.Load().Ended {
-		s.change(func(e *Edge) { e.Ended = true })
-		s.ring.clear(true)
+		s.finish()
 		s.hub.cfg.Log.Info("stream ended", "stream", s.name, "waited", s.hub.cfg.Grace)
 	}
 	return gone >= s.hub.cfg.Grace+s.hub.cfg.Window
 }
 
-// slide moves the segments that left the window to Past, and lets the objects of
-// those expire that left Past.
-func (s *Stream) slide(r *Rendition, expire bool, now time.Time) {
-	keep := s.newest(r.Segments)
+// slide moves the segments that left the window to Past, and returns those that left it.
+func (s *Stream) slide(r *Rendition) (left []Segment) {
+	keep := newest(r.Segments, s.window())
 	if keep == 0 {
-		return
+		return nil
 	}
 	for i := range r.Segments[:keep] {
 		if r.Segments[i].Discontinuity {
@@ -199,21 +198,22 @@ func (s *Stream) slide(r *Rendition, expire bool, now time.Time) {
 	}
 	past := append(r.Past[:len(r.Past):len(r.Past)], r.Segments[:keep]...)
 	r.Segments = r.Segments[keep:]
-	gone := s.newest(past)
-	if expire {
-		for i := range past[:gone] {
-			// A rendition that lags lists the chunk a little longer.
-			s.expire(past[i].object.key, now.Add(10*time.Second), past[i].Date.Add(past[i].Duration()))
-		}
-	}
+	// For the length of the longest playlist that it was in, and its own (RFC 8216bis
+	// 6.2.2); a segment more, since a playlist is as old as the answer took.
+	gone := newest(past, s.window()+2*time.Duration(s.edge.Load().TargetDuration)*time.Second)
 	r.Past = past[gone:]
+	return past[:gone]
 }
 
-// newest returns from where on list is as long as the window, three target durations
-// (RFC 8216bis 6.2.2) and four segments.
-func (s *Stream) newest(list []Segment) int {
+// window is how long playlists are at least: as configured, and three target durations
+// (RFC 8216bis 6.2.2).
+func (s *Stream) window() time.Duration {
+	return max(s.hub.cfg.Window, 3*time.Duration(s.edge.Load().TargetDuration)*time.Second)
+}
+
+// newest returns from where on list has four segments and is at least so long.
+func newest(list []Segment, least time.Duration) int {
 	var length time.Duration
-	least := max(s.hub.cfg.Window, 3*time.Duration(s.edge.Load().TargetDuration)*time.Second)
 	keep := len(list)
 	for keep > 0 && (length < least || len(list)-keep < 4) {
 		keep--
@@ -311,15 +311,18 @@ func (s *Stream) expires() bool {
 	return len(s.expired) > 0
 }
 
-// expireAll lets everything go that is still listed.
+// expireAll lets everything go that is still there. Nobody publishes any more.
 func (s *Stream) expireAll() {
-	seen := ""
+	list := s.leaving
+	s.leaving = nil
 	for _, r := range s.edge.Load().Renditions {
-		for _, seg := range append(r.Past[:len(r.Past):len(r.Past)], r.Segments...) {
-			if seg.object.key != seen {
-				s.expire(seg.object.key, time.Time{}, seg.Date.Add(seg.Duration()))
-			}
-			seen = seg.object.key
+		list = append(append(list, r.Past...), r.Segments...)
+	}
+	seen := make(map[string]bool)
+	for i := range list {
+		if key := list[i].object.key; !seen[key] {
+			seen[key] = true
+			s.expire(key, time.Time{}, list[i].Date.Add(list[i].Duration()))
 		}
 	}
 }

@@ -43,12 +43,16 @@ type File struct {
 	Viewer        size.Bytes    `yaml:"viewer"`
 	AllowPrivate  bool          `yaml:"allow_private"`
 	Sources       []FileSource  `yaml:"sources"`
+
+	OnDemandTimeout time.Duration `yaml:"on_demand_timeout"`
+	OnDemandIdle    time.Duration `yaml:"on_demand_idle"`
 }
 
 // FileSource is a declared source.
 type FileSource struct {
-	Name string `yaml:"name"`
-	URL  string `yaml:"url"`
+	Name     string `yaml:"name"`
+	URL      string `yaml:"url"`
+	OnDemand bool   `yaml:"on_demand"`
 }
 
 // FileS3 is a bucket that chunks are kept in. Keys that are left out are those of the
@@ -119,6 +123,8 @@ func (f *File) Apply(c *Config) {
 		from time.Duration
 	}{
 		{&c.SRTLatency, f.SRTLatency},
+		{&c.OnDemandTimeout, f.OnDemandTimeout},
+		{&c.OnDemandIdle, f.OnDemandIdle},
 		{&c.Live.Target, f.Target},
 		{&c.Live.MaxChunk, f.MaxChunk},
 		{&c.Live.Window, f.Window},
@@ -146,6 +152,6 @@ func (f *File) Apply(c *Config) {
 	c.Live.Takeover = c.Live.Takeover || f.Takeover
 	c.AllowPrivate = c.AllowPrivate || f.AllowPrivate
 	for _, s := range f.Sources {
-		c.Sources = append(c.Sources, pull.Source{Name: s.Name, URL: s.URL})
+		c.Sources = append(c.Sources, pull.Source{Name: s.Name, URL: s.URL, OnDemand: s.OnDemand})
 	}
 }

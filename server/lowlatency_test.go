@@ -30,7 +30,7 @@ func TestLowLatencyInBrowser(t *testing.T) {
 	until(t, s.http+"/live/cam/video0/index.m3u8", "#EXT-X-PART:", "#EXT-X-PRELOAD-HINT")
 	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(browser), chromedp.NoSandbox,
 		chromedp.WindowSize(1100, 900), chromedp.Flag("autoplay-policy", "no-user-gesture-required"))
-	ctx, cancel := context.WithTimeout(context.Background(), 120*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	defer cancel()
 	ctx, cancel = chromedp.NewExecAllocator(ctx, opts...)
 	defer cancel()
@@ -40,7 +40,7 @@ func TestLowLatencyInBrowser(t *testing.T) {
 		t.Fatal(err)
 	}
 	const played = "video.currentTime > 1 && hls && hls.latency > 0 && hls.latency < 3 && video.getVideoPlaybackQuality().totalVideoFrames > 200"
-	if _, err := chromedp.Run(ctx, chromedp.Poll[bool](played, chromedp.WithPollingTimeout(60*time.Second), chromedp.WithPollingInterval(200*time.Millisecond))); err != nil {
+	if _, err := chromedp.Run(ctx, chromedp.Poll[bool](played, chromedp.WithPollingTimeout(3*time.Minute), chromedp.WithPollingInterval(200*time.Millisecond))); err != nil {
 		screenshot(ctx, t, "lowlatency-stuck.png")
 		t.Fatal("the page does not play: ", err)
 	}

@@ -115,7 +115,7 @@ func streamMetrics() []streamMetric {
 func sourceMetrics() []sourceMetric {
 	const counter, gauge = prometheus.CounterValue, prometheus.GaugeValue
 	return []sourceMetric{
-		{describe("cleave_source_attempts_total", "Attempts to open a declared source; all but the first are reconnects.", "stream"), counter, func(s *pull.Status) int64 { return s.Tried }},
+		{describe("cleave_source_attempts_total", "Attempts to open a declared source: all but the first are reconnects, or starts on demand.", "stream"), counter, func(s *pull.Status) int64 { return s.Tried }},
 		{describe("cleave_source_failed_attempts", "Attempts in a row that have failed.", "stream"), gauge, func(s *pull.Status) int64 { return int64(s.Failed) }},
 		{describe("cleave_source_received_bytes_total", "Bytes received of a declared source; begins at 0 with each attempt.", "stream"), counter, func(s *pull.Status) int64 { return s.Bytes }},
 	}

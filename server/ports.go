@@ -11,11 +11,13 @@ import (
 	"os/exec"
 	"strings"
 
+	"github.com/cleave-video/cleave/deliver"
 	"github.com/cleave-video/cleave/deliver/dash"
 	"github.com/cleave-video/cleave/deliver/feed"
 	"github.com/cleave-video/cleave/deliver/flv"
 	"github.com/cleave-video/cleave/deliver/frames"
 	"github.com/cleave-video/cleave/deliver/hls"
+	"github.com/cleave-video/cleave/deliver/mp4"
 	"github.com/cleave-video/cleave/deliver/ts"
 	ingest "github.com/cleave-video/cleave/ingest/http"
 	"github.com/cleave-video/cleave/ingest/pull"
@@ -98,13 +100,13 @@ func (p *ports) listenHTTP(address string, c *tls.Config) (port, error) {
 	}
 	serve := func(ctx context.Context) error {
 		push := ingest.New(ingest.Config{Log: p.config.Log, Publish: p.publishHTTP, End: ctx})
-		feeds := feed.New(feed.Config{Hub: p.hub, Formats: []feed.Format{flv.Format(), ts.Format()}})
+		feeds := feed.New(feed.Config{Hub: p.hub, Formats: []feed.Format{flv.Format(), ts.Format(), mp4.Format()}})
 		stop := context.AfterFunc(ctx, feeds.Close) // their connections are not net/http's any more
 		defer feeds.Close()
 		defer stop()
 		ffmpeg, _ := exec.LookPath("ffmpeg") // without it there are no JPEG pictures
 		r := routes{
-			hub: p.hub, dash: p.dash, hls: hls.New(hls.Config{Hub: p.hub, Store: p.store}), feeds: feeds, push: push,
+			hub: p.hub, pulled: p.sources, dash: p.dash, hls: hls.New(hls.Config{Hub: p.hub, Store: p.store}), feeds: feeds, push: push,
 			frames: frames.New(frames.Config{Hub: p.hub, Store: p.store, FFmpeg: ffmpeg}),
 		}
 		return serveHTTP(ctx, l, r.handler(), c)
@@ -159,12 +161,17 @@ func (p *ports) publishRTMP(ctx context.Context, pub *rtmp.Publisher) error {
 }
 
 // playRTMP sends a player what the hub has. A stream that is not there yet is not
-// waited for: players ask again.
+// waited for, unless a viewer starts it: players ask again.
 func (p *ports) playRTMP(ctx context.Context, player *rtmp.Player) error {
-	s := p.hub.Lookup(player.Name())
-	if s == nil {
-		return &rtmp.Refused{Code: rtmp.NotFound, Description: "no such stream"}
+	s, leave, err := p.hub.Await(ctx, player.Name())
+	if err != nil {
+		code, text, _ := deliver.Explain(err)
+		if code == http.StatusNotFound {
+			return &rtmp.Refused{Code: rtmp.NotFound, Description: text}
+		}
+		return &rtmp.Refused{Code: rtmp.PlayFailed, Description: text}
 	}
+	defer leave()
 	v := s.Watch(fmt.Sprintf("rtmp%d", player.Stream()), func() live.Renderer { return rtmp.NewRenderer(player.Stream()) })
 	defer v.Close()
 	return player.Start(ctx, func(ctx context.Context) error {
@@ -177,7 +184,7 @@ func (p *ports) playRTMP(ctx context.Context, player *rtmp.Player) error {
 
 func (p *ports) listenSRT(address string, _ *tls.Config) (port, error) {
 	s, err := srt.Listen(address, srt.Config{
-		Log: p.config.Log, Publish: p.publishSRT, Passphrase: p.config.SRTPassphrase, Latency: p.config.SRTLatency,
+		Log: p.config.Log, Publish: p.publishSRT, Read: p.readSRT, Passphrase: p.config.SRTPassphrase, Latency: p.config.SRTLatency,
 	})
 	if err != nil {
 		return port{}, err
@@ -198,8 +205,46 @@ func (p *ports) publishSRT(ctx context.Context, pub *srt.Publisher) error {
 	return err
 }
 
+// maxPieces is how many pieces of a stream are written to a reader of SRT at a time.
+const maxPieces = 16
+
+// readSRT sends a caller what the hub has, as MPEG-TS.
+func (p *ports) readSRT(ctx context.Context, r *srt.Reader) error {
+	s, leave, err := p.hub.Await(ctx, r.Name())
+	if err != nil {
+		code, text, _ := deliver.Explain(err)
+		reason := srt.Down
+		switch code {
+		case http.StatusNotFound:
+			reason = srt.NotFound
+		case http.StatusBadGateway:
+			reason = srt.Gateway
+		}
+		return &srt.Refused{Reason: reason, Description: text}
+	}
+	defer leave()
+	format := ts.Format()
+	v := s.Watch(format.Suffix, format.New)
+	defer v.Close()
+	return r.Start(ctx, func(ctx context.Context) error {
+		bufs := make([][]byte, 0, maxPieces)
+		for {
+			var err error
+			if bufs, err = v.Next(ctx, bufs[:0]); err == nil {
+				err = r.Write(ctx, bufs)
+			}
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+		}
+	})
+}
+
 func (p *ports) listenRTSP(address string, c *tls.Config) (port, error) {
-	rc := rtsp.Config{Log: p.config.Log, Publish: p.publishRTSP, TLS: c}
+	rc := rtsp.Config{Log: p.config.Log, Publish: p.publishRTSP, Describe: p.describeRTSP, Play: p.playRTSP, TLS: c}
 	if c == nil && p.config.RTP != Off { // with TLS, media come that way too
 		rc.UDP = p.config.RTP
 	}

@@ -87,6 +87,9 @@ type Config struct {
 
 	Sources      []pull.Source // declared sources
 	AllowPrivate bool          // sources may be on loopback and private addresses
+	// A viewer waits OnDemandTimeout for a source on demand, which goes on OnDemandIdle
+	// without one; 0: pull.DefaultTimeout, pull.DefaultIdle.
+	OnDemandTimeout, OnDemandIdle time.Duration
 
 	SRTPassphrase string        // of every SRT caller; empty: none may encrypt
 	SRTLatency    time.Duration // 0: srt.DefaultLatency
@@ -157,6 +160,7 @@ func Run(ctx context.Context, c Config) error {
 	if err != nil {
 		return err
 	}
+	hub.SetDemand(sources)
 	group, ctx := errgroup.WithContext(ctx)
 	p := &ports{config: &c, hub: hub, store: st, spool: st.spool, sources: sources, dash: dash.New(dash.Config{Hub: hub}), ready: func() bool { return ctx.Err() == nil }}
 	if err := p.listen(); err != nil {
@@ -201,10 +205,10 @@ func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, c *tls.Confi
 	return <-done
 }
 
-// handler routes: pages, what is below a stream's name, and bodies to publish.
 // routes are what an address of delivery answers with.
 type routes struct {
 	hub    *live.Hub
+	pulled *pull.Set
 	hls    http.Handler
 	frames http.Handler
 	dash   http.Handler // of manifests
@@ -212,29 +216,38 @@ type routes struct {
 	feeds  *feed.Handler
 }
 
+// names returns what can be watched, by name: streams, and sources that a viewer starts.
+func (x *routes) names() []string {
+	names := x.hub.Names()
+	for _, s := range x.pulled.List() {
+		if s.OnDemand {
+			names = append(names, s.Name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
 // handler routes: pages, what is below a stream's name, and bodies to publish.
 func (x *routes) handler() http.Handler {
 	pages := web.New()
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		names := x.hub.Names()
-		slices.Sort(names)
-		pages.Home(w, names)
+		pages.Home(w, x.names())
 	})
 	mux.HandleFunc("GET /hls.min.js", pages.Script)
 	mux.Handle("PUT /", x.push)
 	mux.Handle("POST /", x.push)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		name, isPage := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/"), "/")
-		s, format := x.feeds.Find(r.URL.Path)
 		switch {
-		case s != nil && format != nil:
+		case x.feeds.Serves(r.URL.Path):
 			x.feeds.ServeHTTP(w, r)
 		case frames.Serves(r.URL.Path):
 			x.frames.ServeHTTP(w, r)
 		case isPage && live.CheckName(name) == nil:
 			pages.Player(w, name) // also before the stream begins: it waits
-		case x.hub.Lookup(strings.TrimPrefix(r.URL.Path, "/")) != nil:
+		case x.hub.Known(strings.TrimPrefix(r.URL.Path, "/")):
 			http.Redirect(w, r, r.URL.Path+"/", http.StatusFound)
 		case dash.Owns(r.URL.Path):
 			x.dash.ServeHTTP(w, r)

@@ -51,7 +51,7 @@ func TestSocketFeeds(t *testing.T) {
 	}
 }
 
-// mpegts.js plays FLV and TS, by HTTP and by WebSocket.
+// mpegts.js plays FLV and TS, by HTTP and by WebSocket; Chromium plays MP4 by itself.
 func TestFeedsInBrowser(t *testing.T) {
 	need(t, "ffmpeg")
 	s := start(t, live.Config{})
@@ -65,4 +65,6 @@ func TestFeedsInBrowser(t *testing.T) {
 			t.Logf("%s%s: %d stalls, %d of %d frames dropped, %.1f s", scheme, suffix, w.Stalls, w.Dropped, w.Frames, w.Time)
 		}
 	}
+	w := b.Watch(t, browser.Native, s.http+"/live/cam.mp4", 150, func(tab context.Context) { screenshot(tab, t, "native-mp4.png") })
+	t.Logf("native: %d of %d frames dropped, %.1f s", w.Dropped, w.Frames, w.Time)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"runtime/debug"
@@ -35,7 +36,23 @@ func (f *cutParameters) options() chunk.Options {
 	return chunk.Options{Target: f.Target, MaxBytes: int64(f.MaxBytes), MinGOP: f.MinGOP, MaxGOP: f.MaxGOP}
 }
 
+// validate refuses what the library takes for a default.
+func (f *cutParameters) validate() error {
+	for _, p := range []struct {
+		flag string
+		zero bool
+	}{{"--target", f.Target <= 0}, {"--max-bytes", f.MaxBytes <= 0}, {"--min-gop", f.MinGOP <= 0}, {"--max-gop", f.MaxGOP <= 0}} {
+		if p.zero {
+			return &usageError{fmt.Errorf("%s must be more than 0", p.flag)}
+		}
+	}
+	return nil
+}
+
 func (f *policyFlags) policy() (chunk.Policy, error) {
+	if err := f.validate(); err != nil {
+		return nil, err
+	}
 	p, err := chunk.Parse(f.Strategy, f.options())
 	if err != nil {
 		return nil, &usageError{err}
@@ -102,6 +119,9 @@ func (c *cutCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if c.Output == "" {
+		return &usageError{errors.New("--output names no folder")}
+	}
 	encryption, err := c.encryption(cut.Container(c.Container))
 	if err != nil {
 		return err
@@ -128,7 +148,10 @@ func (c *cutCommand) Run(ctx context.Context) error {
 }
 
 // bar shows progress on a terminal; the nil bar shows nothing.
-type bar struct{ b *progressbar.ProgressBar }
+type bar struct {
+	b     *progressbar.ProgressBar
+	start time.Time
+}
 
 func newBar(quiet bool) *bar {
 	if quiet || !term.IsTerminal(int(os.Stderr.Fd())) {
@@ -142,12 +165,21 @@ func (b *bar) set(done, total int64) {
 		return
 	}
 	if b.b == nil {
+		b.start = time.Now()
+		options := []progressbar.Option{
+			progressbar.OptionSetWriter(os.Stderr), progressbar.OptionShowBytes(true), progressbar.OptionSetElapsedTime(false),
+			progressbar.OptionSetPredictTime(false), progressbar.OptionThrottle(100 * time.Millisecond), progressbar.OptionClearOnFinish(),
+			progressbar.OptionSetDescription("cutting"),
+		}
 		if total <= 0 {
 			total = -1
+			options = append(options, progressbar.OptionShowCount())
 		}
-		b.b = progressbar.NewOptions64(total, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionShowBytes(true),
-			progressbar.OptionSetDescription("cutting"), progressbar.OptionThrottle(100*time.Millisecond),
-			progressbar.OptionClearOnFinish(), progressbar.OptionSetPredictTime(true))
+		b.b = progressbar.NewOptions64(total, options...)
+	}
+	if gone := time.Since(b.start); done > 0 && total > 0 && gone > time.Second {
+		left := time.Duration(float64(gone) * float64(total-done) / float64(done))
+		b.b.Describe(fmt.Sprintf("cutting, %v left", left.Round(time.Second)))
 	}
 	_ = b.b.Set64(done) // a terminal that is gone is no reason to stop
 }
@@ -155,5 +187,6 @@ func (b *bar) set(done, total int64) {
 func (b *bar) done() {
 	if b != nil && b.b != nil {
 		_ = b.b.Finish()
+		fmt.Fprint(os.Stderr, "\r\x1b[K") // what the terminal wrote of an interrupt, too
 	}
 }

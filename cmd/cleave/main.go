@@ -29,7 +29,7 @@ type commands struct {
 	Probe   probeCommand   `cmd:"" help:"Show tracks, frame rates, GOPs and key frames of an input."`
 	Verify  verifyCommand  `cmd:"" help:"Check packaged media or a live stream against the rules of HLS, DASH, CMAF and MPEG-TS."`
 	Index   indexCommand   `cmd:"" help:"Look after the index of what is stored."`
-	Serve   serveCommand   `cmd:"" help:"Take live streams in (RTMP, RTSP, SRT, HTTP, pulled) and serve them over HTTP as HLS."`
+	Serve   serveCommand   `cmd:"" help:"Take live streams in (RTMP, RTSP, SRT, HTTP, pulled) and serve them (HLS, DASH, FLV, TS, MP4, RTMP, RTSP, SRT)."`
 	Version versionCommand `cmd:"" help:"Show the version."`
 }
 

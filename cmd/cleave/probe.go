@@ -17,18 +17,24 @@ type probeCommand struct {
 	inputFlags    `embed:""`
 	JSON          bool   `name:"json" help:"Print the report as JSON."`
 	All           bool   `help:"List every GOP, not only the first."`
-	SVG           string `name:"svg" placeholder:"FILE" help:"Draw frames, GOPs and the chunks of each strategy."`
+	SVG           string `name:"svg" placeholder:"FILE" help:"Draw frames, GOPs and the chunks of each strategy; '-' is standard output, without the report."`
 	Timing        bool   `help:"Measure what each step of the reading takes."`
 }
 
 // Run probes.
 func (c *probeCommand) Run(ctx context.Context) error {
+	if err := c.validate(); err != nil {
+		return err
+	}
 	report, err := probe.Run(ctx, c.Input, probe.Config{Options: c.reading(), Cut: c.options(), Picture: c.SVG != "", Timing: c.Timing})
 	switch {
 	case errors.Is(err, chunk.ErrPolicy):
 		return &usageError{err}
 	case err != nil:
 		return err
+	}
+	if c.SVG == "-" {
+		return report.SVG(os.Stdout)
 	}
 	if c.SVG != "" {
 		if err := probe.WriteFile(c.SVG, report); err != nil {

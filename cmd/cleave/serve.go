@@ -22,8 +22,8 @@ type serveCommand struct {
 
 	HTTP  string `name:"http" placeholder:"ADDRESS" help:"Where to serve HTTP and to take HTTP publishers, or off (:8080)."`
 	RTMP  string `name:"rtmp" placeholder:"ADDRESS" help:"Where to take RTMP publishers, or off (:1935)."`
-	SRT   string `name:"srt" placeholder:"ADDRESS" help:"Where to take SRT publishers, by UDP, or off (:8890)."`
-	RTSP  string `name:"rtsp" placeholder:"ADDRESS" help:"Where to take RTSP publishers, or off (:8554)."`
+	SRT   string `name:"srt" placeholder:"ADDRESS" help:"Where SRT publishers and readers call, by UDP, or off (:8890)."`
+	RTSP  string `name:"rtsp" placeholder:"ADDRESS" help:"Where RTSP publishers and players call, or off (:8554)."`
 	RTP   string `name:"rtsp-udp" placeholder:"ADDRESS" help:"Where to take the media of RTSP by UDP: an even port and the next, or off (:8000)."`
 	Admin string `name:"admin" placeholder:"ADDRESS" help:"Where to serve the administration, or off (127.0.0.1:9080)."`
 
@@ -33,9 +33,12 @@ type serveCommand struct {
 	RTMPS   string `name:"rtmps" placeholder:"ADDRESS" help:"Where to take RTMPS publishers, or off (:1936)."`
 	RTSPS   string `name:"rtsps" placeholder:"ADDRESS" help:"Where to take RTSPS publishers, or off (:8322)."`
 
-	SRTPassphrase string        `name:"srt-passphrase" env:"CLEAVE_SRT_PASSPHRASE" placeholder:"TEXT" help:"Passphrase of every SRT publisher."`
+	SRTPassphrase string        `name:"srt-passphrase" env:"CLEAVE_SRT_PASSPHRASE" placeholder:"TEXT" help:"Passphrase of every SRT publisher and reader."`
 	SRTLatency    time.Duration `name:"srt-latency" help:"How long SRT waits for lost packets (120ms)."`
 	AllowPrivate  bool          `name:"allow-private" help:"Declared sources may be on loopback and private addresses."`
+
+	OnDemandTimeout time.Duration `name:"on-demand-timeout" help:"How long a viewer waits for a source that the first one starts (10s)."`
+	OnDemandIdle    time.Duration `name:"on-demand-idle" help:"How long such a source goes on when the last viewer has gone (10s)."`
 
 	Data     string        `env:"CLEAVE_DATA" type:"path" placeholder:"DIR" help:"Folder of the chunks (./data)."`
 	Spool    string        `type:"path" placeholder:"DIR" help:"Folder that chunks are put into at once, and brought from to where they are kept (+spool in the folder of the chunks if these are kept in S3, else none)."`
@@ -59,6 +62,7 @@ func (c *serveCommand) config() (server.Config, error) {
 	s := server.Config{
 		HTTP: c.HTTP, RTMP: c.RTMP, SRT: c.SRT, RTSP: c.RTSP, RTP: c.RTP, Admin: c.Admin, HTTPS: c.HTTPS, RTMPS: c.RTMPS, RTSPS: c.RTSPS,
 		TLSCert: c.TLSCert, TLSKey: c.TLSKey, SRTPassphrase: c.SRTPassphrase, SRTLatency: c.SRTLatency, AllowPrivate: c.AllowPrivate, Data: c.Data, Spool: c.Spool,
+		OnDemandTimeout: c.OnDemandTimeout, OnDemandIdle: c.OnDemandIdle,
 		Live: live.Config{
 			Target: c.Target, Part: c.Part, MaxChunk: c.MaxChunk, Window: c.Window, Grace: c.Grace, Takeover: c.Takeover,
 			Memory: int64(c.Memory), StreamMemory: int64(c.StreamMemory), Viewer: int64(c.Viewer),

@@ -4,6 +4,7 @@
 package frames
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/deliver"
 	"github.com/cleave-video/cleave/live"
 	"github.com/cleave-video/cleave/store"
 )
@@ -72,18 +74,21 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !methods(w, r) {
 		return
 	}
+	if !Serves(r.URL.Path) {
+		fail(w, missing("no such resource"))
+		return
+	}
 	name, last := split(r.URL.Path)
-	s := h.cfg.Hub.Lookup(name)
+	s, leave := deliver.Enter(w, r, h.cfg.Hub, name)
+	if s == nil {
+		return
+	}
+	defer leave()
 	var err error
-	switch {
-	case s == nil:
-		err = missing("no such stream")
-	case last == "keyframe", last == "gop":
-		err = h.clip(w, r, s, last == "gop")
-	case last == "frames":
+	if last == "frames" {
 		err = h.list(w, r, s)
-	default:
-		err = missing("no such resource")
+	} else {
+		err = h.clip(w, r, s, last == "gop")
 	}
 	if err != nil {
 		fail(w, err)
@@ -159,6 +164,25 @@ func video(e *live.Edge) (*live.Rendition, error) {
 	return nil, missing("the stream has no video")
 }
 
+// begun returns the first rendition of video when there is something of it: the first
+// key frame of a stream that has just begun is waited for.
+func begun(ctx context.Context, s *live.Stream) (*live.Rendition, error) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	for {
+		e := s.Edge()
+		x, err := video(e)
+		if err == nil && len(newestFirst(x)) > 0 || e.Ready() || e.Ended {
+			return x, err
+		}
+		select {
+		case <-e.Changed():
+		case <-ctx.Done():
+			return nil, later("there is no key frame yet")
+		}
+	}
+}
+
 // clip answers with a key frame or a GOP.
 func (h *Handler) clip(w http.ResponseWriter, r *http.Request, s *live.Stream, gop bool) error {
 	q := r.URL.Query()
@@ -176,7 +200,7 @@ func (h *Handler) clip(w http.ResponseWriter, r *http.Request, s *live.Stream, g
 	if format == jpeg && h.cfg.FFmpeg == "" {
 		return &refusal{http.StatusNotImplemented, "there is no ffmpeg here to make JPEG pictures: use format=annexb or format=mp4"}
 	}
-	x, err := video(s.Edge())
+	x, err := begun(r.Context(), s)
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/cleave-video/cleave/live"
 )
 
-// wait is how long the next frame is waited for.
+// wait is how long the next frame, or the first key frame, is waited for.
 const wait = 10 * time.Second
 
 // list answers with one frame, or with all as they come.

@@ -94,6 +94,9 @@ func (l *lane) drop(d *Demuxer, why string) {
 	}
 }
 
+// maxSide is the most that a sample entry of ISO BMFF says of a picture's side.
+const maxSide = 1<<16 - 1
+
 // begin reads the stream's header. It returns why the stream cannot be used, or "".
 func (l *lane) begin(carry av.PrivateFormat) string {
 	s := l.stream
@@ -110,6 +113,9 @@ func (l *lane) begin(carry av.PrivateFormat) string {
 		return ""
 	case s.Kind == "video":
 		l.track.Kind = av.Video
+		if s.Width > 0 && s.Width <= maxSide && s.Height > 0 && s.Height <= maxSide {
+			l.track.Width, l.track.Height = s.Width, s.Height
+		}
 	case s.Kind == "audio":
 		l.track.Kind = av.Audio
 	default:

@@ -19,6 +19,7 @@ import (
 
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/av/avtest"
+	"github.com/cleave-video/cleave/codec"
 	"github.com/cleave-video/cleave/format/libav/libavtest"
 )
 
@@ -121,6 +122,9 @@ func TestContents(t *testing.T) {
 				names = append(names, tr.Codec.String())
 				if n := len(l[0].Of(i)); n != s.packets[i] {
 					t.Errorf("track %d: %d packets, want %d", i, n, s.packets[i])
+				}
+				if info, err := codec.Describe(&tr); err != nil || tr.Kind == av.Video && (info.Width == 0 || info.Height == 0) {
+					t.Errorf("track %d: pictures of %d x %d, %v", i, info.Width, info.Height, err)
 				}
 			}
 			if got := strings.Join(names, " "); got != s.codecs {

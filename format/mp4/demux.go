@@ -40,6 +40,8 @@ type Demuxer struct {
 	checked  bool  // queue[head] was checked for new parameter sets
 	eofAt    int64 // the input ends here, as a short read showed
 	fault    error // the first in a track's tables
+	last     int64 // where the samples so far end in the input
+	total    int64 // bytes of them
 	err      error
 	warnings warnings
 
@@ -225,7 +227,10 @@ func (d *Demuxer) clampFixed(t *track) error {
 func (d *Demuxer) describe(t *track) error {
 	var first [4]byte
 	t.desc = 1
-	if ok, err := t.peek(); err == nil && ok {
+	switch ok, err := t.peek(); {
+	case err != nil:
+		d.endTrack(t, err)
+	case ok:
 		t.desc = t.s.desc
 		if _, err := readFull(d.r, first[:min(4, t.s.size)], t.s.off); err != nil {
 			first = [4]byte{}

@@ -37,30 +37,79 @@ func AppendSealedInit(dst []byte, t *av.Track, trackID uint32, delay int64, p *P
 	w.string("iso6cmfccmf2")
 	w.string(mediaBrand(t, info))
 	w.end()
-	w.begin("moov")
 	scale, _ := t.Timebase.Timescale()
-	w.full("mvhd", 0, 0) // durations are 0: C6, the fragments say
-	w.words(0, 0, scale, 0, 0x10000, 0x1000000, 0, 0)
-	w.matrix()
-	w.words(0, 0, 0, 0, 0, 0, trackID+1)
-	w.end()
-	w.begin("trak")
-	w.trackHeader(t, info, trackID)
-	if delay > 0 {
-		w.editList(delay)
-	}
-	w.media(t, scale, entry)
-	w.end()
-	w.begin("mvex")
-	w.full("trex", 0, 0)
-	w.words(trackID, 1, 0, 0, 0)
-	w.end()
-	w.end()
+	w.beginMovie(scale, trackID+1)
+	w.track(t, info, entry, trackID, delay)
+	w.extends(trackID)
 	if p != nil {
 		w.b = AppendPSSH(w.b, [][16]byte{p.KID})
 	}
 	w.end()
 	return w.b, nil
+}
+
+// AppendMovie appends ftyp and moov for all tracks, of which track i has the ID i+1:
+// what fragments of several tracks in one file begin with. Those that no sample entry is
+// known for are left out; the error wraps av.ErrUnsupported if that are all.
+// ISO 14496-12 8.2, 8.8
+func AppendMovie(dst []byte, tracks []av.Track) ([]byte, error) {
+	w := writer{b: dst}
+	w.begin("ftyp")
+	w.string("iso6")
+	w.u32(0)
+	w.string("iso6mp41")
+	w.end()
+	w.beginMovie(1000, uint32(len(tracks)+1))
+	var carried []uint32
+	for i := range tracks {
+		t, id := &tracks[i], uint32(i+1)
+		info, err := codec.Describe(t)
+		if err != nil {
+			continue
+		}
+		if entry, err := sampleEntry(t, info); err == nil {
+			w.track(t, info, entry, id, 0)
+			carried = append(carried, id)
+		}
+	}
+	if len(carried) == 0 {
+		return dst, av.Errorf("mp4", -1, "stsd", "%w: none of the %d tracks can be carried", av.ErrUnsupported, len(tracks))
+	}
+	w.extends(carried...)
+	w.end()
+	return w.b, nil
+}
+
+// beginMovie begins moov. ISO 14496-12 8.2.2
+func (w *writer) beginMovie(scale, nextID uint32) {
+	w.begin("moov")
+	w.full("mvhd", 0, 0) // durations are 0: C6, the fragments say
+	w.words(0, 0, scale, 0, 0x10000, 0x1000000, 0, 0)
+	w.matrix()
+	w.words(0, 0, 0, 0, 0, 0, nextID)
+	w.end()
+}
+
+func (w *writer) track(t *av.Track, info codec.Info, entry []byte, id uint32, delay int64) {
+	scale, _ := t.Timebase.Timescale()
+	w.begin("trak")
+	w.trackHeader(t, info, id)
+	if delay > 0 {
+		w.editList(delay)
+	}
+	w.media(t, scale, entry)
+	w.end()
+}
+
+// extends writes mvex: the tracks' samples come in fragments. ISO 14496-12 8.8.1
+func (w *writer) extends(ids ...uint32) {
+	w.begin("mvex")
+	for _, id := range ids {
+		w.full("trex", 0, 0)
+		w.words(id, 1, 0, 0, 0)
+		w.end()
+	}
+	w.end()
 }
 
 // mediaBrand returns the CMAF media profile that the content surely keeps, or

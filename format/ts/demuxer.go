@@ -315,19 +315,21 @@ func (d *Demuxer) feedPlain(s *stream) {
 	if s.kind != av.Video || s.cc < 0 || s.skipping || s.inHeader || !s.video.decided {
 		return
 	}
-	most := min(scanAtMost, d.maxUnit()-(len(s.buf)-s.head)-packetSize)
-	var last []byte
-	for len(s.buf)-s.scan < most {
-		p := d.src.plain(s.pid, (uint8(s.cc)+1)&maskCC)
-		if p == nil {
-			break
+	most := min(s.scan+scanAtMost, s.head+d.maxUnit()-packetSize)
+	for len(s.buf) < most {
+		before := len(s.buf)
+		var cc uint8
+		s.buf, cc = d.src.appendPlain(s.buf, most, s.pid, uint8(s.cc))
+		if n := len(s.buf) - before; n > 0 {
+			s.cc, s.dup, s.print = int8(cc), false, fingerprint(s.buf[len(s.buf)-(packetSize-headerSize):])
+			if s.left > 0 {
+				s.left = max(s.left-n, 0)
+			}
 		}
-		s.cc = int8((uint8(s.cc) + 1) & maskCC)
-		s.payload(p)
-		last = p
-	}
-	if last != nil {
-		s.dup, s.print = false, fingerprint(last)
+		if cap(s.buf)-len(s.buf) >= packetSize-headerSize {
+			return
+		}
+		s.grow(packetSize)
 	}
 }
 

@@ -1,6 +1,7 @@
 package ts
 
 import (
+	"encoding/binary"
 	"slices"
 
 	"github.com/cleave-video/cleave/av"
@@ -119,6 +120,25 @@ func (m *Muxer) Discontinuity() {
 // lead track decide where PCR, PAT and PMT are put. Payload whose NAL lengths lie
 // is written as far as they hold.
 func (m *Muxer) AppendPacket(dst []byte, p av.Packet, dts, pts int64) []byte {
+	return m.appendPacket(dst, p, dts, pts, false)
+}
+
+// AppendLast is AppendPacket for the last packet of a track in a segment that is made by a
+// Muxer of its own: it is cut into so many transport packets that the next continuity
+// counter of the track is 0, with which the next segment begins.
+func (m *Muxer) AppendLast(dst []byte, p av.Packet, dts, pts int64) []byte {
+	return m.appendPacket(dst, p, dts, pts, true)
+}
+
+// AppendEnd appends as many PAT and PMT as make their next continuity counters 0.
+func (m *Muxer) AppendEnd(dst []byte) []byte {
+	for m.patCC != 0 || m.pmtCC != 0 {
+		dst = m.AppendHeader(dst)
+	}
+	return dst
+}
+
+func (m *Muxer) appendPacket(dst []byte, p av.Packet, dts, pts int64, last bool) []byte {
 	t := &m.tracks[p.Track]
 	lead := p.Track == m.lead
 	if lead {
@@ -136,10 +156,10 @@ func (m *Muxer) AppendPacket(dst []byte, p av.Packet, dts, pts int64) []byte {
 	}
 	t.discont = false
 	if t.lengths > 0 {
-		return t.appendPicture(dst, p, dts, pts, a)
+		return t.appendPicture(dst, p, dts, pts, a, last)
 	}
 	m.es = t.appendES(m.es[:0], p)
-	w := newPESWriter(dst, t, len(m.es), dts, pts, a)
+	w := newPESWriter(dst, t, len(m.es), dts, pts, a, last)
 	w.write(m.es)
 	return w.dst
 }
@@ -247,24 +267,50 @@ type pesWriter struct {
 	t     *muxTrack
 	left  int  // bytes of the PES packet to come
 	room  int  // bytes free in the last transport packet
+	alone int  // bytes of the header, if the first packet is to have no more; else 0
+	spare int  // packets after it that are to have one byte only
 	start byte // flagStart until the first packet was begun
 	field adaptation
 }
 
-// newPESWriter appends the header of a PES packet with n bytes of payload.
-func newPESWriter(dst []byte, t *muxTrack, n int, dts, pts int64, a adaptation) pesWriter {
+// newPESWriter appends the header of a PES packet with n bytes of payload; last: the
+// continuity counter of the track is to be 0 after it.
+func newPESWriter(dst []byte, t *muxTrack, n int, dts, pts int64, a adaptation, last bool) pesWriter {
+	const room = packetSize - headerSize
 	var b [19]byte
 	head := appendPESHeader(b[:0], t, n, dts, pts)
+	w := pesWriter{t: t, left: len(head) + n, start: flagStart, field: a}
+	if last {
+		w.spread(len(head), n)
+	}
 	n += len(head)
-	dst = slices.Grow(dst, (n/(packetSize-headerSize)+2)*packetSize)
-	w := pesWriter{dst: dst, t: t, left: n, start: flagStart, field: a}
+	w.dst = slices.Grow(dst, (n/room+3+w.spare)*packetSize)
 	w.write(head)
 	return w
+}
+
+// spread finds how many packets of one byte bring the continuity counter to 0 after a
+// PES packet of a header and n bytes. If there are any, the header has a packet of its own.
+// A PES packet of a few bytes cannot be spread so far.
+func (w *pesWriter) spread(header, n int) {
+	const room = packetSize - headerSize
+	if (int(w.t.cc)+(header+n+w.field.size()+room-1)/room)&maskCC == 0 {
+		return
+	}
+	for spare := 0; spare <= min(maskCC, n); spare++ {
+		if (int(w.t.cc)+1+spare+(n-spare+room-1)/room)&maskCC == 0 {
+			w.alone, w.spare = header, spare
+			return
+		}
+	}
 }
 
 func (w *pesWriter) write(b []byte) {
 	for len(b) > 0 {
 		if w.room == 0 {
+			if b = w.whole(b); len(b) == 0 {
+				return
+			}
 			w.begin()
 		}
 		n := min(len(b), w.room)
@@ -275,9 +321,35 @@ func (w *pesWriter) write(b []byte) {
 	}
 }
 
+// whole writes the transport packets that b fills, which are nearly all, and returns
+// what is left of b.
+func (w *pesWriter) whole(b []byte) []byte {
+	const payload = packetSize - headerSize
+	if w.start != 0 || w.field.size() > 0 || w.spare > 0 {
+		return b
+	}
+	dst, head := w.dst, syncByte<<24|uint32(w.t.pid)<<8|flagPayload
+	for len(b) >= payload {
+		dst = binary.BigEndian.AppendUint32(dst, head|uint32(w.t.cc))
+		dst = append(dst, b[:payload]...)
+		w.t.cc = (w.t.cc + 1) & maskCC
+		w.left -= payload
+		b = b[payload:]
+	}
+	w.dst = dst
+	return b
+}
+
 // begin begins a transport packet, with the stuffing that the last one needs.
 func (w *pesWriter) begin() {
 	w.room = min(w.left, packetSize-headerSize-w.field.size())
+	switch {
+	case w.start != 0 && w.alone > 0:
+		w.room = w.alone
+	case w.start == 0 && w.spare > 0:
+		w.spare--
+		w.room = 1
+	}
 	field := packetSize - headerSize - w.room
 	flags := byte(flagPayload)
 	if field > 0 {
@@ -294,7 +366,7 @@ func (w *pesWriter) begin() {
 // appendPicture writes an access unit of H.264 or H.265 in Annex B: a delimiter
 // in front, before a key frame the parameter sets of Config; what it would repeat
 // is left out.
-func (t *muxTrack) appendPicture(dst []byte, p av.Packet, dts, pts int64, a adaptation) []byte {
+func (t *muxTrack) appendPicture(dst []byte, p av.Packet, dts, pts int64, a adaptation, last bool) []byte {
 	prefix := t.prefix[:t.aud]
 	if p.Flags.Has(av.Key) {
 		prefix = t.prefix
@@ -309,7 +381,7 @@ func (t *muxTrack) appendPicture(dst []byte, p av.Packet, dts, pts int64, a adap
 			n += len(longStartCode) + len(u)
 		}
 	}
-	w := newPESWriter(dst, t, n, dts, pts, a)
+	w := newPESWriter(dst, t, n, dts, pts, a, last)
 	w.write(prefix)
 	for list := nal.Split(p.Data, t.lengths); ; {
 		u, ok := list.Next()

@@ -90,3 +90,60 @@ func ofTrack(g generation, i int) []av.Packet {
 	}
 	return l
 }
+
+// TestSegmentsAlone: segments that are each made by a Muxer of its own, as a server makes
+// them when they are asked for, are one stream: the counters of all PIDs go on.
+func TestSegmentsAlone(t *testing.T) {
+	for _, name := range mediaFiles {
+		if name == "ts/h264_cut_packet_60s.ts" || name == "ts/timestamp_jump_back.ts" {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			for _, g := range demux(t, media(t, name)) {
+				g.packets = fromFirstKey(g)
+				var segments [][]byte
+				for _, packets := range splitAtKeys(g) {
+					segments = append(segments, writeAlone(t, g.tracks, packets))
+				}
+				c := newChecker(t, name)
+				for _, s := range segments {
+					c.segment(s, false)
+				}
+				compare(t, g, demux(t, slices.Concat(segments...)))
+			}
+		})
+	}
+}
+
+// splitAtKeys splits the packets of g where write does.
+func splitAtKeys(g generation) (list [][]av.Packet) {
+	lead := leadOf(g.tracks)
+	for _, p := range g.packets {
+		if len(list) == 0 || p.Track == lead && g.tracks[lead].Kind == av.Video && p.Flags.Has(av.Key) {
+			list = append(list, nil)
+		}
+		list[len(list)-1] = append(list[len(list)-1], p)
+	}
+	return list
+}
+
+func writeAlone(t *testing.T, tracks []av.Track, packets []av.Packet) []byte {
+	t.Helper()
+	m, err := NewMuxer(tracks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := make([]int, len(tracks))
+	for i, p := range packets {
+		last[p.Track] = i
+	}
+	seg := m.AppendHeader(nil)
+	for i, p := range packets {
+		if i == last[p.Track] {
+			seg = m.AppendLast(seg, p, p.DTS, p.PTS)
+		} else {
+			seg = m.AppendPacket(seg, p, p.DTS, p.PTS)
+		}
+	}
+	return m.AppendEnd(seg)
+}

@@ -59,19 +59,29 @@ func (s *source) next() ([]byte, error) {
 	}
 }
 
-// plain returns the payload of the next packet if that is in memory, of the PID,
-// counted cc, and nothing but payload; nil leaves the packet to next.
-func (s *source) plain(pid uint16, cc uint8) []byte {
-	n := s.pos + s.stride
-	if n >= s.end || s.buf[n] != syncByte {
-		return nil
+// appendPlain appends to dst the payloads of the packets that follow in memory, as long
+// as each is of the PID, the next by its continuity_counter after cc, and nothing but
+// payload, and dst stays shorter than most and has the capacity. It returns dst and the
+// last counter; the other packets are left to next.
+func (s *source) appendPlain(dst []byte, most int, pid uint16, cc uint8) ([]byte, uint8) {
+	const payload = packetSize - headerSize
+	most = min(most, cap(dst)-payload+1)
+	head := syncByte<<24 | uint32(pid)<<8 | flagPayload
+	buf, pos := s.buf[:max(s.end, 0)], s.pos
+	for len(dst) < most {
+		next := pos + s.stride
+		if next >= len(buf) || buf[next] != syncByte {
+			break
+		}
+		cc1 := (cc + 1) & maskCC
+		if binary.BigEndian.Uint32(buf[pos:]) != head|uint32(cc1) {
+			break
+		}
+		dst = append(dst, buf[pos+headerSize:pos+packetSize]...)
+		cc, pos = cc1, next
 	}
-	p := s.buf[s.pos : s.pos+packetSize : s.pos+packetSize]
-	if binary.BigEndian.Uint32(p) != syncByte<<24|uint32(pid)<<8|flagPayload|uint32(cc) {
-		return nil
-	}
-	s.pos = n
-	return p[headerSize:]
+	s.pos = pos
+	return dst, cc
 }
 
 // locked reports whether a packet starts at pos. One damaged sync byte behind

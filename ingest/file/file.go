@@ -55,9 +55,17 @@ var _ av.Progress = (*Input)(nil)
 func Open(ctx context.Context, name string, o Options) (*Input, error) {
 	switch {
 	case name == "-":
-		return openStream(ctx, os.Stdin, 0, o)
-	case strings.HasPrefix(name, "http://"), strings.HasPrefix(name, "https://"):
+		in, err := openStream(ctx, os.Stdin, 0, o)
+		if err != nil {
+			return nil, fmt.Errorf("standard input: %w", err)
+		}
+		return in, nil
+	case scheme(name) == "http", scheme(name) == "https":
 		return openURL(ctx, name, o)
+	case scheme(name) != "":
+		if _, err := os.Stat(name); err != nil {
+			return nil, fmt.Errorf("%s: inputs are files, '-' for standard input, and http(s) URLs, not %s: live streams are what serve takes", name, scheme(name))
+		}
 	}
 	f, err := os.Open(name)
 	if err != nil {
@@ -69,6 +77,15 @@ func Open(ctx context.Context, name string, o Options) (*Input, error) {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return in, nil
+}
+
+// scheme returns that of a URL, in small letters; empty if name is none.
+func scheme(name string) string {
+	s, _, ok := strings.Cut(name, "://")
+	if !ok || s == "" || strings.ContainsFunc(s, func(r rune) bool { return r >= 0x80 || r <= ' ' || r == '/' || r == '.' }) {
+		return ""
+	}
+	return strings.ToLower(s)
 }
 
 func openFile(ctx context.Context, f *os.File, o Options) (*Input, error) {
@@ -92,7 +109,11 @@ func openFile(ctx context.Context, f *os.File, o Options) (*Input, error) {
 		return nil, err
 	}
 	if format.libav {
-		return openLibav(ctx, f, st.Size(), nil, o)
+		in, err := openLibav(ctx, f, st.Size(), nil, o)
+		if err != nil {
+			return nil, format.unknown(err)
+		}
+		return in, nil
 	}
 	if format.at != nil {
 		return newInput(format.at(o.Timing.readerAt(&osFile{f}), st.Size()), format.name, f.Close, nil, st.Size(), o), nil
@@ -126,8 +147,9 @@ func openStream(ctx context.Context, r io.Reader, size int64, o Options) (*Input
 		in, err := openLibav(ctx, br, -1, closeAll, o)
 		if err != nil {
 			closeAll()
+			return nil, format.unknown(err)
 		}
-		return in, err
+		return in, nil
 	}
 	if format.at == nil {
 		return newInput(format.stream(br), format.name, closeAll, &c.n, size, o), nil

@@ -25,7 +25,8 @@ type format struct {
 	sniff  func(head []byte) int
 	at     func(r io.ReaderAt, size int64) av.Demuxer
 	stream func(r io.Reader) av.Demuxer
-	libav  bool // neither: libavformat reads it
+	libav  bool  // neither: libavformat reads it
+	why    error // why none of our own does, with libav
 }
 
 func formats() []format {
@@ -57,7 +58,7 @@ func choose(head []byte, o Options) (format, error) {
 	}
 	best, err := chooseNative(head, o)
 	if errors.Is(err, av.ErrUnsupported) && o.Demuxer != Native && o.Format == "" {
-		return format{name: string(Libav), libav: true}, o.needLibav(err)
+		return format{name: string(Libav), libav: true, why: err}, o.needLibav(err)
 	}
 	return best, err
 }
@@ -103,6 +104,14 @@ func hint(head []byte) string {
 		}
 	}
 	return fmt.Sprintf("%x", head[:min(8, len(head))])
+}
+
+// unknown is the error of an input that libavformat does not know either.
+func (f *format) unknown(err error) error {
+	if f.why == nil || !errors.Is(err, av.ErrInvalid) && !errors.Is(err, av.ErrUnsupported) {
+		return err
+	}
+	return fmt.Errorf("%w; and libavformat does not know it: %w", f.why, err)
 }
 
 // patient waits longer than a live stream may for what the PMT lists: a track that

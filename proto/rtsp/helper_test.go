@@ -3,8 +3,10 @@ package rtsp
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os/exec"
+	"sync/atomic"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -16,20 +18,19 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // evenPort returns a free pair of UDP ports of the loopback, of which the first is
-// even.
+// even. They are below those that the system hands out, so that nobody takes them
+// meanwhile, and each pair is given once.
 func evenPort(t *testing.T) string {
 	t.Helper()
 	for range 100 {
-		a, err := net.ListenPacket("udp", "127.0.0.1:0")
+		n := firstPort + 2*(pairs.Add(1)%(numPorts/2))
+		a, err := net.ListenPacket("udp", fmt.Sprintf("127.0.0.1:%d", n))
 		if err != nil {
-			t.Fatal(err)
-		}
-		n := a.LocalAddr().(*net.UDPAddr).Port
-		a.Close()
-		if n%2 != 0 {
 			continue
 		}
-		if b, err := net.ListenPacket("udp", fmt.Sprintf("127.0.0.1:%d", n+1)); err == nil {
+		b, err := net.ListenPacket("udp", fmt.Sprintf("127.0.0.1:%d", n+1))
+		a.Close()
+		if err == nil {
 			b.Close()
 			return fmt.Sprintf("127.0.0.1:%d", n)
 		}
@@ -37,6 +38,15 @@ func evenPort(t *testing.T) string {
 	t.Fatal("no even port is free")
 	return ""
 }
+
+const firstPort, numPorts = 10000, 20000
+
+// pairs counts from a random place, so that tests in several processes do not meet.
+var pairs = func() *atomic.Int32 {
+	n := new(atomic.Int32)
+	n.Store(rand.Int32N(numPorts))
+	return n
+}()
 
 // serve runs a server on the loopback until the test ends, and returns its address.
 func serve(t *testing.T, c Config) string {

@@ -80,8 +80,15 @@ func (p *Publisher) listen() {
 type handler struct{ s *Server }
 
 var (
-	_ gortsplib.ServerHandlerOnAnnounce     = (*handler)(nil)
-	_ gortsplib.ServerHandlerOnSetup        = (*handler)(nil)
+	_ gortsplib.ServerHandlerOnAnnounce  = (*handler)(nil)
+	_ gortsplib.ServerHandlerOnSetup     = (*handler)(nil)
+	_ gortsplib.ServerHandlerOnDescribe  = (*handler)(nil)
+	_ gortsplib.ServerHandlerOnPlay      = (*handler)(nil)
+	_ gortsplib.ServerHandlerOnResponse  = (*handler)(nil)
+	_ gortsplib.ServerHandlerOnConnClose = (*handler)(nil)
+
+	_ gortsplib.ServerHandlerOnStreamWriteError = (*handler)(nil)
+
 	_ gortsplib.ServerHandlerOnRecord       = (*handler)(nil)
 	_ gortsplib.ServerHandlerOnSessionClose = (*handler)(nil)
 	_ gortsplib.ServerHandlerOnPacketsLost  = (*handler)(nil)
@@ -115,10 +122,10 @@ func (h *handler) OnAnnounce(ctx *gortsplib.ServerHandlerOnAnnounceCtx) (*base.R
 	return status(int(base.StatusOK), nil)
 }
 
-// OnSetup lets an announced medium in; without ANNOUNCE it would be to play.
+// OnSetup lets an announced medium in, or one that is to be played.
 func (h *handler) OnSetup(ctx *gortsplib.ServerHandlerOnSetupCtx) (*base.Response, *gortsplib.ServerStream, error) {
 	if h.s.publisher(ctx.Session) == nil {
-		return &base.Response{StatusCode: base.StatusNotImplemented}, nil, errors.New("rtsp: playing is not offered yet")
+		return h.setUpPlayer(ctx)
 	}
 	return &base.Response{StatusCode: base.StatusOK}, nil, nil
 }
@@ -150,7 +157,16 @@ func (h *handler) OnSessionClose(ctx *gortsplib.ServerHandlerOnSessionCloseCtx) 
 	h.s.mu.Unlock()
 	if p != nil {
 		p.queue.close(ending(ctx.Error))
+		return
 	}
+	h.s.leave(ctx.Session, ending(ctx.Error))
+}
+
+// OnConnClose forgets a player whose PLAY was never answered.
+func (h *handler) OnConnClose(ctx *gortsplib.ServerHandlerOnConnCloseCtx) {
+	h.s.mu.Lock()
+	defer h.s.mu.Unlock()
+	delete(h.s.starting, ctx.Conn)
 }
 
 // ending is how a session's end is told to ReadPacket.

@@ -1,6 +1,6 @@
-// Package rtsp receives live streams by RTSP: Server accepts publishers (ANNOUNCE and
-// RECORD; UDP, TCP, and TLS), Pull reads from other servers. Both are av.Demuxers.
-// Playing is not offered.
+// Package rtsp receives and sends live streams by RTSP: Server accepts publishers
+// (ANNOUNCE and RECORD; UDP, TCP, and TLS) and players, Pull reads from other servers.
+// A Publisher and what Pull returns are av.Demuxers.
 //
 // RFC 2326
 package rtsp
@@ -17,12 +17,15 @@ import (
 	"time"
 
 	"github.com/bluenviron/gortsplib/v5"
+
+	"github.com/cleave-video/cleave/av"
 )
 
 // Defaults of Config.
 const (
 	DefaultIdleTimeout = 10 * time.Second
-	DefaultMaxConns    = 256
+	DefaultMaxConns    = 1024
+	DefaultMaxPlayers  = 768
 	DefaultMaxQueue    = 8 << 20
 )
 
@@ -33,6 +36,13 @@ type Config struct {
 	// until it ends and returns; then the session is closed. ctx is Serve's. To
 	// refuse p it returns a *Refused before it has read.
 	Publish func(ctx context.Context, p *Publisher) error
+	// Describe returns the tracks of a stream for who wants to play it, or a *Refused. ctx
+	// is Serve's. nil: playing is refused.
+	Describe func(ctx context.Context, name string) ([]av.Track, error)
+	// Play is called for every player, on a goroutine of its own. It writes to p until the
+	// stream or ctx ends and returns; then the session is closed. ctx ends, with io.EOF as
+	// its cause, when the client goes. Required with Describe.
+	Play func(ctx context.Context, p *Player) error
 
 	// UDP is the address of RTP over UDP, whose port is even; RTCP has the next one.
 	// Empty: TCP only.
@@ -40,6 +50,7 @@ type Config struct {
 	TLS         *tls.Config   // of RTSPS; nil: plain RTSP
 	IdleTimeout time.Duration // without any byte; 0: DefaultIdleTimeout
 	MaxConns    int           // connections at a time; 0: DefaultMaxConns
+	MaxPlayers  int           // at a time; 0: DefaultMaxPlayers
 	// MaxQueue bounds the bytes of a session that were received and not yet read:
 	// over it TCP is slowed, and UDP dropped. 0: DefaultMaxQueue.
 	MaxQueue int
@@ -53,7 +64,9 @@ func (c Config) Validate() error {
 	switch {
 	case c.Publish == nil:
 		return errors.New("rtsp: Config.Publish is nil")
-	case c.IdleTimeout < 0 || c.MaxConns < 0 || c.MaxQueue < 0:
+	case c.Describe != nil && c.Play == nil:
+		return errors.New("rtsp: Config.Play is nil")
+	case c.IdleTimeout < 0 || c.MaxConns < 0 || c.MaxPlayers < 0 || c.MaxQueue < 0:
 		return errors.New("rtsp: a bound is negative")
 	}
 	return nil
@@ -66,6 +79,9 @@ func (c Config) withDefaults() Config {
 	if c.MaxConns == 0 {
 		c.MaxConns = DefaultMaxConns
 	}
+	if c.MaxPlayers == 0 {
+		c.MaxPlayers = DefaultMaxPlayers
+	}
 	if c.MaxQueue == 0 {
 		c.MaxQueue = DefaultMaxQueue
 	}
@@ -75,7 +91,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Refused is what Config.Publish returns to turn a publisher away.
+// Refused is what Config.Publish and Config.Describe return to turn a client away.
 type Refused struct {
 	Status      int // of RTSP: 403, 404, 503
 	Description string
@@ -85,17 +101,20 @@ func (r *Refused) Error() string {
 	return fmt.Sprintf("rtsp: refused: %d: %s", r.Status, r.Description)
 }
 
-// Server accepts publishers.
+// Server accepts publishers and players.
 type Server struct {
 	config Config
 	rtsp   *gortsplib.Server
 	addr   net.Addr
-	ctx    context.Context // of Serve, for publishers
+	ctx    context.Context // of Serve, for publishers and players
 	end    context.CancelCauseFunc
-	group  sync.WaitGroup // publishers
+	group  sync.WaitGroup // publishers and players
 
 	mu         sync.Mutex // guards what follows
 	publishers map[*gortsplib.ServerSession]*Publisher
+	players    map[*gortsplib.ServerSession]*Player
+	starting   map[*gortsplib.ServerConn]*Player // whose PLAY is being answered
+	offers     map[string]*offer                 // by name of the stream
 	closed     bool
 }
 
@@ -105,7 +124,10 @@ func Listen(address string, c Config) (*Server, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{config: c.withDefaults(), publishers: make(map[*gortsplib.ServerSession]*Publisher)}
+	s := &Server{
+		config: c.withDefaults(), publishers: make(map[*gortsplib.ServerSession]*Publisher),
+		players: make(map[*gortsplib.ServerSession]*Player), starting: make(map[*gortsplib.ServerConn]*Player), offers: make(map[string]*offer),
+	}
 	s.ctx, s.end = context.WithCancelCause(context.Background())
 	s.rtsp = &gortsplib.Server{
 		Handler: &handler{s}, RTSPAddress: address, TLSConfig: c.TLS, Listen: s.listen,
@@ -168,7 +190,7 @@ func (s *Server) close(why error) error {
 }
 
 // Serve serves until ctx is done; then sessions are closed, so that ReadPacket
-// returns ctx's cause. It returns when every Publish has ended: nil if ctx was
+// returns ctx's cause. It returns when every Publish and Play has ended: nil if ctx was
 // done, else why listening ended.
 func (s *Server) Serve(ctx context.Context) error {
 	ended := make(chan error, 1)

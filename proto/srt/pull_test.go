@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"net/url"
@@ -16,15 +17,19 @@ import (
 	"github.com/cleave-video/cleave/av/avtest"
 )
 
-// freePort returns a UDP port of the loopback that nobody uses.
+// freePort returns a UDP port of the loopback that nobody uses, below those that the
+// system hands out, so that nobody takes it meanwhile.
 func freePort(t *testing.T) string {
 	t.Helper()
-	c, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		c, err := net.ListenPacket("udp", fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(20000)))
+		if err == nil {
+			defer c.Close()
+			return c.LocalAddr().String()
+		}
 	}
-	defer c.Close()
-	return c.LocalAddr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 func address(t *testing.T, s string) *url.URL {

@@ -1,6 +1,6 @@
-// Package srt receives live streams by SRT: MPEG-TS in live mode. Server accepts
-// publishers, each of which is an av.Demuxer; Pull calls other servers. The Server does
-// not offer reading.
+// Package srt receives and sends live streams by SRT: MPEG-TS in live mode. Server
+// accepts publishers, each of which is an av.Demuxer, and readers; Pull calls other
+// servers.
 //
 // draft-sharabayko-srt-01 ("SRT"), and SRT's access control guidelines for stream
 // ids.
@@ -24,6 +24,7 @@ const (
 	DefaultIdleTimeout = 10 * time.Second
 	DefaultMaxUnit     = 8 << 20
 	DefaultMaxConns    = 256
+	DefaultMaxReaders  = 1024
 	DefaultMaxBuffer   = 32 << 20
 )
 
@@ -40,6 +41,10 @@ type Config struct {
 	// until it ends and returns; then the connection is closed. ctx is Serve's. To
 	// refuse p it returns a *Refused before it has read.
 	Publish func(ctx context.Context, p *Publisher) error
+	// Read is called for every reader, on a goroutine of its own; when it returns the
+	// connection is closed. ctx is Serve's. To refuse r it returns a *Refused before it
+	// has called Start. nil: reading is refused.
+	Read func(ctx context.Context, r *Reader) error
 
 	// Passphrase of every caller; empty: none may encrypt.
 	Passphrase string
@@ -49,6 +54,7 @@ type Config struct {
 	IdleTimeout time.Duration // without data while publishing; 0: DefaultIdleTimeout
 	MaxUnit     int           // bytes of an access unit; 0: DefaultMaxUnit
 	MaxConns    int           // publishers at a time; 0: DefaultMaxConns
+	MaxReaders  int           // at a time; 0: DefaultMaxReaders
 	// MaxBuffer bounds the bytes of one caller that wait for their time, which the
 	// caller says; 0: DefaultMaxBuffer.
 	MaxBuffer int64
@@ -67,7 +73,7 @@ func (c Config) Validate() error {
 		return fmt.Errorf("srt: a passphrase of %d bytes, not %d to %d", n, MinPassphrase, MaxPassphrase)
 	case c.Latency < 0 || c.Latency > time.Minute:
 		return fmt.Errorf("srt: Config.Latency is %v, not 0 to a minute", c.Latency)
-	case c.IdleTimeout < 0 || c.MaxUnit < 0 || c.MaxConns < 0 || c.MaxBuffer < 0:
+	case c.IdleTimeout < 0 || c.MaxUnit < 0 || c.MaxConns < 0 || c.MaxReaders < 0 || c.MaxBuffer < 0:
 		return errors.New("srt: a bound is negative")
 	}
 	return nil
@@ -78,6 +84,7 @@ func (c Config) withDefaults() Config {
 	c.IdleTimeout = orDefault(c.IdleTimeout, DefaultIdleTimeout)
 	c.MaxUnit = orDefault(c.MaxUnit, DefaultMaxUnit)
 	c.MaxConns = orDefault(c.MaxConns, DefaultMaxConns)
+	c.MaxReaders = orDefault(c.MaxReaders, DefaultMaxReaders)
 	c.MaxBuffer = orDefault(c.MaxBuffer, DefaultMaxBuffer)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -104,10 +111,13 @@ const (
 	BadRequest    = Reason(srt.REJX_BAD_REQUEST)
 	Overload      = Reason(srt.REJX_OVERLOAD)
 	Forbidden     = Reason(srt.REJX_FORBIDDEN)
+	NotFound      = Reason(srt.REJX_NOTFOUND)
 	BadMode       = Reason(srt.REJX_BAD_MODE)
 	Conflict      = Reason(srt.REJX_CONFLICT) // somebody publishes under this name
 	Failed        = Reason(srt.REJX_ISE)
 	Unimplemented = Reason(srt.REJX_UNIMPLEMENTED)
+	Gateway       = Reason(srt.REJX_GW)   // the stream's own source failed
+	Down          = Reason(srt.REJX_DOWN) // not now
 )
 
 func (r Reason) String() string {
@@ -124,6 +134,8 @@ func (r Reason) String() string {
 		return "overload"
 	case Forbidden:
 		return "forbidden"
+	case NotFound:
+		return "not found"
 	case BadMode:
 		return "bad mode"
 	case Conflict:
@@ -132,11 +144,15 @@ func (r Reason) String() string {
 		return "failed"
 	case Unimplemented:
 		return "unimplemented"
+	case Gateway:
+		return "bad gateway"
+	case Down:
+		return "not available"
 	}
 	return fmt.Sprintf("reason %d", uint32(r))
 }
 
-// Refused is what Config.Publish returns to turn a publisher away. The caller is
+// Refused is what Config.Publish and Config.Read return to turn a caller away, who is
 // told the reason alone.
 type Refused struct {
 	Reason      Reason
@@ -145,15 +161,20 @@ type Refused struct {
 
 func (r *Refused) Error() string { return "srt: refused: " + r.Reason.String() + ": " + r.Description }
 
-// Server accepts publishers.
+// Answer is the reason in our words.
+func (r *Refused) Answer() string { return r.Reason.String() }
+
+// Server accepts publishers and readers.
 type Server struct {
 	config   Config
 	ln       srt.Listener
 	refusals refusals
 
-	mu   sync.Mutex // guards open
-	open int
+	mu   sync.Mutex   // guards open
+	open [readers]int // by Mode
 }
+
+const readers = ModeRead + 1
 
 // Listen listens on a UDP address. The caller must call Serve.
 func Listen(address string, c Config) (*Server, error) {
@@ -180,7 +201,7 @@ func (s *Server) Close() error {
 }
 
 // Serve takes callers until ctx is done, then closes their connections, so that
-// ReadPacket returns ctx's cause. It returns when every Publish has ended: nil if
+// ReadPacket returns ctx's cause. It returns when every Publish and Read has ended: nil if
 // ctx was done, else why listening ended.
 func (s *Server) Serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
@@ -226,16 +247,20 @@ func (s *Server) handle(ctx context.Context, req srt.ConnRequest) {
 		req.Reject(srt.RejectionReason(Overload))
 		return
 	}
-	p := &Publisher{s: s, req: req, ctx: ctx}
-	err := s.enter(p)
+	id, err := s.enter(req)
+	in, bytes := false, int64(0)
 	if err == nil {
-		err = s.publish(p)
-		s.leave()
+		if id.Mode == ModeRead {
+			in, bytes, err = s.read(ctx, req, id.Name)
+		} else {
+			in, bytes, err = s.publish(ctx, req, id.Name)
+		}
+		s.leave(id.Mode)
 	}
-	if !p.accepted() {
+	if !in {
 		s.refuse(req, host, now, err)
 	}
-	s.config.Log.Info("srt connection closed", "remote", req.RemoteAddr().String(), "name", p.name, "bytes", p.in.read.Load(), "err", err)
+	s.config.Log.Info("srt connection closed", "remote", req.RemoteAddr().String(), "mode", id.Mode.String(), "name", id.Name, "bytes", bytes, "err", err)
 }
 
 // refuse tells the caller why it was not let in.
@@ -245,44 +270,49 @@ func (s *Server) refuse(req srt.ConnRequest, host string, now time.Time, err err
 	if errors.As(err, &no) {
 		reason = no.Reason
 	}
+	// Counted before the caller knows: its next request may be here at once.
+	full := s.refusals.add(host, now)
 	req.Reject(srt.RejectionReason(reason))
-	if s.refusals.add(host, now) {
+	if full {
 		s.config.Log.Warn("srt: refused too often, not listened to for a while", "host", host, "while", refusalsWithin)
 	}
 }
 
 // enter checks what a request says and counts the connection.
-func (s *Server) enter(p *Publisher) error {
-	if p.req.Version() != 5 {
+func (s *Server) enter(req srt.ConnRequest) (ID, error) {
+	if req.Version() != 5 {
 		// Version 4 knows no stream id, and the library cannot answer all of it.
-		return &Refused{Version, fmt.Sprintf("handshake version %d", p.req.Version())}
+		return ID{}, &Refused{Version, fmt.Sprintf("handshake version %d", req.Version())}
 	}
-	id, err := ParseID(p.req.StreamId())
+	id, err := ParseID(req.StreamId())
 	switch {
 	case errors.Is(err, ErrMode):
-		return &Refused{BadMode, err.Error()}
+		return id, &Refused{BadMode, err.Error()}
 	case err != nil:
-		return &Refused{BadRequest, err.Error()}
-	case id.Mode == ModeRead:
-		return &Refused{Unimplemented, "reading is not offered yet"}
+		return id, &Refused{BadRequest, err.Error()}
+	case id.Mode == ModeRead && s.config.Read == nil:
+		return id, &Refused{Unimplemented, "reading is not offered"}
 	}
-	p.name = id.Name
-	if err := s.secure(p.req); err != nil {
-		return err
+	if err := s.secure(req); err != nil {
+		return id, err
+	}
+	most := s.config.MaxConns
+	if id.Mode == ModeRead {
+		most = s.config.MaxReaders
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.open >= s.config.MaxConns {
-		return &Refused{Overload, fmt.Sprintf("%d publishers", s.open)}
+	if s.open[id.Mode] >= most {
+		return id, &Refused{Overload, fmt.Sprintf("%d callers that %s", most, id.Mode)}
 	}
-	s.open++
-	return nil
+	s.open[id.Mode]++
+	return id, nil
 }
 
-func (s *Server) leave() {
+func (s *Server) leave(m Mode) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.open--
+	s.open[m]--
 }
 
 // secure checks the passphrase.
@@ -301,17 +331,29 @@ func (s *Server) secure(req srt.ConnRequest) error {
 	return nil
 }
 
-// publish calls Config.Publish while the connection is watched.
-func (s *Server) publish(p *Publisher) error {
+// publish calls Config.Publish while the connection is watched; in: the caller was let
+// in, and sent so many bytes.
+func (s *Server) publish(ctx context.Context, req srt.ConnRequest, name string) (in bool, bytes int64, err error) {
+	p := &Publisher{s: s, req: req, ctx: ctx, name: name}
 	defer p.Close()
 	p.open()
-	err := s.config.Publish(p.ctx, p)
+	err = s.config.Publish(p.ctx, p)
 	p.Close()
 	p.watch.Wait()
 	if err != nil && p.ctx.Err() != nil {
 		err = context.Cause(p.ctx)
 	}
-	return err
+	return p.accepted(), p.in.read.Load(), err
+}
+
+// read calls Config.Read; in: the caller was let in, and was sent so many bytes.
+func (s *Server) read(ctx context.Context, req srt.ConnRequest, name string) (in bool, bytes int64, err error) {
+	r := &Reader{s: s, req: req, name: name}
+	err = s.config.Read(ctx, r)
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return r.conn != nil, r.sent, err
 }
 
 // host is what callers are counted by.

@@ -87,6 +87,7 @@ const (
 	Shaka  = "shaka"  // shaka-player
 	Dash   = "dash"   // dash.js
 	Mpegts = "mpegts" // mpegts.js: FLV and TS, by HTTP and WebSocket, live only
+	Native = "native" // the browser itself: MP4 by HTTP, live only
 )
 
 var scripts = map[string]string{
@@ -148,40 +149,64 @@ const LateStart = 0.2
 // page still open, if it is not nil.
 func (b *Browser) Play(t *testing.T, player, src string, want float64, query url.Values, after func(tab context.Context)) (r Played) {
 	t.Helper()
-	tab, cancel := chromedp.NewContext(b.ctx)
-	defer cancel()
-	tab, cancel = context.WithTimeout(tab, time.Minute)
-	defer cancel()
 	all := url.Values{"player": {player}, "src": {"/media/" + src}}
 	for k, v := range query {
 		all[k] = v
 	}
-	if _, err := chromedp.Run(tab, chromedp.Navigate(b.URL+"/page?"+all.Encode())); err != nil {
-		t.Fatal(err)
-	}
-	_, perr := chromedp.Run(tab, chromedp.Poll[bool]("state.ended || state.faults.length > 0 || video.currentTime >= video.duration",
-		chromedp.WithPollingTimeout(40*time.Second), chromedp.WithPollingInterval(100*time.Millisecond)))
-	text, err := chromedp.Run(tab, chromedp.Evaluate[string]("result()"))
-	if err != nil {
-		t.Fatal(perr, err)
-	}
-	if err := json.Unmarshal([]byte(text), &r); err != nil {
-		t.Fatal(err)
+	tab, close := b.load(t, all)
+	defer func() { close() }()
+	r, perr := outcome(t, tab)
+	// On a busy machine Chromium's clock may stand still for good with all in the buffer.
+	if perr != nil && len(r.Faults) == 0 && len(r.Ranges) == 1 && r.Ranges[0][1] >= r.Duration-0.2 {
+		t.Logf("the browser stands still with everything buffered, and is tried once more: %+v", r)
+		close()
+		tab, close = b.load(t, all)
+		r, perr = outcome(t, tab)
 	}
 	switch {
 	case perr != nil || len(r.Faults) > 0:
-		t.Fatalf("%v: %s", perr, text)
+		t.Fatalf("%v: %+v", perr, r)
 	case len(r.Ranges) != 1 || r.Ranges[0][0] > LateStart:
-		t.Errorf("the buffer has gaps: %s", text)
+		t.Errorf("the buffer has gaps: %+v", r)
 	case slices.ContainsFunc(r.Jumps, func(to float64) bool { return to > r.Ranges[0][0]+LateStart }):
-		t.Errorf("the player jumped: %s", text)
+		t.Errorf("the player jumped: %+v", r)
 	case r.Duration < want-0.2 || r.Duration > want+0.2 || !r.Ended && r.Time < r.Duration-0.2:
-		t.Errorf("%g s long, should be %g: %s", r.Duration, want, text)
+		t.Errorf("%g s long, should be %g: %+v", r.Duration, want, r)
 	case r.Frames == 0 || r.Width == 0:
-		t.Errorf("no picture: %s", text)
+		t.Errorf("no picture: %+v", r)
 	}
 	if after != nil {
 		after(tab)
 	}
 	return r
+}
+
+// load opens the page with a query in a tab of its own, for a minute at most; close
+// closes it.
+func (b *Browser) load(t *testing.T, query url.Values) (tab context.Context, close func()) {
+	t.Helper()
+	tab, closeTab := chromedp.NewContext(b.ctx)
+	tab, cancel := context.WithTimeout(tab, time.Minute)
+	close = func() { cancel(); closeTab() }
+	if _, err := chromedp.Run(tab, chromedp.Navigate(b.URL+"/page?"+query.Encode())); err != nil {
+		close()
+		t.Fatal(err)
+	}
+	return tab, close
+}
+
+// outcome waits until the page has played to the end or failed; err says that it did
+// neither in time.
+func outcome(t *testing.T, tab context.Context) (r Played, err error) {
+	t.Helper()
+	_, err = chromedp.Run(tab, chromedp.Poll[bool]("over()",
+		chromedp.WithPollingTimeout(40*time.Second), chromedp.WithPollingInterval(100*time.Millisecond)))
+	text, rerr := chromedp.Run(tab, chromedp.Evaluate[string]("result()"))
+	if rerr == nil {
+		rerr = json.Unmarshal([]byte(text), &r)
+	}
+	if rerr != nil {
+		t.Fatal(err, rerr)
+	}
+	return r, err
 }

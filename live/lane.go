@@ -22,9 +22,10 @@ const leastPart = 85
 type opened struct {
 	c      *chunk.Chunk
 	object *object
-	zero   time.Time // time of day of media time 0
-	parts  bool      // its parts keep what is promised
-	first  bool      // of its tracks
+	zero   time.Time       // time of day of media time 0
+	kept   <-chan struct{} // closed when it is certain that its number is not given again; nil: it was waited for
+	parts  bool            // its parts keep what is promised
+	first  bool            // of its tracks
 	in     *Stretch
 	blocks [][]*mem.Block // of each lane, with references for the coordinator
 }

@@ -38,7 +38,25 @@ func (p *publisher) journalChunk(o *opened) {
 	for i, l := range p.lanes {
 		inits[i] = journal.Init{Name: l.init, Bytes: l.header}
 	}
-	p.journal.Open(journalID(o), inits)
+	o.kept = p.journal.Open(journalID(o), inits)
+}
+
+// keptWait is how long the first part of a chunk may be held back until the chunk's file
+// is there. It nearly always is before the part has come.
+const keptWait = 200 * time.Millisecond
+
+// awaitKept waits for that.
+func (o *opened) awaitKept() {
+	if o.kept == nil {
+		return
+	}
+	limit := time.NewTimer(keptWait)
+	defer limit.Stop()
+	select {
+	case <-o.kept:
+	case <-limit.C:
+	}
+	o.kept = nil
 }
 
 // journalPart keeps a part of an open segment.
@@ -47,6 +65,7 @@ func (p *publisher) journalPart(l *lane, b *mem.Block) {
 		return
 	}
 	o := l.in
+	o.awaitKept()
 	at, size := make([]int64, len(p.lanes)), int64(0)
 	for i := range p.lanes {
 		at[i] = size

@@ -66,6 +66,7 @@ type op struct {
 	kind  kind
 	head  []byte
 	block *mem.Block
+	done  chan struct{} // of create, closed when it is tried
 }
 
 type action uint8
@@ -100,8 +101,14 @@ func streamDir(dir, stream string) string {
 	return filepath.Join(dir, strings.ReplaceAll(stream, "/", "+"))
 }
 
-// Open begins the file of a chunk.
-func (w *Writer) Open(id ID, inits []Init) { w.tell(op{id: id, what: create, inits: inits}) }
+// Open begins the file of a chunk. What it returns is closed when the file is there, or
+// will not be: who shows nothing of the chunk before is sure that its number is not given
+// again.
+func (w *Writer) Open(id ID, inits []Init) <-chan struct{} {
+	done := make(chan struct{})
+	w.tell(op{id: id, what: create, inits: inits, done: done})
+	return done
+}
 
 // Part adds a part of a section, which it retains until it is written, and what
 // describes the chunk with it; nil: nothing new.
@@ -125,6 +132,9 @@ func (w *Writer) tell(o op) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed || w.out[o.id] && o.what != remove {
+		if o.done != nil {
+			close(o.done)
+		}
 		return
 	}
 	if o.what == remove {
@@ -191,6 +201,9 @@ func (w *Writer) run() {
 // do does one thing, and lets go of its part.
 func (w *Writer) do(files map[ID]*os.File, o *op) {
 	err := w.try(files, o)
+	if o.done != nil {
+		close(o.done)
+	}
 	if o.block != nil {
 		n := int64(len(o.block.Bytes()))
 		o.block.Release()

@@ -34,7 +34,7 @@ func (c *Chunker) missLead(t *trackState, p av.Packet) {
 		}
 	case c.stats.DroppedLead > 0:
 		return // the lead is there; its key frame is not
-	case full || c.tracks[p.Track].Timebase.RescaleFloor(t.queue[0].PTS, tb) < at-patience*skew:
+	case full || c.tracks[p.Track].Timebase.RescaleFloor(t.waiting()[0].PTS, tb) < at-patience*skew:
 		c.beginWithout(None)
 		c.passed = at - skew
 	}
@@ -43,8 +43,8 @@ func (c *Chunker) missLead(t *trackState, p av.Packet) {
 
 // dropOldest forgets the front half of a queue that waits for a first key frame.
 func (c *Chunker) dropOldest(t *trackState) {
-	n := (len(t.queue) + 1) / 2
-	for _, p := range t.queue[:n] {
+	n := (len(t.waiting()) + 1) / 2
+	for _, p := range t.waiting()[:n] {
 		t.qbytes -= int64(len(p.Data))
 	}
 	t.drained(n)
@@ -63,8 +63,7 @@ func (c *Chunker) assign() {
 		}
 		t := &c.state[i]
 		n := 0
-		for n < len(t.queue) {
-			p := t.queue[n]
+		for _, p := range t.waiting() {
 			to := c.home(i, t, &p)
 			if to == nil {
 				break
@@ -81,14 +80,25 @@ func (c *Chunker) assign() {
 	c.force = false
 }
 
-// drained removes the first n packets of a queue and lets go of their slabs.
+// waiting is the queue's packets, oldest first.
+func (t *trackState) waiting() []av.Packet { return t.queue[t.head:] }
+
+// drained removes the first n packets of a queue and lets go of their slabs. The rest is
+// moved to the front once it is no longer than what is free there.
 func (t *trackState) drained(n int) {
-	t.queue = append(t.queue[:0], t.queue[n:]...)
+	clear(t.queue[t.head : t.head+n])
+	t.head += n
+	left := t.waiting()
+	if len(left) <= t.head {
+		copy(t.queue, left)
+		clear(left)
+		t.queue, t.head = t.queue[:len(left)], 0
+	}
 	if len(t.queue) == 0 {
 		t.pins.Release()
 		return
 	}
-	t.pins.DropBefore(t.queue[0].Data)
+	t.pins.DropBefore(t.waiting()[0].Data)
 }
 
 // home returns the chunk that a packet belongs to: the first whose cut is not
@@ -156,7 +166,7 @@ func (c *Chunker) beginWithout(why Reason) *Chunk {
 	tb := c.tracks[c.lead].Timebase
 	start, first := int64(0), true
 	for i := range c.state {
-		if q := c.state[i].queue; len(q) > 0 && c.tracks[i].Kind != av.Data {
+		if q := c.state[i].waiting(); len(q) > 0 && c.tracks[i].Kind != av.Data {
 			if at := c.tracks[i].Timebase.RescaleFloor(q[0].PTS, tb); first || at < start {
 				start, first = at, false
 			}
@@ -179,7 +189,7 @@ func (c *Chunker) split(cur *Chunk, p av.Packet) *Chunk {
 		return cur
 	}
 	for i := range c.state {
-		q := c.state[i].queue
+		q := c.state[i].waiting()
 		if len(q) == 0 || c.tracks[i].Timebase.Compare(q[len(q)-1].PTS, tb, bound) <= 0 {
 			continue
 		}
@@ -223,7 +233,7 @@ func (c *Chunker) complete(o *Chunk) bool {
 		case !t.seen, c.tracks[i].Kind == av.Data:
 			// A track that is not there, or comes when it likes, is not waited for.
 		case t.in != nil && t.in != o && t.in.Seq > o.Seq:
-		case len(t.queue) > 0 && c.tracks[i].Timebase.Compare(t.queue[0].PTS+t.queue[0].Dur/2, lead, o.cut) > 0:
+		case len(t.waiting()) > 0 && c.tracks[i].Timebase.Compare(t.waiting()[0].PTS+t.waiting()[0].Dur/2, lead, o.cut) > 0:
 		default:
 			return false
 		}
@@ -277,8 +287,8 @@ func (c *Chunker) flush(why Reason) {
 	}
 	for i := range c.state {
 		t := &c.state[i]
-		c.stats.DroppedOther += len(t.queue)
-		t.queue, t.qbytes = nil, 0
+		c.stats.DroppedOther += len(t.waiting())
+		t.queue, t.head, t.qbytes = nil, 0, 0
 		t.pins.Release()
 	}
 }

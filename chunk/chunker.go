@@ -104,7 +104,8 @@ type Chunker struct {
 
 // trackState is what is kept of each track.
 type trackState struct {
-	queue   []av.Packet // not yet assigned
+	queue   []av.Packet // from head on, not yet assigned
+	head    int
 	qbytes  int64
 	pins    mem.Pins // of the queue
 	lastDTS int64
@@ -224,7 +225,7 @@ func (c *Chunker) distance(t *trackState, p *av.Packet) {
 // newest returns the newest packet of a track, wherever it is; nil if it was
 // handed over.
 func (c *Chunker) newest(t *trackState, track int) *av.Packet {
-	if n := len(t.queue); n > 0 {
+	if n := len(t.queue); n > t.head {
 		return &t.queue[n-1]
 	}
 	if t.in == nil || len(t.in.Runs[track]) == 0 {
@@ -375,8 +376,11 @@ func (c *Chunker) dropBefore(p av.Packet) {
 	for i := range c.state {
 		t := &c.state[i]
 		n := 0
-		for n < len(t.queue) && c.tracks[i].Timebase.Compare(t.queue[n].PTS+t.queue[n].Dur/2, lead, p.PTS) <= 0 {
-			t.qbytes -= int64(len(t.queue[n].Data))
+		for _, q := range t.waiting() {
+			if c.tracks[i].Timebase.Compare(q.PTS+q.Dur/2, lead, p.PTS) > 0 {
+				break
+			}
+			t.qbytes -= int64(len(q.Data))
 			n++
 		}
 		t.drained(n)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"github.com/cleave-video/cleave/deliver/frames"
 	"github.com/cleave-video/cleave/ingest/pull"
 	"github.com/cleave-video/cleave/internal/size"
 	"github.com/cleave-video/cleave/store/s3"
@@ -43,9 +44,17 @@ type File struct {
 	Viewer        size.Bytes    `yaml:"viewer"`
 	AllowPrivate  bool          `yaml:"allow_private"`
 	Sources       []FileSource  `yaml:"sources"`
+	Files         []FileFolder  `yaml:"files"`
+	FilesIndex    size.Bytes    `yaml:"files_index"`
 
 	OnDemandTimeout time.Duration `yaml:"on_demand_timeout"`
 	OnDemandIdle    time.Duration `yaml:"on_demand_idle"`
+}
+
+// FileFolder is a folder of stored files.
+type FileFolder struct {
+	Name string `yaml:"name"`
+	Dir  string `yaml:"dir"`
 }
 
 // FileSource is a declared source.
@@ -138,7 +147,7 @@ func (f *File) Apply(c *Config) {
 	for _, n := range []struct {
 		to   *int64
 		from size.Bytes
-	}{{&c.Live.Memory, f.Memory}, {&c.Live.StreamMemory, f.StreamMemory}, {&c.Live.Viewer, f.Viewer}, {&c.SpoolFree, f.SpoolFree}} {
+	}{{&c.Live.Memory, f.Memory}, {&c.Live.StreamMemory, f.StreamMemory}, {&c.Live.Viewer, f.Viewer}, {&c.SpoolFree, f.SpoolFree}, {&c.FilesIndex, f.FilesIndex}} {
 		if *n.to == 0 {
 			*n.to = int64(n.from)
 		}
@@ -153,5 +162,8 @@ func (f *File) Apply(c *Config) {
 	c.AllowPrivate = c.AllowPrivate || f.AllowPrivate
 	for _, s := range f.Sources {
 		c.Sources = append(c.Sources, pull.Source{Name: s.Name, URL: s.URL, OnDemand: s.OnDemand})
+	}
+	for _, d := range f.Files {
+		c.Files = append(c.Files, frames.Folder{Name: d.Name, Dir: d.Dir})
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os/exec"
 	"strings"
 
 	"github.com/cleave-video/cleave/deliver"
@@ -19,6 +18,7 @@ import (
 	"github.com/cleave-video/cleave/deliver/hls"
 	"github.com/cleave-video/cleave/deliver/mp4"
 	"github.com/cleave-video/cleave/deliver/ts"
+	"github.com/cleave-video/cleave/format/libav"
 	ingest "github.com/cleave-video/cleave/ingest/http"
 	"github.com/cleave-video/cleave/ingest/pull"
 	"github.com/cleave-video/cleave/live"
@@ -35,6 +35,7 @@ type ports struct {
 	hub     *live.Hub
 	store   store.Store
 	spool   *spool.Store // nil: none
+	files   *frames.Files
 	sources *pull.Set
 	dash    *dash.Handler
 	ready   func() bool
@@ -104,10 +105,10 @@ func (p *ports) listenHTTP(address string, c *tls.Config) (port, error) {
 		stop := context.AfterFunc(ctx, feeds.Close) // their connections are not net/http's any more
 		defer feeds.Close()
 		defer stop()
-		ffmpeg, _ := exec.LookPath("ffmpeg") // without it there are no JPEG pictures
+		worker, _ := libav.Find() // without it there are no JPEG pictures
 		r := routes{
-			hub: p.hub, pulled: p.sources, dash: p.dash, hls: hls.New(hls.Config{Hub: p.hub, Store: p.store}), feeds: feeds, push: push,
-			frames: frames.New(frames.Config{Hub: p.hub, Store: p.store, FFmpeg: ffmpeg}),
+			hub: p.hub, pulled: p.sources, dash: p.dash, hls: hls.New(hls.Config{Hub: p.hub, Store: p.store}), feeds: feeds, push: push, files: p.files,
+			frames: frames.New(frames.Config{Hub: p.hub, Store: p.store, Files: p.files, Worker: worker}),
 		}
 		return serveHTTP(ctx, l, r.handler(), c)
 	}

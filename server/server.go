@@ -91,6 +91,11 @@ type Config struct {
 	// without one; 0: pull.DefaultTimeout, pull.DefaultIdle.
 	OnDemandTimeout, OnDemandIdle time.Duration
 
+	// Files are folders whose MP4 files are answered from, frame by frame. FilesIndex
+	// bounds the bytes of their indexes; 0: frames.DefaultIndex.
+	Files      []frames.Folder
+	FilesIndex int64
+
 	SRTPassphrase string        // of every SRT caller; empty: none may encrypt
 	SRTLatency    time.Duration // 0: srt.DefaultLatency
 
@@ -161,8 +166,13 @@ func Run(ctx context.Context, c Config) error {
 		return err
 	}
 	hub.SetDemand(sources)
+	files, err := frames.OpenFiles(c.Files, c.FilesIndex)
+	if err != nil {
+		return fmt.Errorf("server: files: %w", err)
+	}
+	defer files.Close()
 	group, ctx := errgroup.WithContext(ctx)
-	p := &ports{config: &c, hub: hub, store: st, spool: st.spool, sources: sources, dash: dash.New(dash.Config{Hub: hub}), ready: func() bool { return ctx.Err() == nil }}
+	p := &ports{config: &c, hub: hub, store: st, spool: st.spool, files: files, sources: sources, dash: dash.New(dash.Config{Hub: hub}), ready: func() bool { return ctx.Err() == nil }}
 	if err := p.listen(); err != nil {
 		return err
 	}
@@ -214,6 +224,7 @@ type routes struct {
 	dash   http.Handler // of manifests
 	push   http.Handler // of bodies to publish
 	feeds  *feed.Handler
+	files  *frames.Files
 }
 
 // names returns what can be watched, by name: streams, and sources that a viewer starts.
@@ -236,10 +247,12 @@ func (x *routes) handler() http.Handler {
 		pages.Home(w, x.names())
 	})
 	mux.HandleFunc("GET /hls.min.js", pages.Script)
+	mux.HandleFunc("GET /frames.js", pages.FramesScript)
 	mux.Handle("PUT /", x.push)
 	mux.Handle("POST /", x.push)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		name, isPage := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/"), "/")
+		framesOf, isFrames := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/"), "/frames.html")
 		switch {
 		case x.feeds.Serves(r.URL.Path):
 			x.feeds.ServeHTTP(w, r)
@@ -247,6 +260,10 @@ func (x *routes) handler() http.Handler {
 			x.frames.ServeHTTP(w, r)
 		case isPage && live.CheckName(name) == nil:
 			pages.Player(w, name) // also before the stream begins: it waits
+		case isFrames && !x.hub.Known(framesOf) && x.files.Has(framesOf):
+			pages.Frames(w, framesOf, false)
+		case isFrames && live.CheckName(framesOf) == nil:
+			pages.Frames(w, framesOf, true)
 		case x.hub.Known(strings.TrimPrefix(r.URL.Path, "/")):
 			http.Redirect(w, r, r.URL.Path+"/", http.StatusFound)
 		case dash.Owns(r.URL.Path):

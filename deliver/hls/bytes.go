@@ -17,9 +17,6 @@ import (
 	"github.com/cleave-video/cleave/store"
 )
 
-// maxRanges bounds the ranges of one request: each costs a header of its own.
-const maxRanges = 8
-
 // place names a segment, or a part of one.
 type place struct {
 	epoch     uint32
@@ -125,7 +122,7 @@ func (h *Handler) init(w http.ResponseWriter, r *http.Request, s *live.Stream, r
 	if b := s.Init(name); b != nil {
 		describe(w, x.Track.Kind, name)
 		defer httpio.Expire(w, int64(len(b)))()
-		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(string(b)))
+		http.ServeContent(w, httpio.IgnoreRange(r), "", time.Time{}, strings.NewReader(string(b)))
 		return
 	}
 	h.stored(w, r, x.Track.Kind, name, s.Name()+"/"+name, 0, -1)
@@ -141,13 +138,6 @@ func describe(w http.ResponseWriter, kind av.Kind, name string) {
 // serve answers with size bytes of a segment from off on: those of held, which it
 // releases, or if there are none the store's.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, kind av.Kind, seg *live.Segment, name string, off, size int64, held []*mem.Block) {
-	if strings.Count(r.Header.Get("Range"), ",") >= maxRanges {
-		for _, b := range held {
-			b.Release()
-		}
-		httpio.Fail(w, http.StatusRequestedRangeNotSatisfiable, fmt.Sprintf("at most %d ranges", maxRanges))
-		return
-	}
 	if held == nil {
 		key, at, ok := seg.Stored()
 		if !ok {
@@ -157,11 +147,8 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, kind av.Kind, se
 		h.stored(w, r, kind, name, key, at+off, size)
 		return
 	}
-	defer func() {
-		for _, b := range held {
-			b.Release()
-		}
-	}()
+	body := mem.NewBlockReader(held)
+	defer body.Close()
 	describe(w, kind, name)
 	defer httpio.Expire(w, size)()
 	if plain(r) {
@@ -170,14 +157,10 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, kind av.Kind, se
 		if r.Method == http.MethodHead {
 			return
 		}
-		for _, b := range held {
-			if _, err := w.Write(b.Bytes()); err != nil {
-				return // the client is gone, or too slow
-			}
-		}
+		_, _ = body.WriteTo(w) // a client that is gone, or too slow, needs no answer
 		return
 	}
-	http.ServeContent(w, r, "", time.Time{}, io.NewSectionReader(blocks(held), 0, size))
+	httpio.ServeReader(w, r, time.Time{}, body)
 }
 
 // plain reports whether a request has no conditions and asks for everything.
@@ -192,6 +175,9 @@ func plain(r *http.Request) bool {
 
 // stored answers with bytes of an object in the store; size -1 is all of it.
 func (h *Handler) stored(w http.ResponseWriter, r *http.Request, kind av.Kind, name, key string, off, size int64) {
+	if !httpio.FewRanges(w, r) {
+		return
+	}
 	o, err := h.cfg.Store.Open(r.Context(), key)
 	switch {
 	case errors.Is(err, store.ErrNotExist), errors.Is(err, store.ErrKey):
@@ -207,25 +193,5 @@ func (h *Handler) stored(w http.ResponseWriter, r *http.Request, kind av.Kind, n
 	}
 	describe(w, kind, name)
 	defer httpio.Expire(w, size)()
-	http.ServeContent(w, r, "", time.Time{}, io.NewSectionReader(o, off, size))
-}
-
-// blocks reads blocks, one behind the other.
-type blocks []*mem.Block
-
-// ReadAt implements io.ReaderAt.
-func (b blocks) ReadAt(p []byte, off int64) (n int, err error) {
-	for _, k := range b {
-		data := k.Bytes()
-		if off >= int64(len(data)) {
-			off -= int64(len(data))
-			continue
-		}
-		n += copy(p[n:], data[off:])
-		off = 0
-		if n == len(p) {
-			return n, nil
-		}
-	}
-	return n, io.EOF
+	http.ServeContent(w, httpio.IgnoreRange(r), "", time.Time{}, io.NewSectionReader(o, off, size))
 }

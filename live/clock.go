@@ -65,6 +65,11 @@ func (c *clock) reset(media time.Duration, now time.Time) {
 	c.begun, c.zero, c.media, c.late = true, now.Add(-media), media, [recent]time.Duration{}
 }
 
+// resume has the next timeline begin no earlier than at a time of day.
+func (c *clock) resume(end time.Time) {
+	*c = clock{begun: true, zero: end}
+}
+
 // observe notes that what is presented at media arrived now, and returns the time of
 // day of media time 0 for what begins there. It stays as it is while one of the recent
 // chunks arrived within dateSlack of it.

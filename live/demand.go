@@ -116,4 +116,5 @@ func (h *Hub) remove(s *Stream) {
 	delete(h.streams, s.name)
 	s.expireAll()
 	s.memory.forget()
+	h.ended = append(h.ended, s)
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/cleave-video/cleave/mem"
 	"github.com/cleave-video/cleave/pack"
 	"github.com/cleave-video/cleave/store"
+	"github.com/cleave-video/cleave/store/retry"
 )
 
 // Defaults of Config.
@@ -38,6 +40,7 @@ const (
 type Config struct {
 	Store    store.Store
 	Index    index.Index   // of what is stored; nil: none
+	Journal  string        // folder for the parts of chunks that are not stored yet; empty: none
 	Target   time.Duration // chunk length aimed at
 	Part     time.Duration // length of parts aimed at; negative: none are listed
 	MaxChunk time.Duration // longest chunk of the first GOP, and so the longest promise
@@ -48,6 +51,7 @@ type Config struct {
 	// StreamMemory is the bytes of payload of one stream: packets and parts. Viewer
 	// is how many of them a viewer may be behind before it jumps.
 	StreamMemory, Viewer int64
+	RecoverWait          time.Duration // of Recover for what the store has; 0: as long as it takes
 	Drain                time.Duration // for what is not committed when a publisher ends
 	Takeover             bool          // a second publisher of a name ends the first, and is not refused
 	// Sealing says how the stream of a name is encrypted, nil that it is not; it must
@@ -115,6 +119,7 @@ var (
 // Hub maps names to streams. Its methods are safe for concurrent use.
 type Hub struct {
 	cfg  Config
+	puts *retry.Store // cfg.Store, tried again where that may help
 	pool *mem.Pool
 
 	began   time.Time // monotonic
@@ -123,8 +128,9 @@ type Hub struct {
 
 	demand Demand // nil: none; set before viewers come
 
-	mu      sync.Mutex // guards streams
+	mu      sync.Mutex // guards what follows
 	streams map[string]*Stream
+	ended   []*Stream // that are over and have objects to be deleted
 }
 
 // NewHub returns a Hub without streams.
@@ -133,7 +139,7 @@ func NewHub(cfg Config) (*Hub, error) {
 		return nil, errors.New("live: no store")
 	}
 	cfg.defaults()
-	return &Hub{cfg: cfg, pool: mem.NewPool(cfg.Memory), began: time.Now(), streams: make(map[string]*Stream)}, nil
+	return &Hub{cfg: cfg, puts: retry.New(cfg.Store, retry.Config{}), pool: mem.NewPool(cfg.Memory), began: time.Now(), streams: make(map[string]*Stream)}, nil
 }
 
 // Close gives the memory back. Every Publish must have returned; cursors that are
@@ -275,30 +281,55 @@ func (h *Hub) now() time.Time {
 // Run ends streams whose publishers do not return and deletes what no player can
 // ask for any more, until ctx is done.
 func (h *Hub) Run(ctx context.Context) error {
+	due := make(chan []*Stream) // whose objects may have expired
+	var group sync.WaitGroup
+	group.Go(func() { // the store may take its time
+		for all := range due {
+			for _, s := range all {
+				s.deleteExpired(ctx, time.Now())
+			}
+		}
+	})
+	defer group.Wait()
+	defer close(due)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	var all []*Stream
 	for {
+		var out chan []*Stream
+		if len(all) > 0 {
+			out = due
+		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case now := <-tick.C:
-			h.sweep(ctx, now)
+			all = h.sweep(now, all)
+		case out <- all:
+			all = nil
 		}
 	}
 }
 
-func (h *Hub) sweep(ctx context.Context, now time.Time) {
+// sweep ends streams, and returns all that may have something to delete, and those of last.
+func (h *Hub) sweep(now time.Time, last []*Stream) []*Stream {
 	h.mu.Lock()
-	var all []*Stream
+	defer h.mu.Unlock()
+	h.ended = slices.DeleteFunc(h.ended, func(s *Stream) bool { return !s.expires() })
+	all := last
+	for _, s := range h.ended {
+		if !slices.Contains(last, s) {
+			all = append(all, s)
+		}
+	}
 	for _, s := range h.streams {
 		if s.over(now) {
 			h.remove(s)
 		}
 		s.ring.sweep(now)
-		all = append(all, s)
+		if !slices.Contains(last, s) {
+			all = append(all, s)
+		}
 	}
-	h.mu.Unlock()
-	for _, s := range all {
-		s.deleteExpired(ctx, now)
-	}
+	return all
 }

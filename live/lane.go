@@ -23,9 +23,10 @@ const leastPart = 85
 type opened struct {
 	c      *chunk.Chunk
 	object *object
-	zero   time.Time // time of day of media time 0
-	parts  bool      // its parts keep what is promised
-	first  bool      // of its tracks
+	zero   time.Time       // time of day of media time 0
+	kept   <-chan struct{} // closed when it is certain that its number is not given again; nil: it was waited for
+	parts  bool            // its parts keep what is promised
+	first  bool            // of its tracks
 	in     *Stretch
 	blocks [][]*mem.Block // of each lane, with references for the coordinator
 
@@ -96,7 +97,7 @@ func (p *publisher) newLanes(tracks []av.Track) error {
 		kinds[t.Kind]++
 		l.scale, l.factor = t.Timebase.Timescale()
 		l.off = p.offset * int64(l.scale)
-		l.inherit(old)
+		l.inherit(old, &p.s.account)
 		p.lanes = append(p.lanes, l)
 	}
 	return nil
@@ -117,7 +118,7 @@ func (p *publisher) sections() []section {
 // inherit continues what the stream showed under the lane's name. A name that is new
 // has as many discontinuities behind it as the others: numbers must agree in all
 // renditions (RFC 8216bis 6.2.4).
-func (l *lane) inherit(old *Edge) {
+func (l *lane) inherit(old *Edge, a *account) {
 	if was := old.Rendition(l.r.Name); was != nil {
 		l.r.Segments, l.r.Past, l.r.Discontinuities = was.Segments, was.Past, was.Discontinuities
 		if n := len(was.Segments); n > 0 {
@@ -126,7 +127,11 @@ func (l *lane) inherit(old *Edge) {
 		}
 		return
 	}
+	l.heirs = a.keys
 	if len(old.Renditions) == 0 || len(old.Renditions[0].Segments) == 0 {
+		if a.resumed {
+			l.r.Discontinuities = a.total + 1
+		}
 		return
 	}
 	other := &old.Renditions[0]
@@ -186,6 +191,10 @@ func (p *publisher) begin(l *lane, o *opened, dts int64) {
 	} else if l.fresh {
 		l.seg.Discontinuity = false // inherit has counted it
 	}
+	if l.section == 0 && (l.seg.Discontinuity || l.fresh && len(l.r.Segments) == 0 && l.r.Discontinuities > 0) {
+		p.s.account.broke(l.seg.MSN)
+		p.note()
+	}
 	l.fresh = false
 	p.tile(l)
 	p.changed = true
@@ -231,6 +240,7 @@ func (p *publisher) add(l *lane, part *pack.Part) {
 	part.Block.Retain()
 	l.in.blocks[l.section] = append(l.in.blocks[l.section], part.Block)
 	p.changed = true
+	p.journalPart(l, part.Block)
 }
 
 // finish lists the lane's open segment. One that cannot be encrypted is a gap, and
@@ -254,6 +264,7 @@ func (p *publisher) finish(l *lane) (err error) {
 		l.date(o)
 	}
 	l.heirs += int64(len(s.Keys))
+	p.s.account.keys = max(p.s.account.keys, l.heirs)
 	p.s.memory.keep(s, l.output().Duration(s.End()))
 	p.s.end = max(p.s.end, l.output().Duration(s.End()))
 	l.r.Segments = append(l.r.Segments, *s)

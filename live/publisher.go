@@ -9,6 +9,7 @@ import (
 
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/chunk"
+	"github.com/cleave-video/cleave/live/journal"
 	"github.com/cleave-video/cleave/mem"
 	"github.com/cleave-video/cleave/pack"
 	"github.com/cleave-video/cleave/timeline"
@@ -32,6 +33,7 @@ type publisher struct {
 	stretch  *Stretch       // of the newest chunk
 	whole    wholeSegments  // of AES-128
 	coord    *coordinator
+	journal  *journal.Writer // nil: none
 	intake   intake
 	changed  bool // the edge
 
@@ -78,7 +80,10 @@ func (s *Stream) publish(ctx context.Context, d av.Demuxer, o PublishOptions) er
 		return err
 	}
 	p.partTarget = s.edge.Load().PartTarget
+	p.openBook()
+	p.openJournal()
 	p.coord = newCoordinator(ctx, s)
+	p.coord.journal = p.journal
 	s.change(func(e *Edge) { e.Live, e.Ended = true, false })
 	s.hub.cfg.Log.Info("publishing", "stream", s.name, "epoch", s.epoch, "elastic", o.Elastic)
 	return p.loop()
@@ -100,6 +105,12 @@ func (p *publisher) end() {
 	}
 	if p.coord != nil {
 		p.coord.wait()
+	}
+	if p.journal != nil {
+		p.journal.Close()
+	}
+	if p.coord != nil {
+		p.closeBook()
 	}
 	p.s.memory.shed()
 }
@@ -288,7 +299,11 @@ func (p *publisher) start(c *chunk.Chunk) error {
 	o.inits = p.sections()
 	p.stretchTo(o, begins)
 	o.blocks = make([][]*mem.Block, len(p.lanes))
+	p.journalChunk(o)
 	p.s.seq = int64(c.Seq) + 1 // it will be listed
+	if p.s.seq > p.s.account.claimed-ahead/2 {
+		p.note()
+	}
 	return nil
 }
 

@@ -105,6 +105,7 @@ func (p *publisher) sealWhole(l *lane) error {
 	s.Parts = append(s.Parts, Part{DTS: s.DTS, Dur: s.Dur, Size: enc.Size, Independent: true, block: block})
 	block.Retain()
 	l.in.blocks[l.section] = append(l.in.blocks[l.section], block)
+	p.journalPart(l, block)
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cleave-video/cleave/ingest/pull"
 	"github.com/cleave-video/cleave/live"
+	"github.com/cleave-video/cleave/store/spool"
 )
 
 // admin answers
@@ -23,6 +24,7 @@ import (
 //	DELETE /v1/streams/NAME   ends a declared source
 type admin struct {
 	hub     *live.Hub
+	spool   *spool.Store // nil: none
 	sources *pull.Set
 	ready   func() bool
 }
@@ -56,7 +58,7 @@ func (a *admin) handler() http.Handler {
 		}
 		plain(w, http.StatusOK, "ready")
 	})
-	mux.Handle("GET /metrics", newMetrics(a.hub, a.sources).handler())
+	mux.Handle("GET /metrics", newMetrics(a.hub, a.spool, a.sources).handler())
 	mux.HandleFunc("GET /v1/streams", func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, http.StatusOK, a.list()) })
 	mux.HandleFunc("POST /v1/streams", a.add)
 	mux.HandleFunc("DELETE /v1/streams/{name...}", a.remove)

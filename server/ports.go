@@ -27,6 +27,7 @@ import (
 	"github.com/cleave-video/cleave/proto/rtsp"
 	"github.com/cleave-video/cleave/proto/srt"
 	"github.com/cleave-video/cleave/store"
+	"github.com/cleave-video/cleave/store/spool"
 )
 
 // ports are what a server listens to.
@@ -34,6 +35,7 @@ type ports struct {
 	config  *Config
 	hub     *live.Hub
 	store   store.Store
+	spool   *spool.Store // nil: none
 	files   *frames.Files
 	sources *pull.Set
 	dash    *dash.Handler
@@ -120,7 +122,7 @@ func (p *ports) listenAdmin(address string, _ *tls.Config) (port, error) {
 	if err != nil {
 		return port{}, err
 	}
-	h := (&admin{hub: p.hub, sources: p.sources, ready: p.ready}).handler()
+	h := (&admin{hub: p.hub, spool: p.spool, sources: p.sources, ready: p.ready}).handler()
 	return port{l.Addr(), func(ctx context.Context) error { return serveHTTP(ctx, l, h, nil) }, l.Close}, nil
 }
 

@@ -24,7 +24,7 @@ import (
 	indexdisk "github.com/cleave-video/cleave/index/disk"
 	"github.com/cleave-video/cleave/ingest/pull"
 	"github.com/cleave-video/cleave/live"
-	"github.com/cleave-video/cleave/store/disk"
+	"github.com/cleave-video/cleave/store/s3"
 	"github.com/cleave-video/cleave/web"
 )
 
@@ -41,11 +41,17 @@ const (
 	DefaultRTMPS = ":1936"
 	DefaultRTSPS = ":8322"
 	DefaultAdmin = "127.0.0.1:9080"
+
+	DefaultSpoolFree = 256 << 20
 )
 
 // IndexDir is the folder of the index in the data folder. No key of a chunk begins
 // with "+".
 const IndexDir = "+index"
+
+// JournalDir is the folder in the data folder of the parts of chunks that are not stored
+// yet.
+const JournalDir = "+parts"
 
 // Off as an address leaves a protocol out.
 const Off = "off"
@@ -61,6 +67,15 @@ type Config struct {
 	// taken too. DefaultRTP; Off leaves TCP.
 	RTP  string
 	Data string // folder of the chunks; DefaultData
+
+	// S3 is where chunks are kept instead of in Data, if it is set; Data then has the
+	// index, the spool and the parts of open chunks.
+	S3 *s3.Config
+	// Spool is a folder that chunks are put into at once, and brought from to where they
+	// are kept. With S3 it is SpoolDir in Data, else there is none. SpoolFree is what its
+	// file system keeps free; DefaultSpoolFree, negative: nothing.
+	Spool     string
+	SpoolFree int64
 
 	// TLSCert and TLSKey are files in PEM, which are read again when they change; then
 	// there are HTTPS, RTMPS and RTSPS, too.
@@ -96,6 +111,9 @@ type Config struct {
 // Addrs are the addresses that are listened to; nil where a protocol is left out.
 type Addrs struct{ HTTP, RTMP, SRT, RTSP, HTTPS, RTMPS, RTSPS, Admin net.Addr }
 
+// bucketWait is how long a server that starts waits for a bucket.
+const bucketWait = 10 * time.Second
+
 // httpDrain is how long answers under way may take after the end was asked for.
 const httpDrain = 5 * time.Second
 
@@ -107,6 +125,9 @@ func (c *Config) defaults() {
 		if *f.s == "" {
 			*f.s = f.v
 		}
+	}
+	if c.SpoolFree == 0 {
+		c.SpoolFree = DefaultSpoolFree
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -134,10 +155,11 @@ func Run(ctx context.Context, c Config) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
-	st, err := disk.Open(c.Data)
+	st, err := c.openStores(ctx)
 	if err != nil {
-		return fmt.Errorf("server: data folder: %w", err)
+		return err
 	}
+	defer st.close()
 	ix, err := indexdisk.Open(filepath.Join(c.Data, IndexDir))
 	if err != nil {
 		return fmt.Errorf("server: index: %w", err)
@@ -148,11 +170,18 @@ func Run(ctx context.Context, c Config) error {
 		return fmt.Errorf("server: keys: %w", err)
 	}
 	c.Live.Store, c.Live.Index, c.Live.Log, c.Live.Sealing = st, ix, c.Log, sealing.of
+	c.Live.Journal = filepath.Join(c.Data, JournalDir)
+	if c.S3 != nil {
+		c.Live.RecoverWait = bucketWait
+	}
 	hub, err := live.NewHub(c.Live)
 	if err != nil {
 		return err
 	}
 	defer hub.Close()
+	if err := hub.Recover(ctx); err != nil {
+		return err
+	}
 	client := c.policy().Client()
 	defer client.CloseIdleConnections()
 	sources, err := newSources(&c, hub, client)
@@ -167,7 +196,7 @@ func Run(ctx context.Context, c Config) error {
 	defer files.Close()
 	group, ctx := errgroup.WithContext(ctx)
 	p := &ports{
-		config: &c, hub: hub, store: st, files: files, sources: sources, keys: keys.New(keys.Config{Find: sealing.find}),
+		config: &c, hub: hub, store: st, spool: st.spool, files: files, sources: sources, keys: keys.New(keys.Config{Find: sealing.find}),
 		dash: dash.New(dash.Config{Hub: hub}), ready: func() bool { return ctx.Err() == nil },
 	}
 	if err := p.listen(); err != nil {
@@ -177,6 +206,7 @@ func Run(ctx context.Context, c Config) error {
 		c.Ready(p.addrs)
 	}
 	group.Go(func() error { return hub.Run(ctx) })
+	group.Go(func() error { return st.run(ctx) })
 	group.Go(func() error { return sources.Run(ctx) })
 	for _, o := range p.open {
 		group.Go(func() error { return o.serve(ctx) })

@@ -41,6 +41,7 @@ type serveCommand struct {
 	OnDemandIdle    time.Duration `name:"on-demand-idle" help:"How long such a source goes on when the last viewer has gone (10s)."`
 
 	Data     string        `env:"CLEAVE_DATA" type:"path" placeholder:"DIR" help:"Folder of the chunks (./data)."`
+	Spool    string        `type:"path" placeholder:"DIR" help:"Folder that chunks are put into at once, and brought from to where they are kept (+spool in the folder of the chunks if these are kept in S3, else none)."`
 	Target   time.Duration `help:"Chunk length aimed at; key frames decide (2s)."`
 	MaxChunk time.Duration `help:"Longest chunk, whatever the key frames do (10s)."`
 	Window   time.Duration `help:"Length of the live playlists (1m)."`
@@ -62,7 +63,7 @@ type serveCommand struct {
 func (c *serveCommand) config() (server.Config, error) {
 	s := server.Config{
 		HTTP: c.HTTP, RTMP: c.RTMP, SRT: c.SRT, RTSP: c.RTSP, RTP: c.RTP, Admin: c.Admin, HTTPS: c.HTTPS, RTMPS: c.RTMPS, RTSPS: c.RTSPS,
-		TLSCert: c.TLSCert, TLSKey: c.TLSKey, SRTPassphrase: c.SRTPassphrase, SRTLatency: c.SRTLatency, AllowPrivate: c.AllowPrivate, Data: c.Data,
+		TLSCert: c.TLSCert, TLSKey: c.TLSKey, SRTPassphrase: c.SRTPassphrase, SRTLatency: c.SRTLatency, AllowPrivate: c.AllowPrivate, Data: c.Data, Spool: c.Spool,
 		OnDemandTimeout: c.OnDemandTimeout, OnDemandIdle: c.OnDemandIdle,
 		Live: live.Config{
 			Target: c.Target, Part: c.Part, MaxChunk: c.MaxChunk, Window: c.Window, Grace: c.Grace, Takeover: c.Takeover,

@@ -19,7 +19,7 @@ import (
 )
 
 // Page prints docs/interop.md.
-func (r *Result) Page(ctx context.Context, w io.Writer, c Config) error {
+func (r *Result) Page(ctx context.Context, w io.Writer) error {
 	p := &pageWriter{result: r}
 	fmt.Fprintf(&p.b, head, time.Now().UTC().Format(time.DateOnly), r.Took.Round(time.Second), runtime.NumCPU(), strings.Join(r.Load, ", "))
 	p.peers(ctx)
@@ -29,24 +29,25 @@ func (r *Result) Page(ctx context.Context, w io.Writer, c Config) error {
 	}
 	p.list("Reasons", "What is not carried, and by whom:", p.reasons)
 	p.list("Faults", "What went wrong twice:", p.faults)
-	if c.Players != "" || c.NoPages {
-		fmt.Fprintf(&p.b, "\nThis was a run of some columns only.\n")
-	}
 	if l := r.left(); len(l) > 0 {
-		fmt.Fprintf(&p.b, "\n## Not run\n\nThere was no time for these %d rows:\n\n%s", len(l), strings.Join(l, ""))
+		fmt.Fprintf(&p.b, "\n## Not run\n\nThere was no time for these rows:\n\n%s", strings.Join(l, ""))
 	}
 	_, err := w.Write(p.b.Bytes())
 	return err
 }
 
-// left lists the rows of the tables that were not run, as lines of the page.
+// left lists the rows of the tables that were not run, in a line of the page for each codec.
 func (r *Result) left() (l []string) {
-	for _, c := range Codecs() {
+	for n, c := range Codecs() {
+		var names []string
 		for _, in := range Ingests() {
 			is := func(row Row) bool { return row.Ingest == in.Name && row.Codec == c.Name && row.wasRun() }
-			if (in.Twin == "" || c.Name == Codecs()[0].Name) && in.lacks(c) == "" && !slices.ContainsFunc(r.Rows, is) {
-				l = append(l, "- "+in.Name+": "+c.Name+"\n")
+			if (in.Twin == "" || n == 0) && in.lacks(c) == "" && !slices.ContainsFunc(r.Rows, is) {
+				names = append(names, in.Name)
 			}
+		}
+		if names != nil {
+			l = append(l, "- "+c.Name+": "+strings.Join(names, "; ")+"\n")
 		}
 	}
 	return l
@@ -180,7 +181,7 @@ func quote(s string) string {
 }
 
 // looped is how it shows that libavformat reads one segment of DASH over and over.
-var looped = regexp.MustCompile(`\d{4} frames of sound|signal: killed`)
+var looped = regexp.MustCompile(`([2-9]\d\d|\d{4}) frames of sound|signal: killed`)
 
 // explain says what is known of a fault that is not cleave's.
 func explain(d Delivery, c Cell) string {

@@ -188,6 +188,9 @@ func explain(d Delivery, c Cell) string {
 	if d.Protocol == "DASH" && (d.Player == "ffmpeg" || d.Player == "mpv") && looped.MatchString(c.Fault) {
 		return "libavformat's DASH demuxer takes the start of a segment for whole seconds: where two begin in the same second, as a stream's first two segments of sound may, it reads the second of them for ever. Players that do not begin in a stream's first minute are not met by it."
 	}
+	if strings.Contains(c.Fault, "coded size: [0,0]") {
+		return "VP9 by RTMP has no picture size in its configuration, and cleave writes 0x0 into MP4: a fault of cleave, which the row's other players in Chromium meet too."
+	}
 	if d.Player == "mpegts.js" && strings.Contains(c.Fault, "ExpGolomb") {
 		return "mpegts.js's own parser of AV1 throws this, not at every key frame; the same bytes are decoded by the row's other players."
 	}

@@ -192,10 +192,10 @@ func explain(d Delivery, c Cell) string {
 		return "VP9 by RTMP has no picture size in its configuration, and cleave writes 0x0 into MP4: a fault of cleave, which the row's other players in Chromium meet too."
 	}
 	if d.Player == "mpegts.js" && strings.Contains(c.Fault, "ExpGolomb") {
-		return "mpegts.js's own parser of AV1 throws this, not at every key frame; the same bytes are decoded by the row's other players."
+		return "Not explained: mpegts.js's parser of AV1 throws this, and not in every run."
 	}
 	if d.Player == "shaka-player" && d.Protocol == "HLS" {
-		return "shaka-player stays three parts behind the live edge, 0.6 s, and does not go further back when the machine cannot keep up with that; the row's other players did."
+		return "Not explained: shaka-player stays three parts, 0.6 s, behind the live edge, and on a busy machine stands still there, or shows only the parts that begin with a key frame."
 	}
 	return ""
 }

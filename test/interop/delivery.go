@@ -79,6 +79,7 @@ func also(rules ...func(Codec) string) func(Codec) string {
 // players are left out.
 func Deliveries(b *browser) []Delivery {
 	ts := inTS()
+	mpegtsFLV := carries("mpegts.js, in FLV,", true, "h264", "hevc", "av1", "aac", "mp3", "opus", "ac3")
 	flv := carries(enhanced, true, "h264", "aac", "mp3")
 	at := func(suffix string) func(v *view) string { return func(v *view) string { return v.url(suffix) } }
 	rtmp := func(v *view) string { return v.host.rtmp() }
@@ -105,8 +106,8 @@ func Deliveries(b *browser) []Delivery {
 		{"DASH", "shaka-player", chromium(b, "shaka-player"), dash},
 		{"HTTP-FLV", "ffmpeg", flv, at(".flv")},
 		{"HTTP-FLV", "VLC", flv, at(".flv")},
-		{"HTTP-FLV", "mpegts.js", chromium(b, "mpegts.js"), at(".flv")},
-		{"WS-FLV", "mpegts.js", chromium(b, "mpegts.js"), ws(".flv")},
+		{"HTTP-FLV", "mpegts.js", also(mpegtsFLV, chromium(b, "mpegts.js")), at(".flv")},
+		{"WS-FLV", "mpegts.js", also(mpegtsFLV, chromium(b, "mpegts.js")), ws(".flv")},
 		{"HTTP-TS", "ffmpeg", ts, at(".ts")},
 		{"HTTP-TS", "mpv", ts, at(".ts")},
 		{"HTTP-TS", "VLC", ts, at(".ts")},

@@ -77,7 +77,7 @@ func TestAdd(t *testing.T) {
 	var page bytes.Buffer
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel() // no program is asked for its version
-	if err := second.Page(ctx, &page, Config{}); err != nil {
+	if err := second.Page(ctx, &page); err != nil {
 		t.Fatal(err)
 	}
 	for _, line := range []string{"| way in | HLS ffmpeg | DASH ffmpeg |", "| " + want[1].Ingest + " |  | fault 2 |", "3 rows: 2 cells went well"} {

@@ -139,6 +139,9 @@ func byVLC(ctx context.Context, v *view, url string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	p := program(ctx, "vlc", "-I", "oldrc", "--rc-fake-tty", "--no-color", "--verbose", "0", "--no-skip-frames", "--vout", "vdummy", "--aout", "adummy", url)
+	if v.codec.Audio == "ac3" { // its own decoder leaves it to a sound card
+		p.cmd.Args = append(p.cmd.Args, "--codec=avcodec")
+	}
 	p.asNobody(v.home)
 	stdin, err := p.cmd.StdinPipe()
 	if err != nil {

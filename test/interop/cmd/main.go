@@ -41,7 +41,7 @@ func main() {
 		err = r.Add(*add)
 	}
 	if err == nil {
-		err = r.Page(context.Background(), os.Stdout, c)
+		err = r.Page(context.Background(), os.Stdout)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "interop:", err)

@@ -5,15 +5,23 @@ import "github.com/cleave-video/cleave/av"
 // enqueue keeps a packet of another track until the lead has passed it: before,
 // no one knows in which chunk it belongs.
 func (c *Chunker) enqueue(t *trackState, p av.Packet) {
-	if !c.begun && c.stats.DroppedLead > 0 && t.qbytes > c.cfg.Bounds.MaxBytes/2 {
+	bytes, packets := c.waiting()
+	if !c.begun && c.stats.DroppedLead > 0 && c.cfg.Bounds.exceeded(2*bytes, 2*packets) != None {
 		c.dropOldest(t)
 	}
 	c.cfg.Arena.Pin(&t.pins, p.Track, p.Data)
 	t.queue = append(t.queue, p)
 	t.qbytes += int64(len(p.Data))
-	t.broke = t.broke || p.Flags&av.Discont != 0
-	if c.tracks[p.Track].Kind != av.Data {
-		c.missLead(t, p)
+	c.cfg.Arena.Charge(&t.pins, int64(len(t.queue))*PacketCost)
+	full := c.cfg.Bounds.exceeded(bytes+int64(len(p.Data)), packets+1) != None
+	switch {
+	case c.tracks[p.Track].Kind != av.Data:
+		t.broke = t.broke || p.Flags&av.Discont != 0
+		c.missLead(t, p, full)
+	case full && c.begun:
+		c.force = true
+	case full: // and nothing to begin a chunk with
+		c.dropOldest(t)
 	}
 }
 
@@ -22,11 +30,10 @@ const patience = 5
 
 // missLead goes on without the lead track when that is silent: once another one is
 // MaxSkew of media ahead of it, or more waits than a chunk may hold.
-func (c *Chunker) missLead(t *trackState, p av.Packet) {
+func (c *Chunker) missLead(t *trackState, p av.Packet, full bool) {
 	tb := c.tracks[c.lead].Timebase
 	at := c.tracks[p.Track].Timebase.RescaleFloor(p.PTS, tb)
 	skew := tb.Ticks(c.cfg.MaxSkew)
-	full := c.waiting() > c.cfg.Bounds.MaxBytes
 	switch {
 	case c.begun:
 		if !t.broke {
@@ -41,7 +48,7 @@ func (c *Chunker) missLead(t *trackState, p av.Packet) {
 	c.force = c.begun && full
 }
 
-// dropOldest forgets the front half of a queue that waits for a first key frame.
+// dropOldest forgets the front half of a queue that waits for a first chunk.
 func (c *Chunker) dropOldest(t *trackState) {
 	n := (len(t.waiting()) + 1) / 2
 	for _, p := range t.waiting()[:n] {
@@ -137,7 +144,7 @@ func (c *Chunker) into(o *Chunk, p *av.Packet, without bool) *Chunk {
 	end := c.span.Start + lead.Ticks(c.cfg.Bounds.MaxDur)
 	long := without && tb.Compare(p.PTS+p.Dur/2, lead, end) > 0
 	switch {
-	case o.bytes == 0 || c.fits(o, p) && !long:
+	case o.packets == 0 || c.fits(o, p) && !long:
 		return o
 	case !without:
 		return nil
@@ -150,14 +157,14 @@ func (c *Chunker) into(o *Chunk, p *av.Packet, without bool) *Chunk {
 	return c.beginWithout(o.Why)
 }
 
-// fits reports whether p keeps o within the bounds on bytes: everybody's, and that
-// of a Memory policy.
+// fits reports whether p keeps o within the bounds on bytes and packets: everybody's, and
+// that of a Memory policy.
 func (c *Chunker) fits(o *Chunk, p *av.Packet) bool {
 	after := o.bytes + int64(len(p.Data))
 	if m, ok := c.used.(Memory); ok && o.bytes > 0 && after > m.MaxBytes {
 		return false
 	}
-	return after <= c.cfg.Bounds.MaxBytes
+	return c.cfg.Bounds.exceeded(after, o.packets+1) == None
 }
 
 // beginWithout opens a chunk that has no lead packet: that track is silent or has
@@ -209,6 +216,9 @@ func (c *Chunker) add(to *Chunk, t *trackState, p av.Packet) {
 	}
 	to.Runs[p.Track] = append(run, p)
 	to.bytes += int64(len(p.Data))
+	to.packets++
+	c.held++
+	c.cfg.Arena.Charge(&to.pins, int64(to.packets)*PacketCost)
 	t.in = to
 	c.events = append(c.events, Event{Op: Add, Chunk: to, Packet: p})
 }
@@ -216,9 +226,15 @@ func (c *Chunker) add(to *Chunk, t *trackState, p av.Packet) {
 // closeDone closes cut chunks, oldest first, that every track has passed or that
 // have waited long enough.
 func (c *Chunker) closeDone() {
-	for len(c.open) > 0 && c.open[0].isCut && c.complete(c.open[0]) {
+	for len(c.open) > 0 && c.open[0].isCut && (c.complete(c.open[0]) || c.crowded()) {
 		c.closeFirst()
 	}
+}
+
+// crowded reports whether more is held than laggards are worth.
+func (c *Chunker) crowded() bool {
+	_, packets := c.waiting()
+	return len(c.open) > maxOpen || c.held+packets > maxHeld*c.cfg.Bounds.MaxPackets
 }
 
 func (c *Chunker) complete(o *Chunk) bool {
@@ -244,6 +260,7 @@ func (c *Chunker) complete(o *Chunk) bool {
 func (c *Chunker) closeFirst() {
 	o := c.open[0]
 	c.open = append(c.open[:0], c.open[1:]...)
+	c.held -= o.packets
 	for i := range c.state {
 		if t := &c.state[i]; t.in == o {
 			t.in = nil // from now on nobody writes to it
@@ -322,10 +339,16 @@ func (c *Chunker) take() *Chunk {
 	return n
 }
 
+// maxKept is how many packets a list has room for that is kept.
+const maxKept = 8192
+
 // recycle keeps the memory of a released chunk's packet lists for the next.
 func (c *Chunker) recycle(o *Chunk) {
 	runs := o.Runs
 	for i := range runs {
+		if cap(runs[i]) > maxKept {
+			runs[i] = nil
+		}
 		clear(runs[i])
 		runs[i] = runs[i][:0]
 	}

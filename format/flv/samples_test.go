@@ -71,6 +71,9 @@ func TestSamples(t *testing.T) {
 				if err != nil || g.tracks[i].Codec != s.codecs[i] || !strings.HasPrefix(info.String, s.name[i]) {
 					t.Errorf("track %d is %v %q, %v", i, g.tracks[i].Codec, info.String, err)
 				}
+				if g.tracks[i].Kind == av.Video && (info.Width == 0 || info.Height == 0) {
+					t.Errorf("track %d: pictures of %d x %d", i, info.Width, info.Height)
+				}
 			}
 		})
 	}

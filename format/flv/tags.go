@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/codec/vp9"
 	"github.com/cleave-video/cleave/internal/nal"
 )
 
@@ -163,7 +164,8 @@ func (t *Tags) ReadPacket(a av.Allocator) (av.Packet, error) {
 }
 
 // found reports whether the search for tracks is over: those expected are there
-// and a packet too, so that every sequence header in front of it was seen.
+// and a packet too, so that every sequence header in front of it was seen; of VP9 a
+// key frame, which has the size.
 func (t *Tags) found() bool {
 	if len(t.slots) == 0 {
 		return false
@@ -179,7 +181,7 @@ func (t *Tags) found() bool {
 	}
 	video, audio := false, false
 	for i := range t.slots {
-		video = video || t.slots[i].kind == av.Video
+		video = video || t.slots[i].kind == av.Video && (t.slots[i].track.Codec != av.VP9 || t.slots[i].track.Width > 0)
 		audio = audio || t.slots[i].kind == av.Audio
 	}
 	w := t.want
@@ -235,6 +237,9 @@ func (t *Tags) frame(i int, timestamp uint32, composition int64, data []byte) {
 		if config, ok := s.inspect.NewConfig(data); ok {
 			t.configure(s.kind, s.id, s.track.Codec, config)
 		}
+		if s.track.Codec == av.VP9 {
+			t.resize(i, data)
+		}
 	}
 	if !t.begun {
 		t.kept += len(data)
@@ -242,6 +247,28 @@ func (t *Tags) frame(i int, timestamp uint32, composition int64, data []byte) {
 	}
 	pts := int64(timestamp + uint32(composition)) // modulo 2^32 as the timestamp is
 	t.units = append(t.units, unit{slot: i, flags: flags, dts: int64(timestamp), pts: pts, data: data})
+}
+
+// resize gives the track the size of the pictures from a key frame on, which no
+// configuration record of VP9 says.
+func (t *Tags) resize(i int, key []byte) {
+	s := &t.slots[i]
+	w, h, err := vp9.Size(key)
+	if err != nil || w == s.track.Width && h == s.track.Height {
+		return
+	}
+	if t.changes++; t.changes > freeChanges && t.changes > t.read>>10 {
+		t.stats.add(warnManyChanges, 1)
+		return
+	}
+	track := s.track
+	track.Width, track.Height = w, h
+	if of := func(u unit) bool { return u.slot == i }; t.begun || slices.ContainsFunc(t.units, of) {
+		t.mark(i, &track)
+	} else {
+		s.first = track
+	}
+	s.track = track
 }
 
 // emptyUnit reports whether an access unit has a NAL unit without a byte, which

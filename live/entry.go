@@ -69,12 +69,12 @@ func (s *Stream) resumeIndex(ctx context.Context) (ended time.Time, _ error) {
 	return last.End(), nil
 }
 
-// drop takes what ended by a time out of the index.
-func (s *Stream) drop(ctx context.Context, ended time.Time) {
-	if s.hub.cfg.Index == nil || ended.IsZero() {
+// drop takes what of a stream ended by a time out of the index.
+func (h *Hub) drop(ctx context.Context, stream string, ended time.Time) {
+	if h.cfg.Index == nil || ended.IsZero() {
 		return
 	}
-	if err := s.hub.cfg.Index.Drop(ctx, s.name, ended); err != nil && !errors.Is(err, index.ErrNotFound) {
-		s.hub.cfg.Log.Warn("index", "stream", s.name, "error", err)
+	if err := h.cfg.Index.Drop(ctx, stream, ended); err != nil && !errors.Is(err, index.ErrNotFound) {
+		h.cfg.Log.Warn("index", "stream", stream, "error", err)
 	}
 }

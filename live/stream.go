@@ -29,6 +29,7 @@ type Stream struct {
 
 	mu      sync.Mutex // guards what follows
 	turn    *turn      // of the publisher; nil: nobody publishes
+	from    string     // where the last one came from
 	left    time.Time  // when the last one left
 	expired []expiry
 
@@ -113,6 +114,7 @@ func (s *streamStats) count(c *chunk.Chunk) {
 // turn is a publisher's claim of a name.
 type turn struct {
 	in   av.Demuxer
+	from string // key of the client's address
 	stop context.CancelCauseFunc
 	done chan struct{} // closed when the name is free again
 }
@@ -151,6 +153,27 @@ func (s *Stream) change(set func(e *Edge)) {
 	e := s.edge.Load().next()
 	set(e)
 	s.show(e)
+}
+
+// publisher returns whose turn it is, or nil.
+func (s *Stream) publisher() *turn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.turn
+}
+
+// take gives a publisher its turn, which nobody has.
+func (s *Stream) take(t *turn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.turn, s.from = t, t.from
+}
+
+// unclaimed reports whether nobody publishes, and who did last, up to when.
+func (s *Stream) unclaimed() (from string, left time.Time, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.from, s.left, s.turn == nil
 }
 
 // unclaim ends a publisher's turn; viewers wait for the next.
@@ -271,8 +294,8 @@ func (s *Stream) expire(key string, now, ended time.Time) {
 	s.expired = append(s.expired, expiry{key, now, ended})
 }
 
-// expireAll lets everything go that is still there. Nobody publishes any more.
-func (s *Stream) expireAll() {
+// expireAll lets everything that is still there go at a time. Nobody publishes any more.
+func (s *Stream) expireAll(at time.Time) {
 	list := s.leaving
 	s.leaving = nil
 	for _, r := range s.edge.Load().Renditions {
@@ -282,25 +305,20 @@ func (s *Stream) expireAll() {
 	for i := range list {
 		if key := list[i].object.key; !seen[key] {
 			seen[key] = true
-			s.expire(key, time.Time{}, list[i].Date.Add(list[i].Duration()))
+			s.expire(key, at, list[i].Date.Add(list[i].Duration()))
 		}
 	}
 }
 
-// deleteExpired deletes what has expired.
-func (s *Stream) deleteExpired(ctx context.Context, now time.Time) {
+// takeExpired returns what has expired, or all that ever will.
+func (s *Stream) takeExpired(now time.Time, all bool) []expiry {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	n := 0
-	for n < len(s.expired) && !s.expired[n].at.After(now) {
+	for n < len(s.expired) && (all || !s.expired[n].at.After(now)) {
 		n++
 	}
 	due := append([]expiry(nil), s.expired[:n]...)
 	s.expired = append(s.expired[:0], s.expired[n:]...)
-	s.mu.Unlock()
-	for _, x := range due {
-		s.drop(ctx, x.ended) // first, so that the index has nothing that is not there
-		if err := s.hub.cfg.Store.Delete(ctx, x.key); err != nil {
-			s.hub.cfg.Log.Warn("delete", "key", x.key, "error", err)
-		}
-	}
+	return due
 }

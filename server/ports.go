@@ -122,7 +122,7 @@ func (p *ports) listenAdmin(address string, _ *tls.Config) (port, error) {
 
 func (p *ports) publishHTTP(ctx context.Context, pub *ingest.Publisher) error {
 	// A body can wait: what it has is not dropped.
-	err := p.hub.PublishWith(ctx, pub.Name(), pub, live.PublishOptions{Elastic: true})
+	err := p.hub.PublishWith(ctx, pub.Name(), pub, live.PublishOptions{Elastic: true, From: pub.RemoteAddr()})
 	for _, r := range []struct {
 		err    error
 		status int
@@ -147,7 +147,7 @@ func (p *ports) listenRTMP(address string, c *tls.Config) (port, error) {
 }
 
 func (p *ports) publishRTMP(ctx context.Context, pub *rtmp.Publisher) error {
-	err := p.hub.Publish(ctx, pub.Name(), pub)
+	err := p.hub.PublishWith(ctx, pub.Name(), pub, live.PublishOptions{From: pub.RemoteAddr().String()})
 	switch {
 	case errors.Is(err, live.ErrTaken), errors.Is(err, live.ErrName):
 		return &rtmp.Refused{Code: rtmp.BadName, Description: err.Error()}
@@ -185,7 +185,7 @@ func (p *ports) listenSRT(address string, _ *tls.Config) (port, error) {
 }
 
 func (p *ports) publishSRT(ctx context.Context, pub *srt.Publisher) error {
-	err := p.hub.Publish(ctx, pub.Name(), pub)
+	err := p.hub.PublishWith(ctx, pub.Name(), pub, live.PublishOptions{From: pub.RemoteAddr().String()})
 	for _, r := range []struct {
 		err    error
 		reason srt.Reason
@@ -243,7 +243,7 @@ func (p *ports) listenRTSP(address string, c *tls.Config) (port, error) {
 }
 
 func (p *ports) publishRTSP(ctx context.Context, pub *rtsp.Publisher) error {
-	err := p.hub.Publish(ctx, pub.Name(), pub)
+	err := p.hub.PublishWith(ctx, pub.Name(), pub, live.PublishOptions{From: pub.RemoteAddr().String()})
 	for _, r := range []struct {
 		err    error
 		status int

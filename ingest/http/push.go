@@ -159,6 +159,7 @@ func answer(w http.ResponseWriter, err error) {
 type Publisher struct {
 	av.Demuxer // nil until the first ReadPacket
 	name       string
+	remote     string
 	container  container
 	maxUnit    int
 	body       *body
@@ -173,11 +174,14 @@ var (
 
 func newPublisher(w http.ResponseWriter, r *http.Request, name string, c container, cfg Config) *Publisher {
 	b := &body{r: r.Body, control: http.NewResponseController(w), idle: cfg.IdleTimeout}
-	return &Publisher{name: name, container: c, maxUnit: cfg.MaxUnit, body: b, size: max(r.ContentLength, 0)}
+	return &Publisher{name: name, remote: r.RemoteAddr, container: c, maxUnit: cfg.MaxUnit, body: b, size: max(r.ContentLength, 0)}
 }
 
 // Name is the path without its suffix; it is not checked.
 func (p *Publisher) Name() string { return p.name }
+
+// RemoteAddr is the client's address, HOST:PORT.
+func (p *Publisher) RemoteAddr() string { return p.remote }
 
 // WrapBits is the width of the timestamps; 0 where they do not wrap.
 func (p *Publisher) WrapBits() int {

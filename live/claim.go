@@ -1,0 +1,187 @@
+package live
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+const (
+	shareOfAddress = 2 // one part of this many of Config.Streams
+	// namesPerStream is how many names are kept, for each of Config.Streams: a name
+	// stays for a while when its publisher has left.
+	namesPerStream = 2
+)
+
+// claim returns the stream of that name for one publisher, if need be when the one
+// before has left.
+func (h *Hub) claim(ctx context.Context, name string, t *turn) (*Stream, error) {
+	if err := CheckName(name); err != nil {
+		return nil, err
+	}
+	for {
+		s, before, err := h.tryClaim(name, t)
+		if err != nil || before == nil {
+			return s, err
+		}
+		if !h.cfg.Takeover {
+			return nil, ErrTaken
+		}
+		before.stop(ErrTakenOver)
+		_ = before.in.Close() // unblocks its reader, whose error is the cause above
+		select {
+		case <-before.done:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// tryClaim gives the name to t, or returns whose it is. Names without a publisher make
+// room: they are no reason to refuse one.
+func (h *Hub) tryClaim(name string, t *turn) (s *Stream, before *turn, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s = h.streams[name]
+	if s != nil {
+		if before := s.publisher(); before != nil {
+			return s, before, nil
+		}
+	}
+	switch {
+	case h.taken >= h.cfg.Streams:
+		return nil, nil, fmt.Errorf("%w: %d", ErrCrowded, h.taken)
+	case t.from != "" && h.places[t.from] >= h.cfg.PerAddress:
+		return nil, nil, fmt.Errorf("%w of one address: %d", ErrCrowded, h.places[t.from])
+	}
+	if s == nil && len(h.streams) >= namesPerStream*h.cfg.Streams {
+		h.giveUp(h.idle(nil))
+	}
+	// An eighth is what running streams need to go on.
+	most := h.cfg.Memory - h.cfg.Memory/8
+	for h.pool.InUse() > most {
+		old := h.idle(s)
+		if old == nil {
+			return nil, nil, fmt.Errorf("%w: %d of %d bytes are in use", ErrMemory, h.pool.InUse(), h.cfg.Memory)
+		}
+		h.giveUp(old)
+	}
+	if s == nil {
+		s = newStream(h, name)
+		h.streams[name] = s
+	}
+	s.take(t)
+	h.taken++
+	h.places[t.from]++
+	return s, nil, nil
+}
+
+// unclaim ends a publisher's turn.
+func (h *Hub) unclaim(s *Stream, t *turn, now time.Time) {
+	h.mu.Lock()
+	h.taken--
+	if h.places[t.from]--; h.places[t.from] == 0 {
+		delete(h.places, t.from)
+	}
+	h.mu.Unlock()
+	s.unclaim(t, now)
+}
+
+// idle returns the stream that goes first to make room: the oldest without a publisher
+// of those that came from the address with most such; nil: there is none but not.
+// h.mu is held.
+func (h *Hub) idle(not *Stream) *Stream {
+	type names struct {
+		oldest *Stream
+		left   time.Time
+		n      int
+	}
+	by := make(map[string]*names)
+	var most *names
+	for _, s := range h.streams {
+		from, left, ok := s.unclaimed()
+		if !ok || s == not {
+			continue
+		}
+		x := by[from]
+		if x == nil {
+			x = &names{}
+			by[from] = x
+		}
+		if x.n++; x.oldest == nil || left.Before(x.left) {
+			x.oldest, x.left = s, left
+		}
+		if most == nil || x.n > most.n || x.n == most.n && x.left.Before(most.left) {
+			most = x
+		}
+	}
+	if most == nil {
+		return nil
+	}
+	return most.oldest
+}
+
+// giveUp ends a stream without a publisher before its time. What it has in the store
+// stays for a window, so that one that returns does not use its numbers again. h.mu is
+// held.
+func (h *Hub) giveUp(s *Stream) {
+	delete(h.streams, s.name)
+	s.change(func(e *Edge) { e.Ended = true })
+	s.ring.clear(true)
+	s.memory.forget()
+	s.expireAll(time.Now().Add(h.cfg.Window))
+	if list := s.takeExpired(time.Time{}, true); len(list) > 0 {
+		h.orphans = append(h.orphans, orphan{s.name, list})
+	}
+	h.cfg.Log.Info("stream given up: its place is needed", "stream", s.name)
+}
+
+// orphan is what a stream left in the store whose name was given up.
+type orphan struct {
+	name    string
+	expired []expiry
+}
+
+func (h *Hub) sweep(ctx context.Context, now time.Time) {
+	h.mu.Lock()
+	lists := h.orphans
+	h.orphans = nil
+	for name, s := range h.streams {
+		gone := s.over(now)
+		if gone {
+			delete(h.streams, name)
+			s.expireAll(time.Time{})
+			s.memory.forget()
+		}
+		s.ring.sweep(now)
+		if list := s.takeExpired(now, gone); len(list) > 0 {
+			lists = append(lists, orphan{name, list})
+		}
+	}
+	h.mu.Unlock()
+	var later []orphan
+	for _, o := range lists {
+		var wait []expiry
+		for _, x := range o.expired {
+			if x.at.After(now) {
+				wait = append(wait, x)
+			} else {
+				h.remove(ctx, o.name, x)
+			}
+		}
+		if len(wait) > 0 {
+			later = append(later, orphan{o.name, wait})
+		}
+	}
+	h.mu.Lock()
+	h.orphans = append(later, h.orphans...)
+	h.mu.Unlock()
+}
+
+// remove deletes an object of a stream.
+func (h *Hub) remove(ctx context.Context, name string, x expiry) {
+	h.drop(ctx, name, x.ended) // first, so that the index has nothing that is not there
+	if err := h.cfg.Store.Delete(ctx, x.key); err != nil {
+		h.cfg.Log.Warn("delete", "key", x.key, "error", err)
+	}
+}

@@ -316,6 +316,10 @@ func (c *checker) checkBandwidth(x *multi, v *hls.Variant, peak, mean float64) {
 	}
 }
 
+// maxRun is how many segments a run may have whose bit rate counts: a target duration
+// has not nearly as many, unless they last next to nothing.
+const maxRun = 256
+
 // rates returns the peak segment bit rate, that of any run of segments which lasts
 // from half to one and a half target durations (RFC 8216bis 4.1), and the mean.
 func (p *playlist) rates() (peak, mean float64) {
@@ -327,7 +331,7 @@ func (p *playlist) rates() (peak, mean float64) {
 		}
 		bytes, ns = bytes+p.sizes[i], ns+p.m.Segments[i].Span.Dur
 		var b, d int64
-		for k := i; k < len(p.m.Segments) && p.sizes[k] >= 0; k++ {
+		for k := i; k < min(i+maxRun, len(p.m.Segments)) && p.sizes[k] >= 0; k++ {
 			b, d = b+p.sizes[k], d+p.m.Segments[k].Span.Dur
 			if d > td*3/2 {
 				break

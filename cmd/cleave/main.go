@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"reflect"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -49,6 +50,8 @@ func run(args []string) int {
 		kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.KindMapper(reflect.String, textMapper(func(s string) string { return s })),
+		kong.NamedMapper("path", textMapper(kong.ExpandPath)),
 	)
 	if err != nil {
 		panic(err) // the declarations above are wrong
@@ -78,6 +81,26 @@ func run(args []string) int {
 			return exitUsage
 		}
 		return exitFailed
+	}
+}
+
+// textMapper takes values as they are, then through a function. Kong's own goes by way
+// of JSON, and so gives a file whose name is not UTF-8 another one.
+func textMapper(through func(string) string) kong.MapperFunc {
+	return func(ctx *kong.DecodeContext, target reflect.Value) error {
+		token, err := ctx.Scan.PopValue("string")
+		if err != nil {
+			return err
+		}
+		s, ok := token.Value.(string)
+		if !ok {
+			return fmt.Errorf("expected a string, not %v", token.Value)
+		}
+		if s != "" {
+			s = through(s)
+		}
+		target.SetString(s)
+		return nil
 	}
 }
 

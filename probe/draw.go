@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
+
+	"github.com/cleave-video/cleave/internal/whole"
 )
 
 // The picture's measures in pixels. The time axis goes from left to right.
@@ -63,24 +63,7 @@ func (r *Report) SVG(w io.Writer) error {
 }
 
 // WriteFile draws r into a file, which appears when it is whole.
-func WriteFile(name string, r *Report) error {
-	if st, err := os.Stat(name); err == nil && !st.Mode().IsRegular() { // a pipe, a terminal
-		f, err := os.OpenFile(name, os.O_WRONLY, 0)
-		if err != nil {
-			return err
-		}
-		return errors.Join(r.SVG(f), f.Close())
-	}
-	f, err := os.CreateTemp(filepath.Dir(name), ".svg-*")
-	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	defer os.Remove(f.Name())
-	if err := errors.Join(r.SVG(f), f.Chmod(0o644), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), name)
-}
+func WriteFile(name string, r *Report) error { return whole.WriteFile(name, r.SVG) }
 
 // extent finds the stretch of time that is drawn.
 func (d *drawing) extent() {

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/cleave-video/cleave/internal/whole"
 	"github.com/cleave-video/cleave/verify"
 )
 
@@ -35,11 +36,7 @@ func (c *verifyCommand) Run(ctx context.Context) error {
 		return err
 	}
 	if c.HTML != "" {
-		var page bytes.Buffer
-		if err := report.WriteHTML(&page); err != nil {
-			return err
-		}
-		if err := os.WriteFile(c.HTML, page.Bytes(), 0o644); err != nil {
+		if err := whole.WriteFile(c.HTML, report.WriteHTML); err != nil {
 			return err
 		}
 	}

@@ -5,6 +5,7 @@
 package verify
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/cleave-video/cleave/format/hls"
 )
@@ -163,8 +165,38 @@ func (c *checker) checkFile(name string) error {
 		c.kind("dash")
 		return c.checkDASH(name, a.body)
 	}
+	if !isPlaylist(name, a.body) {
+		return &otherError{name, a.body[:min(len(a.body), 12)]}
+	}
 	c.kind("hls")
 	return c.checkHLS(name, a.body)
+}
+
+// otherError says that a file to begin with is something else.
+type otherError struct {
+	name string
+	head []byte
+}
+
+func (e *otherError) Error() string {
+	return fmt.Sprintf("verify: %s: not a playlist or manifest: it begins with %q", e.name, e.head)
+}
+
+// Is reports whether target is ErrNothing.
+func (e *otherError) Is(target error) bool { return target == ErrNothing }
+
+// isPlaylist reports whether a file can be meant as a playlist: it begins as one, or
+// it is called one and begins as a damaged one may, or is at least a text.
+func isPlaylist(name string, b []byte) bool {
+	if bytes.HasPrefix(bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")), []byte("#EXTM3U")) {
+		return true
+	}
+	if !strings.HasSuffix(name, ".m3u8") && !strings.HasSuffix(name, ".m3u") {
+		return false
+	}
+	head := b[:min(len(b), 4096)]
+	control := func(r rune) bool { return r < ' ' && r != '\t' && r != '\r' && r != '\n' || r == utf8.RuneError }
+	return bytes.HasPrefix(head, []byte("#")) || !bytes.ContainsFunc(head[:max(len(head)-utf8.UTFMax, 0)], control)
 }
 
 func (c *checker) kind(k string) {

@@ -9,9 +9,12 @@ import (
 	"os"
 	"os/signal"
 	"reflect"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/cleave-video/cleave/internal/plain"
 )
 
 // The exit codes.
@@ -76,12 +79,22 @@ func run(args []string) int {
 		return exitFailed
 	default:
 		var usage *usageError
-		fmt.Fprintf(os.Stderr, "cleave: %v\n", err)
+		fmt.Fprintf(os.Stderr, "cleave: %s\n", lines(err))
 		if errors.As(err, &usage) {
 			return exitUsage
 		}
 		return exitFailed
 	}
+}
+
+// lines is an error as the terminal may have it: names and texts of inputs are
+// strangers' words.
+func lines(err error) string {
+	all := strings.Split(err.Error(), "\n")
+	for i := range all {
+		all[i] = plain.Text(all[i])
+	}
+	return strings.Join(all, "\n")
 }
 
 // textMapper takes values as they are, then through a function. Kong's own goes by way

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/cleave-video/cleave/internal/plain"
 	"github.com/cleave-video/cleave/internal/whole"
 	"github.com/cleave-video/cleave/verify"
 )
@@ -71,7 +72,7 @@ func (t *liveTable) show(w io.Writer, s verify.Status) {
 		if r.Latency != 0 {
 			latency = fmt.Sprintf("%.1f s", r.Latency.Seconds())
 		}
-		fmt.Fprintf(&b, "%-24.24s %-9s %9d %8d %6d %10.0f %7.1f s %9s\n", r.Name, r.Role, r.MSN, r.Segments, r.Parts, r.Bitrate/1000, r.SinceNew.Seconds(), latency)
+		fmt.Fprintf(&b, "%-24.24s %-9s %9d %8d %6d %10.0f %7.1f s %9s\n", plain.Text(r.Name), plain.Text(r.Role), r.MSN, r.Segments, r.Parts, r.Bitrate/1000, r.SinceNew.Seconds(), latency)
 	}
 	must, reset := "", ""
 	if s.Must > 0 {

@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -175,6 +174,7 @@ func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, c *tls.Confi
 // routes are what an address of delivery answers with.
 type routes struct {
 	hub    *live.Hub
+	addrs  *Addrs // for publishers
 	hls    http.Handler
 	frames http.Handler
 	dash   http.Handler // of manifests
@@ -186,11 +186,8 @@ type routes struct {
 func (x *routes) handler() http.Handler {
 	pages := web.New()
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		names := x.hub.Names()
-		slices.Sort(names)
-		pages.Home(w, names)
-	})
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { pages.Home(w, x.home(r.Host)) })
+	mux.HandleFunc("GET /favicon.ico", pages.Icon)
 	mux.HandleFunc("GET /hls.min.js", pages.Script)
 	mux.Handle("PUT /", x.push)
 	mux.Handle("POST /", x.push)
@@ -203,7 +200,7 @@ func (x *routes) handler() http.Handler {
 		case frames.Serves(r.URL.Path):
 			x.frames.ServeHTTP(w, r)
 		case isPage && live.CheckName(name) == nil:
-			pages.Player(w, name) // also before the stream begins: it waits
+			pages.Player(w, name, x.hub.Lookup(name) != nil) // also before the stream begins: it waits
 		case x.hub.Lookup(strings.TrimPrefix(r.URL.Path, "/")) != nil:
 			http.Redirect(w, r, r.URL.Path+"/", http.StatusFound)
 		case dash.Owns(r.URL.Path):

@@ -149,7 +149,9 @@ func (d *drawing) panel(h px, name string, remarks []string, legend []entry) box
 // axis writes the times below a panel.
 func (d *drawing) axis() {
 	for _, t := range d.ticks {
-		d.text(d.x(t), d.y+15, "m", tickLabel(t, d.step))
+		text := tickLabel(t, d.step)
+		half := px(3.5 * float64(len([]rune(text)))) // of what stands in the middle
+		d.text(min(d.x(t), width-4-half), d.y+15, "m", text)
 	}
 	d.y += 18
 }

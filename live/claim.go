@@ -58,13 +58,8 @@ func (h *Hub) tryClaim(name string, t *turn) (s *Stream, before *turn, err error
 		h.giveUp(h.idle(nil))
 	}
 	// An eighth is what running streams need to go on.
-	most := h.cfg.Memory - h.cfg.Memory/8
-	for h.pool.InUse() > most {
-		old := h.idle(s)
-		if old == nil {
-			return nil, nil, fmt.Errorf("%w: %d of %d bytes are in use", ErrMemory, h.pool.InUse(), h.cfg.Memory)
-		}
-		h.giveUp(old)
+	if used := h.makeRoom(h.cfg.Memory-h.cfg.Memory/8, s); used > 0 {
+		return nil, nil, fmt.Errorf("%w: %d of %d bytes are in use", ErrMemory, used, h.cfg.Memory)
 	}
 	if s == nil {
 		s = newStream(h, name)
@@ -74,6 +69,33 @@ func (h *Hub) tryClaim(name string, t *turn) (s *Stream, before *turn, err error
 	h.taken++
 	h.places[t.from]++
 	return s, nil, nil
+}
+
+// makeRoom gives names without a publisher up, but not one, until at most most bytes are
+// in use, and returns 0; or how many are if that would not help. h.mu is held.
+func (h *Hub) makeRoom(most int64, not *Stream) (used int64) {
+	used = h.pool.InUse()
+	if used <= most {
+		return 0
+	}
+	least := used
+	for _, s := range h.streams {
+		if _, _, ok := s.unclaimed(); ok && s != not {
+			least -= s.memory.size() + s.ring.size()
+		}
+	}
+	if least > most {
+		return used
+	}
+	for used > most {
+		old := h.idle(not)
+		if old == nil {
+			return used
+		}
+		h.giveUp(old)
+		used = h.pool.InUse()
+	}
+	return 0
 }
 
 // unclaim ends a publisher's turn.

@@ -117,6 +117,33 @@ func TestShares(t *testing.T) {
 	})
 }
 
+// Where memory is full of streams that run, none that waits is given up for nothing.
+func TestNothingIsGivenUpInVain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, end := hub(t, Config{})
+		defer end()
+		if err := publishFrom(t, h, "waits", "192.0.2.1:1", 3); err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		d := avtest.Pace(avtest.NewSynthetic(spec(60)))
+		wg.Go(func() { _ = h.PublishWith(t.Context(), "runs", d, PublishOptions{From: "192.0.2.2:1"}) })
+		time.Sleep(20 * time.Second)
+		s := h.Lookup("waits")
+		most := h.InUse() - s.memory.size() - s.ring.size()
+		h.mu.Lock()
+		if used := h.makeRoom(most-1, nil); used == 0 || h.streams["waits"] == nil {
+			t.Errorf("%d bytes, %v", used, h.streams["waits"])
+		}
+		if used := h.makeRoom(h.pool.InUse()-1, nil); used != 0 || h.streams["waits"] != nil {
+			t.Errorf("%d bytes, %v", used, h.streams["waits"])
+		}
+		h.mu.Unlock()
+		d.Close()
+		wg.Wait()
+	})
+}
+
 // What streams without a publisher hold in memory keeps nobody out.
 func TestLeftMemoryMakesRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

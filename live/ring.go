@@ -175,6 +175,15 @@ func (r *ring) packets() int64 {
 	return g.before + g.n.Load()
 }
 
+// size returns the bytes of payload in the ring.
+func (r *ring) size() int64 {
+	g := r.first.Load()
+	if g == nil {
+		return 0
+	}
+	return r.total.Load() - g.base
+}
+
 // young reports whether g begins with a key packet so short before the key packet p
 // that this is to go on in the same entry.
 func (g *gop) young(p *av.Packet, set *trackSet) bool {

@@ -13,7 +13,7 @@ AV_MISSING = bin/cleave-av is not built: it needs FFmpeg 5.1 or newer with its d
 	(Debian: apt-get install gcc libc6-dev pkg-config libavformat-dev libavcodec-dev libavutil-dev, or sh scripts/setup av). \
 	Matroska, WebM, Ogg, AVI and others cannot be read without it
 
-.PHONY: build cleave-av run test check lint sanitize fuzz fidelity bench bench-libav clean
+.PHONY: build cleave-av run test check lint sanitize fuzz fidelity interop crash bench bench-libav clean
 
 build: web/dist/hls.min.js cleave-av
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/cleave ./cmd/cleave
@@ -64,6 +64,21 @@ fidelity:
 	mkdir -p bin
 	$(GO) run ./test/fidelity/cmd $(FIDELITY) > bin/fidelity.md
 	mv bin/fidelity.md docs/fidelity.md
+
+# Every way in against every way out with programs that were not made here; about a
+# quarter of an hour. INTEROP="-match TEXT" runs some rows, into bin/ only.
+interop:
+	sh scripts/setup interop
+	mkdir -p bin
+	$(GO) run ./test/interop/cmd $(INTEROP) > bin/interop.md
+	$(if $(INTEROP),,mv bin/interop.md docs/interop.md)
+
+# Kills a server 500 times at random points and compares; it takes some minutes. The table
+# stays in bin/ if something was wrong. CRASH="-kills N -seed N" does otherwise.
+crash:
+	mkdir -p bin
+	$(GO) run ./test/crash/cmd $(CRASH) > bin/reliability.md
+	mv bin/reliability.md docs/reliability.md
 
 # Against other programs, then function by function.
 bench:

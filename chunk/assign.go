@@ -5,15 +5,23 @@ import "github.com/cleave-video/cleave/av"
 // enqueue keeps a packet of another track until the lead has passed it: before,
 // no one knows in which chunk it belongs.
 func (c *Chunker) enqueue(t *trackState, p av.Packet) {
-	if !c.begun && c.stats.DroppedLead > 0 && t.qbytes > c.cfg.Bounds.MaxBytes/2 {
+	bytes, packets := c.waiting()
+	if !c.begun && c.stats.DroppedLead > 0 && c.cfg.Bounds.exceeded(2*bytes, 2*packets) != None {
 		c.dropOldest(t)
 	}
 	c.cfg.Arena.Pin(&t.pins, p.Track, p.Data)
 	t.queue = append(t.queue, p)
 	t.qbytes += int64(len(p.Data))
-	t.broke = t.broke || p.Flags&av.Discont != 0
-	if c.tracks[p.Track].Kind != av.Data {
-		c.missLead(t, p)
+	c.cfg.Arena.Charge(&t.pins, int64(len(t.queue))*PacketCost)
+	full := c.cfg.Bounds.exceeded(bytes+int64(len(p.Data)), packets+1) != None
+	switch {
+	case c.tracks[p.Track].Kind != av.Data:
+		t.broke = t.broke || p.Flags&av.Discont != 0
+		c.missLead(t, p, full)
+	case full && c.begun:
+		c.force = true
+	case full: // and nothing to begin a chunk with
+		c.dropOldest(t)
 	}
 }
 
@@ -22,11 +30,10 @@ const patience = 5
 
 // missLead goes on without the lead track when that is silent: once another one is
 // MaxSkew of media ahead of it, or more waits than a chunk may hold.
-func (c *Chunker) missLead(t *trackState, p av.Packet) {
+func (c *Chunker) missLead(t *trackState, p av.Packet, full bool) {
 	tb := c.tracks[c.lead].Timebase
 	at := c.tracks[p.Track].Timebase.RescaleFloor(p.PTS, tb)
 	skew := tb.Ticks(c.cfg.MaxSkew)
-	full := c.waiting() > c.cfg.Bounds.MaxBytes
 	switch {
 	case c.begun:
 		if !t.broke {
@@ -34,17 +41,17 @@ func (c *Chunker) missLead(t *trackState, p av.Packet) {
 		}
 	case c.stats.DroppedLead > 0:
 		return // the lead is there; its key frame is not
-	case full || c.tracks[p.Track].Timebase.RescaleFloor(t.queue[0].PTS, tb) < at-patience*skew:
+	case full || c.tracks[p.Track].Timebase.RescaleFloor(t.waiting()[0].PTS, tb) < at-patience*skew:
 		c.beginWithout(None)
 		c.passed = at - skew
 	}
 	c.force = c.begun && full
 }
 
-// dropOldest forgets the front half of a queue that waits for a first key frame.
+// dropOldest forgets the front half of a queue that waits for a first chunk.
 func (c *Chunker) dropOldest(t *trackState) {
-	n := (len(t.queue) + 1) / 2
-	for _, p := range t.queue[:n] {
+	n := (len(t.waiting()) + 1) / 2
+	for _, p := range t.waiting()[:n] {
 		t.qbytes -= int64(len(p.Data))
 	}
 	t.drained(n)
@@ -63,8 +70,7 @@ func (c *Chunker) assign() {
 		}
 		t := &c.state[i]
 		n := 0
-		for n < len(t.queue) {
-			p := t.queue[n]
+		for _, p := range t.waiting() {
 			to := c.home(i, t, &p)
 			if to == nil {
 				break
@@ -81,14 +87,25 @@ func (c *Chunker) assign() {
 	c.force = false
 }
 
-// drained removes the first n packets of a queue and lets go of their slabs.
+// waiting is the queue's packets, oldest first.
+func (t *trackState) waiting() []av.Packet { return t.queue[t.head:] }
+
+// drained removes the first n packets of a queue and lets go of their slabs. The rest is
+// moved to the front once it is no longer than what is free there.
 func (t *trackState) drained(n int) {
-	t.queue = append(t.queue[:0], t.queue[n:]...)
+	clear(t.queue[t.head : t.head+n])
+	t.head += n
+	left := t.waiting()
+	if len(left) <= t.head {
+		copy(t.queue, left)
+		clear(left)
+		t.queue, t.head = t.queue[:len(left)], 0
+	}
 	if len(t.queue) == 0 {
 		t.pins.Release()
 		return
 	}
-	t.pins.DropBefore(t.queue[0].Data)
+	t.pins.DropBefore(t.waiting()[0].Data)
 }
 
 // home returns the chunk that a packet belongs to: the first whose cut is not
@@ -127,7 +144,7 @@ func (c *Chunker) into(o *Chunk, p *av.Packet, without bool) *Chunk {
 	end := c.span.Start + lead.Ticks(c.cfg.Bounds.MaxDur)
 	long := without && tb.Compare(p.PTS+p.Dur/2, lead, end) > 0
 	switch {
-	case o.bytes == 0 || c.fits(o, p) && !long:
+	case o.packets == 0 || c.fits(o, p) && !long:
 		return o
 	case !without:
 		return nil
@@ -140,14 +157,14 @@ func (c *Chunker) into(o *Chunk, p *av.Packet, without bool) *Chunk {
 	return c.beginWithout(o.Why)
 }
 
-// fits reports whether p keeps o within the bounds on bytes: everybody's, and that
-// of a Memory policy.
+// fits reports whether p keeps o within the bounds on bytes and packets: everybody's, and
+// that of a Memory policy.
 func (c *Chunker) fits(o *Chunk, p *av.Packet) bool {
 	after := o.bytes + int64(len(p.Data))
 	if m, ok := c.used.(Memory); ok && o.bytes > 0 && after > m.MaxBytes {
 		return false
 	}
-	return after <= c.cfg.Bounds.MaxBytes
+	return c.cfg.Bounds.exceeded(after, o.packets+1) == None
 }
 
 // beginWithout opens a chunk that has no lead packet: that track is silent or has
@@ -156,7 +173,7 @@ func (c *Chunker) beginWithout(why Reason) *Chunk {
 	tb := c.tracks[c.lead].Timebase
 	start, first := int64(0), true
 	for i := range c.state {
-		if q := c.state[i].queue; len(q) > 0 && c.tracks[i].Kind != av.Data {
+		if q := c.state[i].waiting(); len(q) > 0 && c.tracks[i].Kind != av.Data {
 			if at := c.tracks[i].Timebase.RescaleFloor(q[0].PTS, tb); first || at < start {
 				start, first = at, false
 			}
@@ -179,7 +196,7 @@ func (c *Chunker) split(cur *Chunk, p av.Packet) *Chunk {
 		return cur
 	}
 	for i := range c.state {
-		q := c.state[i].queue
+		q := c.state[i].waiting()
 		if len(q) == 0 || c.tracks[i].Timebase.Compare(q[len(q)-1].PTS, tb, bound) <= 0 {
 			continue
 		}
@@ -199,6 +216,9 @@ func (c *Chunker) add(to *Chunk, t *trackState, p av.Packet) {
 	}
 	to.Runs[p.Track] = append(run, p)
 	to.bytes += int64(len(p.Data))
+	to.packets++
+	c.held++
+	c.cfg.Arena.Charge(&to.pins, int64(to.packets)*PacketCost)
 	t.in = to
 	c.events = append(c.events, Event{Op: Add, Chunk: to, Packet: p})
 }
@@ -206,9 +226,15 @@ func (c *Chunker) add(to *Chunk, t *trackState, p av.Packet) {
 // closeDone closes cut chunks, oldest first, that every track has passed or that
 // have waited long enough.
 func (c *Chunker) closeDone() {
-	for len(c.open) > 0 && c.open[0].isCut && c.complete(c.open[0]) {
+	for len(c.open) > 0 && c.open[0].isCut && (c.complete(c.open[0]) || c.crowded()) {
 		c.closeFirst()
 	}
+}
+
+// crowded reports whether more is held than laggards are worth.
+func (c *Chunker) crowded() bool {
+	_, packets := c.waiting()
+	return len(c.open) > maxOpen || c.held+packets > maxHeld*c.cfg.Bounds.MaxPackets
 }
 
 func (c *Chunker) complete(o *Chunk) bool {
@@ -223,7 +249,7 @@ func (c *Chunker) complete(o *Chunk) bool {
 		case !t.seen, c.tracks[i].Kind == av.Data:
 			// A track that is not there, or comes when it likes, is not waited for.
 		case t.in != nil && t.in != o && t.in.Seq > o.Seq:
-		case len(t.queue) > 0 && c.tracks[i].Timebase.Compare(t.queue[0].PTS+t.queue[0].Dur/2, lead, o.cut) > 0:
+		case len(t.waiting()) > 0 && c.tracks[i].Timebase.Compare(t.waiting()[0].PTS+t.waiting()[0].Dur/2, lead, o.cut) > 0:
 		default:
 			return false
 		}
@@ -234,6 +260,7 @@ func (c *Chunker) complete(o *Chunk) bool {
 func (c *Chunker) closeFirst() {
 	o := c.open[0]
 	c.open = append(c.open[:0], c.open[1:]...)
+	c.held -= o.packets
 	for i := range c.state {
 		if t := &c.state[i]; t.in == o {
 			t.in = nil // from now on nobody writes to it
@@ -277,8 +304,8 @@ func (c *Chunker) flush(why Reason) {
 	}
 	for i := range c.state {
 		t := &c.state[i]
-		c.stats.DroppedOther += len(t.queue)
-		t.queue, t.qbytes = nil, 0
+		c.stats.DroppedOther += len(t.waiting())
+		t.queue, t.head, t.qbytes = nil, 0, 0
 		t.pins.Release()
 	}
 }
@@ -312,10 +339,16 @@ func (c *Chunker) take() *Chunk {
 	return n
 }
 
+// maxKept is how many packets a list has room for that is kept.
+const maxKept = 8192
+
 // recycle keeps the memory of a released chunk's packet lists for the next.
 func (c *Chunker) recycle(o *Chunk) {
 	runs := o.Runs
 	for i := range runs {
+		if cap(runs[i]) > maxKept {
+			runs[i] = nil
+		}
 		clear(runs[i])
 		runs[i] = runs[i][:0]
 	}

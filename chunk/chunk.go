@@ -60,7 +60,7 @@ const (
 	Frames           // adaptive_gop: enough frames
 	MaxDur           // the longest duration of a chunk
 	MaxBytes         // the most bytes of a chunk
-	MaxFrames        // the most frames of a chunk
+	MaxFrames        // the most frames, or packets of all tracks, of a chunk
 	Tracks           // codec, resolution or parameter sets change
 	Discont          // the timeline breaks
 	Shutdown         // the server stops
@@ -110,6 +110,7 @@ type Chunk struct {
 	cut      int64 // where it ends, lead PTS; valid once isCut
 	isCut    bool
 	bytes    int64 // assigned payload
+	packets  int   // of all tracks
 	without  bool  // it has no lead packet
 	openKey  bool  // begins with an Open key whose leading pictures are awaited
 	keyPTS   int64

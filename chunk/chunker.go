@@ -14,10 +14,22 @@ import (
 
 // Bounds hold for every chunk, whatever the policy wants. 0 is the default.
 type Bounds struct {
-	MaxDur    time.Duration // 60 s
-	MaxBytes  int64         // of payload, all tracks: 64 MiB
-	MaxFrames int           // of the lead: 65536
+	MaxDur     time.Duration // 60 s
+	MaxBytes   int64         // of all tracks, payload and PacketCost for each packet: 64 MiB
+	MaxFrames  int           // of the lead: 65536
+	MaxPackets int           // of all tracks: 65536
 }
+
+// PacketCost is what a packet costs in memory beside its payload: the 64 bytes of an
+// av.Packet, in lists that grow by a quarter while the shorter one is still there.
+const PacketCost = 128
+
+// maxHeld is how many times Bounds.MaxPackets all open chunks and what waits may have, and
+// maxOpen how many chunks may be open, before tracks that lag are not waited for any more.
+const (
+	maxHeld = 3
+	maxOpen = 4096
+)
 
 // Config is what a Chunker is made of.
 type Config struct {
@@ -34,7 +46,7 @@ func (c *Config) defaults() error {
 	if c.Policy == nil {
 		return errors.New("chunk: no policy")
 	}
-	if c.Bounds.MaxDur < 0 || c.Bounds.MaxBytes < 0 || c.Bounds.MaxFrames < 0 || c.MaxSkew < 0 {
+	if c.Bounds.MaxDur < 0 || c.Bounds.MaxBytes < 0 || c.Bounds.MaxFrames < 0 || c.Bounds.MaxPackets < 0 || c.MaxSkew < 0 {
 		return fmt.Errorf("chunk: negative bound: %+v, skew %v", c.Bounds, c.MaxSkew)
 	}
 	if c.Bounds.MaxDur == 0 {
@@ -45,6 +57,9 @@ func (c *Config) defaults() error {
 	}
 	if c.Bounds.MaxFrames == 0 {
 		c.Bounds.MaxFrames = 1 << 16
+	}
+	if c.Bounds.MaxPackets == 0 {
+		c.Bounds.MaxPackets = 1 << 16
 	}
 	if c.MaxSkew == 0 {
 		c.MaxSkew = time.Second
@@ -86,6 +101,7 @@ type Chunker struct {
 	lead   int
 	state  []trackState
 	open   []*Chunk // at most one not cut, the last; those before wait for laggards
+	held   int      // packets of open
 	span   Span     // of the last one
 	minPTS int64    // of its lead packets
 	keyAt  int64    // bytes of the chunk before its newest key
@@ -104,7 +120,8 @@ type Chunker struct {
 
 // trackState is what is kept of each track.
 type trackState struct {
-	queue   []av.Packet // not yet assigned
+	queue   []av.Packet // from head on, not yet assigned
+	head    int
 	qbytes  int64
 	pins    mem.Pins // of the queue
 	lastDTS int64
@@ -182,7 +199,9 @@ func LeadOf(tracks []av.Track) int {
 // Write takes the next packet, of any track. The events are valid until the next
 // call; a Close event hands over a reference to the chunk.
 func (c *Chunker) Write(p av.Packet) ([]Event, error) {
-	c.events = c.events[:0]
+	if c.events = c.events[:0]; cap(c.events) > maxKept {
+		c.events = nil
+	}
 	if p.Track < 0 || p.Track >= len(c.tracks) {
 		return nil, fmt.Errorf("chunk: packet of track %d, %d tracks set", p.Track, len(c.tracks))
 	}
@@ -224,7 +243,7 @@ func (c *Chunker) distance(t *trackState, p *av.Packet) {
 // newest returns the newest packet of a track, wherever it is; nil if it was
 // handed over.
 func (c *Chunker) newest(t *trackState, track int) *av.Packet {
-	if n := len(t.queue); n > 0 {
+	if n := len(t.queue); n > t.head {
 		return &t.queue[n-1]
 	}
 	if t.in == nil || len(t.in.Runs[track]) == 0 {
@@ -274,15 +293,16 @@ func (c *Chunker) decide(cur *Chunk, p av.Packet) Reason {
 		return Lead
 	}
 	s := &c.span
-	s.Bytes = cur.bytes + c.waiting()
+	bytes, packets := c.waiting()
+	s.Bytes, packets = cur.bytes+bytes, cur.packets+packets
 	s.GOPBytes = s.Bytes - c.keyAt
 	// The frames so far last as long as what they cover: there is no gap that a
 	// later packet fills. DTS >= max(PTS) would say so, too, but with two frames
 	// of reordering that never comes true inside a GOP.
 	s.Safe = p.DTS-s.DTS+p.Dur/2 >= s.MaxPTS-c.minPTS
 	key := p.Flags&av.Key != 0
-	if s.Bytes+int64(len(p.Data)) > c.cfg.Bounds.MaxBytes {
-		return MaxBytes
+	if why := c.cfg.Bounds.exceeded(s.Bytes+int64(len(p.Data)), packets+1); why != None {
+		return why
 	}
 	if key || s.Safe {
 		if p.PTS+p.Dur-s.Start > s.Timebase.Ticks(c.cfg.Bounds.MaxDur)+p.Dur/2 { // times are rounded to ticks
@@ -309,21 +329,32 @@ func (c *Chunker) ahead(p av.Packet) Reason {
 	switch {
 	case p.PTS-s.Start+p.PTS-s.LastKey > s.Timebase.Ticks(b.MaxDur)+p.Dur/2:
 		return MaxDur
-	case s.Bytes+s.GOPBytes > b.MaxBytes:
-		return MaxBytes
+	case b.exceeded(s.Bytes+s.GOPBytes, s.Frames+s.GOPFrames) != None:
+		return b.exceeded(s.Bytes+s.GOPBytes, s.Frames+s.GOPFrames)
 	case s.Frames+s.GOPFrames > b.MaxFrames:
 		return MaxFrames
 	}
 	return None
 }
 
-// waiting returns the bytes of packets not yet assigned.
-func (c *Chunker) waiting() int64 {
-	n := int64(0)
-	for i := range c.state {
-		n += c.state[i].qbytes
+// exceeded is the bound that so many packets are beyond, of so much payload.
+func (b *Bounds) exceeded(bytes int64, packets int) Reason {
+	switch {
+	case bytes+int64(packets)*PacketCost > b.MaxBytes:
+		return MaxBytes
+	case packets > b.MaxPackets:
+		return MaxFrames
 	}
-	return n
+	return None
+}
+
+// waiting returns the payload and the number of packets not yet assigned.
+func (c *Chunker) waiting() (bytes int64, packets int) {
+	for i := range c.state {
+		bytes += c.state[i].qbytes
+		packets += len(c.state[i].waiting())
+	}
+	return bytes, packets
 }
 
 // cut ends the open chunk before p.
@@ -375,8 +406,11 @@ func (c *Chunker) dropBefore(p av.Packet) {
 	for i := range c.state {
 		t := &c.state[i]
 		n := 0
-		for n < len(t.queue) && c.tracks[i].Timebase.Compare(t.queue[n].PTS+t.queue[n].Dur/2, lead, p.PTS) <= 0 {
-			t.qbytes -= int64(len(t.queue[n].Data))
+		for _, q := range t.waiting() {
+			if c.tracks[i].Timebase.Compare(q.PTS+q.Dur/2, lead, p.PTS) > 0 {
+				break
+			}
+			t.qbytes -= int64(len(q.Data))
 			n++
 		}
 		t.drained(n)

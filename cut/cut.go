@@ -14,6 +14,7 @@ import (
 	"github.com/cleave-video/cleave/chunk"
 	"github.com/cleave-video/cleave/ingest/file"
 	"github.com/cleave-video/cleave/mem"
+	"github.com/cleave-video/cleave/pack"
 )
 
 // Container is what chunks are written as.
@@ -46,12 +47,13 @@ func (c *Config) Validate() error {
 	switch {
 	case c.Input == "":
 		return errors.New("cut: no input")
-	case c.Dir == "":
-		return errors.New("cut: no output folder")
 	case c.Policy == nil:
 		return errors.New("cut: no policy")
 	case c.Container != "" && c.Container != CMAF && c.Container != TS:
 		return fmt.Errorf("cut: container %q is neither cmaf nor ts", c.Container)
+	}
+	if err := checkName(c.Dir); err != nil {
+		return err
 	}
 	return c.Encrypt.Validate(c.Container)
 }
@@ -108,7 +110,8 @@ type run struct {
 	arena   *mem.Arena
 	chunker *chunk.Chunker
 
-	tracks  []av.Track // of the chunks being written
+	set     pack.Carried // being read
+	tracks  []av.Track   // of the chunks being written
 	rends   []*rendition
 	index   *indexWriter
 	seal    *sealing
@@ -117,10 +120,9 @@ type run struct {
 	discont bool  // the chunk being written begins a timeline or configuration
 	period  int   // counts those
 	lead    av.Timebase
-	lastKey int64  // newest key frame of the lead, for the longest GOP
-	end     int64  // of the lead's pictures
-	keyed   bool   // lastKey is valid
-	left    []bool // tracks of sound and pictures that the container cannot carry
+	lastKey int64 // newest key frame of the lead, for the longest GOP
+	end     int64 // of the lead's pictures
+	keyed   bool  // lastKey is valid
 	report  Report
 }
 
@@ -158,10 +160,12 @@ func (r *run) loop(ctx context.Context) error {
 		p, err := r.in.ReadPacket(r.arena)
 		var events []chunk.Event
 		switch {
+		case err == nil && !r.set.Has(p.Track):
+			r.arena.Passed(p.Track, p.Data)
 		case err == nil:
 			events, err = r.chunker.Write(p)
 		case errors.Is(err, av.ErrTracks):
-			events, err = r.chunker.SetTracks(r.carried(r.in.Tracks()))
+			events, err = r.begin(r.in.Tracks())
 		case ctx.Err() != nil: // which has closed the input
 			return context.Cause(ctx)
 		default:
@@ -178,6 +182,21 @@ func (r *run) loop(ctx context.Context) error {
 		}
 	}
 	return context.Cause(ctx)
+}
+
+// begin takes a set of tracks. One in which what is carried is the same does not cut.
+func (r *run) begin(tracks []av.Track) ([]chunk.Event, error) {
+	set := pack.Carry(tracks, r.fits)
+	for i, err := range set.Left {
+		if err != nil {
+			r.leaveOut(i, &tracks[i])
+		}
+	}
+	if r.set.Tracks != nil && set.Same(&r.set) {
+		return nil, nil
+	}
+	r.set = set
+	return r.chunker.SetTracks(set.Tracks)
 }
 
 // ended closes the last chunks, whatever ended the input.

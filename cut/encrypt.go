@@ -240,21 +240,10 @@ func below(url string, depth int) string {
 	return strings.Repeat("../", depth) + url
 }
 
-// method is the scheme's name in HLS.
-func (s *sealing) method() string {
-	switch s.cfg.Scheme {
-	case seal.CBCS:
-		return hls.MethodSampleAES
-	case seal.CENC:
-		return hls.MethodSampleAESCTR
-	}
-	return hls.MethodAES128
-}
-
 func (s *sealing) hlsKey(k *seal.Key, depth int) hls.Key {
-	out := hls.Key{Method: s.method(), URI: s.keyURL(k, depth)}
+	out := hls.Key{Method: s.cfg.Scheme.Method(), URI: s.keyURL(k, depth)}
 	if s.cfg.KeyFormat == ClearKey {
-		out.Format = "org.w3.clearkey"
+		out.Format, out.ID = hls.FormatClearKey, k.ID[:]
 	}
 	return out
 }

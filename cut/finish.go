@@ -4,13 +4,13 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"math"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/chunk"
-	"github.com/cleave-video/cleave/codec"
 	"github.com/cleave-video/cleave/format/hls"
 	"github.com/cleave-video/cleave/pack"
 	"github.com/cleave-video/cleave/seal"
@@ -32,6 +32,7 @@ func (r *run) finish() error {
 	}
 	for _, rend := range r.rends {
 		rend.td = td // all say the same (RFC 8216bis 6.2.4)
+		rend.peak, rend.average = rend.rates()
 		if err := r.writePlaylists(rend); err != nil {
 			return err
 		}
@@ -88,14 +89,24 @@ func (r *run) complete() {
 	if r.keyed {
 		rp.LongestGOP = max(rp.LongestGOP, r.lead.Duration(r.end-r.lastKey))
 	}
-	rp.Duration = 0
-	lead := r.rends[0]
-	for i := range lead.segs {
-		_, d := lead.span(i) // chunks may overlap: see span
-		rp.Duration += lead.timebase().Duration(d)
-	}
+	rp.Duration = r.duration()
 	rp.Advice = r.advice()
 	r.noteSealed()
+}
+
+// duration is that of each period's first rendition, since chunks may overlap: see span.
+func (r *run) duration() (sum time.Duration) {
+	next := make([]int, len(r.rends))
+	for n := 0; n <= r.period; n++ {
+		all := r.stretches(n, next)
+		for _, s := range all[:min(1, len(all))] {
+			for i := s.from; i < s.to; i++ {
+				_, d := s.rend.span(i)
+				sum += min(s.rend.timebase().Duration(d), math.MaxInt64-sum)
+			}
+		}
+	}
+	return sum
 }
 
 // unturned names the pictures that are to be turned when shown, and of which TS
@@ -340,7 +351,7 @@ func (r *run) multivariant() *hls.Multivariant {
 		}
 		if rend.video() {
 			video = append(video, rend)
-		} else if rend.current[0].Kind == av.Audio {
+		} else if rend.kind == av.Audio {
 			audio = append(audio, rend)
 		}
 	}
@@ -356,9 +367,8 @@ func (r *run) multivariant() *hls.Multivariant {
 	codecs := ""
 	for i, a := range audio {
 		m.Media = append(m.Media, a.media(i))
-		p, avg := a.rates()
-		peak, average = max(peak, p), max(average, avg)
-		codecs = join(codecs, a.codecs())
+		peak, average = max(peak, a.peak), max(average, a.average)
+		codecs = join(codecs, a.names)
 	}
 	for i := range m.Variants {
 		m.Variants[i].Audio = groupID(audio)
@@ -398,9 +408,8 @@ func (rd *rendition) media(i int) hls.Rendition {
 }
 
 func (rd *rendition) variant() hls.Variant {
-	peak, average := rd.rates()
 	v := hls.Variant{
-		URI: rd.name + "/" + multivariantName, Bandwidth: peak, AverageBandwidth: average, Codecs: rd.codecs(),
+		URI: rd.name + "/" + multivariantName, Bandwidth: rd.peak, AverageBandwidth: rd.average, Codecs: rd.names,
 	}
 	if rd.video() {
 		v.Width, v.Height, v.FrameRate = rd.info.Width, rd.info.Height, rd.frameRate()
@@ -409,7 +418,7 @@ func (rd *rendition) variant() hls.Variant {
 }
 
 func (rd *rendition) iframeVariant() hls.Variant {
-	v := hls.Variant{URI: rd.name + "/" + iframesName, Codecs: rd.info.String, Width: rd.info.Width, Height: rd.info.Height}
+	v := hls.Variant{URI: rd.name + "/" + iframesName, Codecs: rd.main, Width: rd.info.Width, Height: rd.info.Height}
 	for i := range rd.segs {
 		for key, dur := range rd.keyFrames(i) {
 			v.Bandwidth = max(v.Bandwidth, rate(key.Size, dur, rd.scale))
@@ -419,18 +428,7 @@ func (rd *rendition) iframeVariant() hls.Variant {
 	return v
 }
 
-func (rd *rendition) frameRate() av.Rational { return rd.rate.Verdict(rd.current[0].Timebase).Rational }
-
-// codecs lists the RFC 6381 names of the rendition's tracks.
-func (rd *rendition) codecs() string {
-	out := ""
-	for i := range rd.infos {
-		out = join(out, codecString(&rd.infos[i]))
-	}
-	return out
-}
-
-func codecString(info *codec.Info) string { return info.String }
+func (rd *rendition) frameRate() av.Rational { return rd.rate.Verdict(rd.clock).Rational }
 
 // join adds the names of b to the list a, each once.
 func join(a, b string) string {

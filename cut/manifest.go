@@ -9,8 +9,9 @@ import (
 // which every rendition goes on where the earliest one began.
 func (r *run) presentation() *dash.Presentation {
 	out := &dash.Presentation{}
+	next := make([]int, len(r.rends))
 	for n := 0; n <= r.period; n++ {
-		if p := r.dashPeriod(n); len(p.Sets) > 0 {
+		if p := r.dashPeriod(r.stretches(n, next)); len(p.Sets) > 0 {
 			out.Periods = append(out.Periods, p)
 		}
 	}
@@ -27,24 +28,23 @@ func (s stretch) start() int64 { start, _ := s.rend.span(s.from); return start }
 
 func (s stretch) end() int64 { start, dur := s.rend.span(s.to - 1); return start + dur }
 
-func (r *run) stretches(period int) []stretch {
+// stretches are those of a period. next is, for each rendition, the first segment that
+// is not of an earlier one, and is moved on.
+func (r *run) stretches(period int, next []int) []stretch {
 	var out []stretch
-	for _, rend := range r.rends {
-		s := stretch{rend: rend}
-		for s.from < len(rend.segs) && rend.segs[s.from].period != int32(period) {
-			s.from++
+	for k, rend := range r.rends {
+		s := stretch{rend, next[k], next[k]}
+		for s.to < len(rend.segs) && rend.segs[s.to].period == int32(period) {
+			s.to++
 		}
-		for s.to = s.from; s.to < len(rend.segs) && rend.segs[s.to].period == int32(period); s.to++ {
-		}
-		if s.to > s.from {
+		if next[k] = s.to; s.to > s.from {
 			out = append(out, s)
 		}
 	}
 	return out
 }
 
-func (r *run) dashPeriod(n int) dash.Period {
-	all := r.stretches(n)
+func (r *run) dashPeriod(all []stretch) dash.Period {
 	if len(all) == 0 {
 		return dash.Period{}
 	}
@@ -60,7 +60,7 @@ func (r *run) dashPeriod(n int) dash.Period {
 	begin := first.rend.timebase().Duration(first.start())
 	p := dash.Period{Duration: wait(last.rend.timebase().Duration(last.end()) - begin)}
 	for _, s := range all {
-		if kind := s.rend.current[0].Kind; kind != av.Video && kind != av.Audio {
+		if kind := s.rend.kind; kind != av.Video && kind != av.Audio {
 			continue
 		}
 		offset := first.rend.timebase().RescaleFloor(first.start(), s.rend.timebase())
@@ -71,14 +71,13 @@ func (r *run) dashPeriod(n int) dash.Period {
 
 func (r *run) dashSet(s stretch, offset int64) dash.Set {
 	rend := s.rend
-	peak, _ := rend.rates()
 	info := rend.headed[rend.segs[s.from].init]
 	rep := dash.Representation{
-		ID: rend.name, Codecs: info.String, Bandwidth: peak, Timescale: rend.scale, TimeOffset: max(offset, 0),
+		ID: rend.name, Codecs: info.String, Bandwidth: rend.peak, Timescale: rend.scale, TimeOffset: max(offset, 0),
 		Init: rend.inits[rend.segs[s.from].init], Media: rend.name + "/$Number%05d$.m4s", StartNumber: s.from + 1,
 		SampleRate: info.SampleRate, Channels: info.Channels,
 	}
-	set := dash.Set{Kind: rend.current[0].Kind}
+	set := dash.Set{Kind: rend.kind}
 	if lang := rend.current[0].Language; lang != "und" {
 		set.Language = lang
 	}

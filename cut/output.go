@@ -28,9 +28,22 @@ const (
 	lockName = ".cleave-cut"
 )
 
-func newOutput(dir string, force bool) (*output, error) {
+// checkName refuses a folder that is named by where it is: what is beside it, and what is
+// put in its place, would be inside it.
+func checkName(dir string) error {
 	if dir == "" {
-		return nil, errors.New("cut: no output folder is named")
+		return errors.New("cut: no output folder is named")
+	}
+	switch base := filepath.Base(filepath.Clean(dir)); base {
+	case ".", "..", string(filepath.Separator):
+		return fmt.Errorf("cut: the output cannot be %s: it is a folder that is made under its name when all of it is written; name one in it, such as %s", dir, filepath.Join(dir, "out"))
+	}
+	return nil
+}
+
+func newOutput(dir string, force bool) (*output, error) {
+	if err := checkName(dir); err != nil {
+		return nil, err
 	}
 	dir = filepath.Clean(dir)
 	o := &output{dir: dir, partial: dir + ".partial", force: force}

@@ -79,3 +79,17 @@ func TestReplace(t *testing.T) {
 		}
 	}
 }
+
+// TestNamedByPlace: a folder that has no name of its own is refused before the input is
+// looked at.
+func TestNamedByPlace(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, dir := range []string{".", "./", "..", "../..", "a/..", "a/../..", "/", ""} {
+		if _, err := Run(t.Context(), config("no-such-input", dir)); err == nil || !strings.Contains(err.Error(), "output") {
+			t.Errorf("%q: %v", dir, err)
+		}
+	}
+	if names, err := os.ReadDir("."); err != nil || len(names) > 0 {
+		t.Errorf("%v, %v", names, err)
+	}
+}

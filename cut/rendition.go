@@ -17,11 +17,15 @@ import (
 
 // rendition is one playlist: a track as CMAF, or tracks multiplexed as TS.
 type rendition struct {
-	name    string // folder and playlist: "video0"
-	tracks  []int  // of the input; the first one is the rendition's clock
+	name    string  // folder and playlist: "video0"
+	kind    av.Kind // of the track that it was made for
+	order   int     // of that among the tracks of its kind
+	tracks  []int   // of the set being written; the first one is the rendition's clock
 	current []av.Track
-	info    codec.Info // of the first track
+	info    codec.Info // of the newest first track of its kind
 	infos   []codec.Info
+	names   string       // of all codecs that its tracks ever had
+	main    string       // of those of its kind
 	headed  []codec.Info // of the first track, for each of inits
 	scale   uint32       // ticks a second of its segments' times
 	factor  int64
@@ -29,6 +33,8 @@ type rendition struct {
 
 	dependent bool  // a segment does not decode alone
 	td        int64 // EXT-X-TARGETDURATION
+	peak      int64 // bit rate
+	average   int64
 
 	inits    []string // names of the headers so far
 	sequence uint32   // of the next moof
@@ -40,9 +46,10 @@ type rendition struct {
 	initKeys [][16]byte  // IDs of the keys that inits name, with seal
 	opaque   int         // slices of earlier tracks that could not be read
 
-	rate timeline.Rate // of the first track
-	seg  pack.Segment
-	buf  []byte
+	rate  timeline.Rate // of the first track
+	clock av.Timebase   // of rate
+	seg   pack.Segment
+	buf   []byte
 }
 
 // segment is one file of a rendition, for playlists and manifest.
@@ -75,60 +82,57 @@ func (r *rendition) keysOf(i int) []pack.KeyRange {
 	return r.keys[from:r.segs[i].keys]
 }
 
-func (r *rendition) video() bool { return r.current[0].Kind == av.Video }
+func (r *rendition) video() bool { return r.kind == av.Video }
 
-// carried returns the tracks as the chunker is to see them: one that the container cannot
-// carry is data to it, so that its key frames do not decide where the others are cut.
-func (r *run) carried(tracks []av.Track) []av.Track {
-	out := slices.Clone(tracks)
-	r.left = make([]bool, len(out))
-	for i := range out {
-		if out[i].Kind == av.Data {
-			continue
-		}
-		var err error
-		if r.cfg.Container == TS {
-			_, err = ts.NewMuxer(out[i : i+1])
-		} else {
-			_, err = mp4.AppendInit(nil, &out[i], 1, 0)
-		}
-		if errors.Is(err, av.ErrUnsupported) {
-			r.leaveOut(i, &out[i])
-			out[i].Kind, out[i].Codec, r.left[i] = av.Data, av.Private, true
-		}
+// pictures reports whether the rendition's first track in c is video: that of TS may have
+// ended, and its sound gone on.
+func (r *rendition) pictures(c *chunk.Chunk) bool { return c.Tracks[r.tracks[0]].Kind == av.Video }
+
+// fits returns what is wrong with a track for the container.
+func (r *run) fits(t *av.Track) error {
+	if r.cfg.Container == TS {
+		_, err := ts.NewMuxer([]av.Track{*t})
+		return err
 	}
-	return out
+	_, err := mp4.AppendInit(nil, t, 1, 0)
+	return err
 }
 
-// setTracks makes or renews the renditions for a new set of tracks.
+// fault says in which track of which input something is wrong.
+func (r *run) fault(i int, t *av.Track, err error) error {
+	return fmt.Errorf("cut: %s: track %d (%s %s): %w", r.cfg.Input, i, t.Kind, t.Codec, err)
+}
+
+// setTracks makes or renews the renditions for a new set of tracks. A track goes on in
+// the rendition of its kind, and of its order among those of its kind.
 func (r *run) setTracks(c *chunk.Chunk) error {
 	tracks := c.Tracks
-	first := r.tracks == nil
 	r.tracks = tracks
+	for _, rend := range r.rends {
+		rend.tracks = nil
+	}
 	if r.cfg.Container == TS {
-		return r.setTS(tracks, first)
+		return r.setTS(tracks)
 	}
 	carried := 0
+	var orders [av.Data + 1]int
 	for i := range tracks {
 		t := &tracks[i]
-		rend := r.find(i)
 		header, err := mp4.AppendInit(nil, t, uint32(i+1), delay(c, i))
 		if err != nil {
-			if t.Kind != av.Data && !errors.Is(err, av.ErrUnsupported) {
-				return err
+			if !errors.Is(err, av.ErrUnsupported) {
+				return r.fault(i, t, err)
 			}
-			if !r.left[i] {
-				r.leaveOut(i, t)
-			}
-			continue
+			continue // begin has left it out
 		}
 		carried++
-		if rend == nil {
-			if rend, err = r.addRendition([]int{i}); err != nil {
-				return err
-			}
+		rend, err := r.rendition(t.Kind, orders[t.Kind])
+		if err != nil {
+			return err
 		}
-		if err := rend.describe(tracks); err != nil {
+		orders[t.Kind]++
+		rend.tracks = []int{i}
+		if err := r.describe(rend, tracks); err != nil {
 			return err
 		}
 		rend.delay = delay(c, i)
@@ -152,65 +156,71 @@ func (r *run) noneCarried(carried int, tracks []av.Track) error {
 		av.ErrUnsupported, r.cfg.Container, len(tracks), r.cfg.Input, r.report.LeftOut)
 }
 
-// setTS multiplexes the lead video, the first audio and all data; each further
-// audio and video track is a rendition of its own.
-func (r *run) setTS(tracks []av.Track, first bool) error {
-	var main []int
-	var own [][]int
-	var has [3]bool
+// setTS multiplexes the first video, the first audio and all data; each further
+// audio and video track is a rendition of its own. So is the first audio that came
+// before any video, for that is where it goes on; and one that came with video goes on in
+// the video's rendition when that has ended.
+func (r *run) setTS(tracks []av.Track) error {
+	var of [av.Data + 1][]int
 	for i := range tracks {
 		t := &tracks[i]
 		if _, err := ts.NewMuxer(tracks[i : i+1]); err != nil {
 			if !errors.Is(err, av.ErrUnsupported) {
-				return err
+				return r.fault(i, t, err)
 			}
-			if !r.left[i] {
-				r.leaveOut(i, t)
-			}
-			continue
+			continue // begin has left it out
 		}
-		switch {
-		case t.Kind == av.Data, t.Kind == av.Video && !has[1], t.Kind == av.Audio && !has[2]:
-			main = append(main, i)
-		default:
-			own = append(own, []int{i})
-		}
-		has[1] = has[1] || t.Kind == av.Video
-		has[2] = has[2] || t.Kind == av.Audio
+		of[t.Kind] = append(of[t.Kind], i)
 	}
-	if !has[1] && !has[2] {
+	video, audio := of[av.Video], of[av.Audio]
+	if len(video)+len(audio) == 0 {
 		return r.noneCarried(0, tracks)
 	}
-	lead := 0
-	for k, i := range main {
-		if l := tracks[main[lead]].Kind; tracks[i].Kind == av.Video && l != av.Video || l == av.Data {
-			lead = k
-		}
+	var main, sound []int
+	main = append(main, video[:min(1, len(video))]...)
+	switch {
+	case len(audio) == 0:
+	case r.find(av.Audio, 0) != nil, len(video) == 0 && r.find(av.Video, 0) == nil:
+		sound = append(sound, audio[0])
+	default:
+		main = append(main, audio[0])
 	}
-	main[0], main[lead] = main[lead], main[0]
-	for _, set := range append([][]int{main}, own...) {
-		if err := r.renewTS(set, tracks); err != nil {
-			return err
+	if len(main) > 0 {
+		main = append(main, of[av.Data]...)
+	} else {
+		sound = append(sound, of[av.Data]...)
+	}
+	if err := errors.Join(r.renewTS(av.Video, 0, main, tracks), r.renewTS(av.Audio, 0, sound, tracks)); err != nil {
+		return err
+	}
+	for _, kind := range [...]av.Kind{av.Video, av.Audio} {
+		for k := 1; k < len(of[kind]); k++ {
+			if err := r.renewTS(kind, k, of[kind][k:k+1], tracks); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-func (r *run) renewTS(set []int, tracks []av.Track) error {
-	rend := r.find(set[0])
-	var err error
-	if rend == nil {
-		if rend, err = r.addRendition(set); err != nil {
-			return err
-		}
+// renewTS makes or renews the rendition that has a set of tracks, if it is not empty.
+func (r *run) renewTS(kind av.Kind, order int, set []int, tracks []av.Track) error {
+	if len(set) == 0 {
+		return nil
 	}
-	rend.tracks = set
-	if err := rend.describe(tracks); err != nil {
+	rend, err := r.rendition(kind, order)
+	if err != nil {
 		return err
 	}
-	rend.muxer, err = ts.NewMuxer(rend.current)
+	rend.tracks = set
+	if err := r.describe(rend, tracks); err != nil {
+		return err
+	}
+	if rend.muxer, err = ts.NewMuxer(rend.current); err != nil {
+		return fmt.Errorf("cut: %s: tracks %d: %w", r.cfg.Input, set, err)
+	}
 	rend.scale, rend.factor = 90000, 1
-	return err
+	return nil
 }
 
 func (r *run) leaveOut(i int, t *av.Track) {
@@ -220,40 +230,48 @@ func (r *run) leaveOut(i int, t *av.Track) {
 	}
 }
 
-func (r *run) find(track int) *rendition {
+// find returns the rendition that was made for a track of that kind and order, or nil.
+func (r *run) find(kind av.Kind, order int) *rendition {
 	for _, rend := range r.rends {
-		if rend.tracks[0] == track {
+		if rend.kind == kind && rend.order == order {
 			return rend
 		}
 	}
 	return nil
 }
 
-func (r *run) addRendition(tracks []int) (*rendition, error) {
-	kind := r.tracks[tracks[0]].Kind
+// rendition is find that makes what is not there. Names are counted for ever.
+func (r *run) rendition(kind av.Kind, order int) (*rendition, error) {
+	if rend := r.find(kind, order); rend != nil {
+		return rend, nil
+	}
 	n := 0
 	for _, rend := range r.rends {
-		if rend.current[0].Kind == kind {
+		if rend.kind == kind {
 			n++
 		}
 	}
-	rend := &rendition{name: fmt.Sprintf("%s%d", kind, n), tracks: tracks, sequence: 1}
+	rend := &rendition{name: fmt.Sprintf("%s%d", kind, n), kind: kind, order: order, sequence: 1}
 	r.rends = append(r.rends, rend)
 	return rend, r.out.mkdir(rend.name)
 }
 
 // describe takes over the rendition's tracks.
-func (rd *rendition) describe(tracks []av.Track) error {
+func (r *run) describe(rd *rendition, tracks []av.Track) error {
 	rd.current, rd.infos = nil, nil
 	for _, i := range rd.tracks {
 		info, err := codec.Describe(&tracks[i])
 		if err != nil {
-			return err
+			return r.fault(i, &tracks[i], err)
 		}
 		rd.current = append(rd.current, tracks[i])
 		rd.infos = append(rd.infos, info)
+		rd.names = join(rd.names, info.String)
 	}
-	rd.info = rd.infos[0]
+	if rd.current[0].Kind == rd.kind {
+		rd.info, rd.clock = rd.infos[0], rd.current[0].Timebase
+		rd.main = join(rd.main, rd.info.String)
+	}
 	rd.scale, rd.factor = rd.current[0].Timebase.Timescale()
 	return nil
 }
@@ -325,6 +343,7 @@ func (r *run) write(c *chunk.Chunk) error {
 	var files []string
 	for _, rend := range r.rends {
 		if !rend.has(c) {
+			rend.rate.Break()
 			continue
 		}
 		var s segment
@@ -371,7 +390,7 @@ func (rd *rendition) has(c *chunk.Chunk) bool {
 // are at key frames of the lead; a second video track has its own.
 func (rd *rendition) dependsIn(c *chunk.Chunk) bool {
 	i := rd.tracks[0]
-	if i == c.Lead || !rd.video() {
+	if i == c.Lead || !rd.pictures(c) {
 		return i == c.Lead && !c.Independent
 	}
 	return c.Runs[i][0].Flags&(av.Key|av.Open|av.Gradual) != av.Key
@@ -379,7 +398,8 @@ func (rd *rendition) dependsIn(c *chunk.Chunk) bool {
 
 // watch follows the frame rate.
 func (rd *rendition) watch(c *chunk.Chunk) {
-	if !rd.video() {
+	if !rd.pictures(c) {
+		rd.rate.Break()
 		return
 	}
 	run := c.Runs[rd.tracks[0]]

@@ -1,6 +1,7 @@
 package cut
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -91,12 +92,13 @@ func whyDependent(c *chunk.Chunk) string {
 	return "cut inside a GOP: " + c.Opened.String()
 }
 
-// Print writes the closing table.
-func (rp *Report) Print(w io.Writer) {
+// Print writes the closing table. The error is w's.
+func (rp *Report) Print(w io.Writer) error {
+	var b bytes.Buffer
 	line := func(name, format string, args ...any) {
-		fmt.Fprintf(w, "  %-12s %s\n", name, fmt.Sprintf(format, args...))
+		fmt.Fprintf(&b, "  %-12s %s\n", name, fmt.Sprintf(format, args...))
 	}
-	fmt.Fprintf(w, "%s\n", rp.Dir)
+	fmt.Fprintf(&b, "%s\n", rp.Dir)
 	for _, t := range rp.Tracks {
 		line("track", "%s", t)
 	}
@@ -128,6 +130,8 @@ func (rp *Report) Print(w io.Writer) {
 	if rp.Broken != nil {
 		line("broken off", "%v; what came before is kept", rp.Broken)
 	}
+	_, err := w.Write(b.Bytes())
+	return err
 }
 
 // factor is a number with three digits.

@@ -31,7 +31,7 @@ func (r *run) writeTS(rend *rendition, c *chunk.Chunk) (segment, error) {
 		}
 		p := c.Runs[rend.tracks[k]][next[k]]
 		next[k]++
-		key := k == 0 && p.Flags&av.Key != 0 && rend.video()
+		key := k == 0 && p.Flags&av.Key != 0 && rend.pictures(c)
 		at := s.size + int64(len(rend.buf))
 		switch {
 		case key && len(rend.keys) == before && next[0] == 1 && s.size == 0:

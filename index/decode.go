@@ -206,6 +206,13 @@ func (r *reader) track(t *Track, expect, end int64) {
 		t.Offset = r.size()
 	}
 	t.Size = r.size()
+	if flags&trackKey != 0 {
+		copy(t.KeyID[:], r.bytes(len(t.KeyID)))
+	}
+	t.IV = [16]byte{}
+	if flags&trackIV != 0 {
+		copy(t.IV[:], r.bytes(len(t.IV)))
+	}
 }
 
 func (r *reader) keys(at int64, keys []Key) []Key {

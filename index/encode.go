@@ -26,6 +26,8 @@ const (
 	trackOffset   // not behind the track before
 	trackStart    // not where it ended in the entry before
 	trackDuration // not that of the entry
+	trackKey      // encrypted by another key than in the entry before
+	trackIV       // as a whole, with this vector
 
 	trackFlags = 1<<iota - 1
 )
@@ -181,7 +183,9 @@ func (e *Entry) rest() int64 {
 
 func appendTrack(b []byte, t, was *Track, expect, end int64) []byte {
 	start, dur := t.Start != was.Start+was.Duration, t.Duration != expect
-	b = append(b, bit(t.Gap, trackGap)|bit(t.Independent, trackIndependent)|bit(t.Offset != end, trackOffset)|bit(start, trackStart)|bit(dur, trackDuration))
+	key, iv := t.KeyID != was.KeyID, t.IV != [16]byte{}
+	b = append(b, bit(t.Gap, trackGap)|bit(t.Independent, trackIndependent)|bit(t.Offset != end, trackOffset)|bit(start, trackStart)|
+		bit(dur, trackDuration)|bit(key, trackKey)|bit(iv, trackIV))
 	if start {
 		b = binary.AppendVarint(b, t.Start-was.Start-was.Duration)
 	}
@@ -191,7 +195,14 @@ func appendTrack(b []byte, t, was *Track, expect, end int64) []byte {
 	if t.Offset != end {
 		b = binary.AppendUvarint(b, uint64(t.Offset))
 	}
-	return binary.AppendUvarint(b, uint64(t.Size))
+	b = binary.AppendUvarint(b, uint64(t.Size))
+	if key {
+		b = append(b, t.KeyID[:]...)
+	}
+	if iv {
+		b = append(b, t.IV[:]...)
+	}
+	return b
 }
 
 func appendKeys(b []byte, e *Entry) []byte {

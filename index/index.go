@@ -71,8 +71,29 @@ type Batcher interface {
 
 // Streamer is an optional ability of an Index.
 type Streamer interface {
-	// Streams yields the names of the streams it has entries of, in no order.
+	// Streams yields the names of the streams it has entries of, or a state, in no
+	// order.
 	Streams(ctx context.Context) iter.Seq2[string, error]
+}
+
+// Walker is an optional ability of an Index: all entries for less than Range takes.
+type Walker interface {
+	// Walk calls f with each entry of the stream, in order, until f returns false.
+	// f must not keep what the entry has in slices. Errors: *CorruptError.
+	Walk(ctx context.Context, stream string, f func(e *Entry) bool) error
+}
+
+// walk calls ix.Walk, or does with ix.Range.
+func walk(ctx context.Context, ix Index, stream string, f func(e *Entry) bool) error {
+	if w, ok := ix.(Walker); ok {
+		return w.Walk(ctx, stream, f)
+	}
+	for e, err := range ix.Range(ctx, stream, time.Time{}, time.Time{}) {
+		if err != nil || !f(&e) {
+			return err
+		}
+	}
+	return nil
 }
 
 // Entry is what is known of a chunk.
@@ -103,6 +124,9 @@ type Track struct {
 	Offset, Size    int64 // its bytes in the object
 	Gap             bool  // the track has nothing in this chunk
 	Independent     bool
+	// KeyID names the key that its bytes are encrypted with; zero: none. IV is not zero
+	// if they are encrypted as a whole (AES-128), else it is by sample.
+	KeyID, IV [16]byte
 }
 
 // Key is a key frame.

@@ -211,6 +211,26 @@ func RangeTable(ctx context.Context, t Table, first int, from, to time.Time) ite
 	}
 }
 
+// WalkTable calls f with the entries from number first on, as Walker has it.
+func WalkTable(ctx context.Context, t Table, first int, f func(e *Entry) bool) error {
+	c := NewCursor(t, first)
+	for i := first; i < t.Len(); i++ {
+		if i%PerBlock == 0 {
+			if err := context.Cause(ctx); err != nil {
+				return err
+			}
+		}
+		e, _, err := c.Next()
+		if err != nil {
+			return err
+		}
+		if !f(e) {
+			return nil
+		}
+	}
+	return nil
+}
+
 // DropTable returns the number of the first entry that Index.Drop leaves.
 func DropTable(t Table, before time.Time) (int, error) {
 	nano := clampNano(before)

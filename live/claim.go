@@ -3,7 +3,10 @@ package live
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
+
+	"github.com/cleave-video/cleave/mem"
 )
 
 const (
@@ -81,7 +84,7 @@ func (h *Hub) makeRoom(most int64, not *Stream) (used int64) {
 	least := used
 	for _, s := range h.streams {
 		if _, _, ok := s.unclaimed(); ok && s != not {
-			least -= s.memory.size() + s.ring.size()
+			least -= s.inUse()
 		}
 	}
 	if least > most {
@@ -147,63 +150,48 @@ func (h *Hub) idle(not *Stream) *Stream {
 // stays for a window, so that one that returns does not use its numbers again. h.mu is
 // held.
 func (h *Hub) giveUp(s *Stream) {
-	delete(h.streams, s.name)
-	s.change(func(e *Edge) { e.Ended = true })
-	s.ring.clear(true)
-	s.memory.forget()
-	s.expireAll(time.Now().Add(h.cfg.Window))
-	if list := s.takeExpired(time.Time{}, true); len(list) > 0 {
-		h.orphans = append(h.orphans, orphan{s.name, list})
-	}
+	s.finish()
+	h.remove(s, time.Now().Add(h.cfg.Window))
 	h.cfg.Log.Info("stream given up: its place is needed", "stream", s.name)
 }
 
-// orphan is what a stream left in the store whose name was given up.
-type orphan struct {
-	name    string
-	expired []expiry
+// publisher returns whose turn it is, or nil.
+func (s *Stream) publisher() *turn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.turn
 }
 
-func (h *Hub) sweep(ctx context.Context, now time.Time) {
-	h.mu.Lock()
-	lists := h.orphans
-	h.orphans = nil
-	for name, s := range h.streams {
-		gone := s.over(now)
-		if gone {
-			delete(h.streams, name)
-			s.expireAll(time.Time{})
-			s.memory.forget()
-		}
-		s.ring.sweep(now)
-		if list := s.takeExpired(now, gone); len(list) > 0 {
-			lists = append(lists, orphan{name, list})
-		}
-	}
-	h.mu.Unlock()
-	var later []orphan
-	for _, o := range lists {
-		var wait []expiry
-		for _, x := range o.expired {
-			if x.at.After(now) {
-				wait = append(wait, x)
-			} else {
-				h.remove(ctx, o.name, x)
-			}
-		}
-		if len(wait) > 0 {
-			later = append(later, orphan{o.name, wait})
-		}
-	}
-	h.mu.Lock()
-	h.orphans = append(later, h.orphans...)
-	h.mu.Unlock()
+// take gives a publisher its turn, which nobody has.
+func (s *Stream) take(t *turn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.turn, s.from = t, t.from
 }
 
-// remove deletes an object of a stream.
-func (h *Hub) remove(ctx context.Context, name string, x expiry) {
-	h.drop(ctx, name, x.ended) // first, so that the index has nothing that is not there
-	if err := h.cfg.Store.Delete(ctx, x.key); err != nil {
-		h.cfg.Log.Warn("delete", "key", x.key, "error", err)
+// newPool returns a publisher's share of the hub's memory.
+func (s *Stream) newPool() *mem.Pool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pools = slices.DeleteFunc(s.pools, func(p *mem.Pool) bool { return p.InUse() == 0 })
+	p := s.hub.pool.Sub(s.hub.cfg.StreamMemory)
+	s.pools = append(s.pools, p)
+	return p
+}
+
+// inUse returns the bytes of the hub's memory that the stream has.
+func (s *Stream) inUse() (n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.pools {
+		n += p.InUse()
 	}
+	return n
+}
+
+// unclaimed reports whether nobody publishes, and who did last, up to when.
+func (s *Stream) unclaimed() (from string, left time.Time, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.from, s.left, s.turn == nil
 }

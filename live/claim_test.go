@@ -129,8 +129,7 @@ func TestNothingIsGivenUpInVain(t *testing.T) {
 		d := avtest.Pace(avtest.NewSynthetic(spec(60)))
 		wg.Go(func() { _ = h.PublishWith(t.Context(), "runs", d, PublishOptions{From: "192.0.2.2:1"}) })
 		time.Sleep(20 * time.Second)
-		s := h.Lookup("waits")
-		most := h.InUse() - s.memory.size() - s.ring.size()
+		most := h.InUse() - h.Lookup("waits").inUse()
 		h.mu.Lock()
 		if used := h.makeRoom(most-1, nil); used == 0 || h.streams["waits"] == nil {
 			t.Errorf("%d bytes, %v", used, h.streams["waits"])

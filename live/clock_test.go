@@ -43,7 +43,8 @@ func TestClockFollowsDrift(t *testing.T) {
 		step   time.Duration // from what a chunk's length says
 	}{
 		"exact":  {1, 0, 0, 0},
-		"jitter": {1, 300 * time.Millisecond, 200 * time.Millisecond, 2 * time.Millisecond},
+		"jitter": {1, 300 * time.Millisecond, 0, 0},
+		"late":   {1, 3 * time.Second, 400 * time.Millisecond, 2 * time.Millisecond},
 		"fast":   {1.05, 0, 6 * time.Second, 120 * time.Millisecond},
 		"slow":   {0.95, 0, 6 * time.Second, 120 * time.Millisecond},
 	} {
@@ -69,6 +70,24 @@ func TestClockFollowsDrift(t *testing.T) {
 				last = date
 			}
 		})
+	}
+}
+
+// As long as chunks come about when they should, dates are the sum of the lengths to the
+// tick: a player that places segments by date finds no seam between them.
+func TestClockStandsStill(t *testing.T) {
+	var k clock
+	began := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	k.reset(0, began)
+	for i := range 1000 {
+		media := time.Duration(i) * 2 * time.Second
+		late := time.Duration(i*7%40-20) * 19 * time.Millisecond // up to 380 ms, both ways
+		if i%4 == 0 {
+			late = 5 * time.Second // one of a few
+		}
+		if zero := k.observe(media, began.Add(media+late)); !zero.Equal(began) {
+			t.Fatalf("chunk %d, %v late: dates move by %v", i, late, zero.Sub(began))
+		}
 	}
 }
 

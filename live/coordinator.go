@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/cleave-video/cleave/index"
+	"github.com/cleave-video/cleave/live/journal"
 	"github.com/cleave-video/cleave/mem"
 )
 
@@ -23,14 +25,15 @@ const (
 // coordinator takes each closed chunk to the store, in a goroutine of its own, and
 // commits them in the order in which they were cut. Players see the chunk already.
 type coordinator struct {
-	s      *Stream
-	ctx    context.Context // of the publisher's chunks; outlives ctx of Publish by the drain
-	cancel context.CancelFunc
-	slots  chan struct{} // of those that are stored
-	queue  chan struct{} // of those and others
-	bytes  *mem.Budget   // of all in the queue
-	group  sync.WaitGroup
-	last   chan struct{} // closed when the chunk before is committed
+	s       *Stream
+	ctx     context.Context // of the publisher's chunks; outlives ctx of Publish by the drain
+	cancel  context.CancelFunc
+	slots   chan struct{}   // of those that are stored
+	queue   chan struct{}   // of those and others
+	bytes   *mem.Budget     // of all in the queue
+	journal *journal.Writer // has the chunks that are not committed; nil: none
+	group   sync.WaitGroup
+	last    chan struct{} // closed when the chunk before is committed
 
 	mu  sync.Mutex // guards put
 	put map[string]bool
@@ -64,12 +67,13 @@ func initName(header []byte) string {
 // job is one chunk on its way.
 type job struct {
 	c            *coordinator
+	id           journal.ID
 	object       *object
 	body         *buffers
 	at           []int64
 	entry        *index.Entry // nil: it cannot be described
 	blocks       [][]*mem.Block
-	headers      []*lane // whose initialization sections are not stored yet
+	headers      []section // that are not stored yet
 	before, done chan struct{}
 }
 
@@ -77,27 +81,32 @@ type job struct {
 // are under way it waits as long as it may; then the chunk is not stored, and is only in
 // memory as long as that holds it.
 func (c *coordinator) commit(p *publisher, o *opened, wait time.Duration) {
-	j := &job{c: c, object: o.object, blocks: o.blocks, body: &buffers{}, before: c.last, done: make(chan struct{})}
-	for i, l := range p.lanes {
+	j := &job{c: c, id: journalID(o), object: o.object, blocks: o.blocks, body: &buffers{}, before: c.last, done: make(chan struct{})}
+	for i := range p.lanes {
 		j.at = append(j.at, j.body.size)
 		for _, b := range o.blocks[i] {
 			j.body.add(b.Bytes())
 		}
-		if !c.has(l.init) {
-			j.headers = append(j.headers, l)
+		if !c.has(o.inits[i].name) {
+			j.headers = append(j.headers, o.inits[i])
 		}
 	}
-	if e, ok := p.entry(o, j.at); ok {
+	if e, ok := p.entry(o, j.at, false); ok {
 		description := index.AppendDescription(nil, c.s.name, &e)
+		if c.journal != nil {
+			c.journal.End(j.id, description)
+		}
 		e.Size = j.body.size + int64(len(description))
 		j.body.add(description)
 		j.entry = &e
 	}
-	if err := c.enter(j.body.size, wait); err != nil {
+	err := c.enter(j.body.size, wait)
+	c.last = j.done
+	if err != nil {
 		j.fail(err)
+		c.group.Go(j.skip)
 		return
 	}
-	c.last = j.done
 	c.group.Go(j.run)
 }
 
@@ -144,12 +153,14 @@ func (j *job) run() {
 // finish commits a chunk that was stored, if err is nil, when those before are. The
 // store's failure is no failure of the live edge.
 func (j *job) finish(err error) {
-	defer close(j.done)
-	<-j.before
 	if err != nil {
 		j.fail(err)
+		j.skip()
 		return
 	}
+	defer close(j.done)
+	<-j.before
+	defer j.forget()
 	j.c.s.enlist(j.c.ctx, j.entry)
 	j.object.at = j.at
 	j.object.state.Store(stored)
@@ -157,14 +168,49 @@ func (j *job) finish(err error) {
 	j.release()
 }
 
+// skip puts a gap in the place of a chunk that was not stored, when those before are
+// committed: its number was given, and it was shown. If that is so because the time for
+// it is over, and its parts are kept, the next process stores them.
+func (j *job) skip() {
+	defer close(j.done)
+	<-j.before
+	if j.c.ctx.Err() != nil && j.c.journal != nil {
+		return
+	}
+	defer j.forget()
+	if j.entry == nil {
+		return
+	}
+	e := *j.entry
+	e.Object, e.Size, e.Keys, e.Gap, e.Independent = "", 0, nil, true, false
+	e.Tracks = slices.Clone(e.Tracks)
+	for i := range e.Tracks {
+		t := &e.Tracks[i]
+		t.Gap, t.Offset, t.Size = true, 0, 0
+		t.KeyID, t.IV = [16]byte{}, [16]byte{}
+	}
+	j.c.s.enlist(j.c.ctx, &e)
+}
+
+// forget has the chunk's parts kept no longer.
+func (j *job) forget() {
+	if j.c.journal != nil {
+		j.c.journal.Remove(j.id)
+	}
+}
+
 func (j *job) store() error {
-	st := j.c.s.hub.cfg.Store
-	for _, l := range j.headers {
-		if err := st.Put(j.c.ctx, j.c.s.name+"/"+l.init, newBytes(l.header), int64(len(l.header))); err != nil {
+	if j.entry != nil {
+		j.entry.Digest = j.body.digest()
+		j.object.digest = j.entry.Digest
+	}
+	st := j.c.s.hub.puts
+	for _, h := range j.headers {
+		if err := st.Put(j.c.ctx, j.c.s.name+"/"+h.name, newBytes(h.header), int64(len(h.header))); err != nil {
 			return err
 		}
 		j.c.mu.Lock()
-		j.c.put[l.init] = true
+		j.c.put[h.name] = true
 		j.c.mu.Unlock()
 	}
 	return st.Put(j.c.ctx, j.object.key, j.body, j.body.size)
@@ -197,6 +243,17 @@ func newBytes(b []byte) *buffers { return &buffers{[][]byte{b}, int64(len(b))} }
 func (b *buffers) add(buf []byte) {
 	b.bufs = append(b.bufs, buf)
 	b.size += int64(len(buf))
+}
+
+// digest is SHA-256 of it. It is read a second time for that, in the chunk's own
+// goroutine: stores hand pieces to the system, and see no bytes.
+func (b *buffers) digest() (sum [sha256.Size]byte) {
+	h := sha256.New()
+	for _, buf := range b.bufs {
+		_, _ = h.Write(buf) // never fails
+	}
+	h.Sum(sum[:0])
+	return sum
 }
 
 // Buffers implements store.Buffers.

@@ -20,12 +20,17 @@ type orders struct {
 	index.Index
 	mu   sync.Mutex
 	seqs []int64
+	gaps []int64
 }
 
 func (o *orders) Add(_ context.Context, _ string, e index.Entry) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.seqs = append(o.seqs, e.Seq)
+	if e.Gap {
+		o.gaps = append(o.gaps, e.Seq)
+	} else {
+		o.seqs = append(o.seqs, e.Seq)
+	}
 	return nil
 }
 
@@ -102,8 +107,8 @@ func (f *failing) Put(ctx context.Context, key string, r io.ReaderAt, size int64
 	return f.Store.Put(ctx, key, r, size)
 }
 
-// A chunk that could not be stored does not hold up those behind it, and is not
-// committed.
+// A chunk that could not be stored does not hold up those behind it, is not committed,
+// and has a gap in its place.
 func TestCommitBehindFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := &orders{}
@@ -115,8 +120,8 @@ func TestCommitBehindFailure(t *testing.T) {
 			c.group.Go(j.run)
 		}
 		await(t, c)
-		if want := []int64{0, 2, 3}; !slices.Equal(o.seqs, want) {
-			t.Errorf("committed %v, want %v", o.seqs, want)
+		if want := []int64{0, 2, 3}; !slices.Equal(o.seqs, want) || !slices.Equal(o.gaps, []int64{1}) {
+			t.Errorf("committed %v and gaps %v, want %v and 1", o.seqs, o.gaps, want)
 		}
 		if n := s.stats.unstored.Load(); n != 1 {
 			t.Errorf("%d chunks count as not stored", n)

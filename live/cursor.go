@@ -78,6 +78,7 @@ type Cursor struct {
 	placed  bool      // it had a place
 	skipped int64     // by a jump, to be announced
 	closed  bool
+	refused error // what Next returns of a stream that is encrypted
 
 	holds   atomic.Pointer[gop] // what the last batch pins; read by the ring
 	stalled atomic.Bool         // set by the ring
@@ -86,7 +87,7 @@ type Cursor struct {
 // NewCursor returns a cursor that begins at the newest key frame at once, or at the
 // next one if there is none. The caller must Close it.
 func (s *Stream) NewCursor(o CursorOptions) *Cursor {
-	c := &Cursor{r: s.ring, opts: o, budget: s.ring.viewer}
+	c := &Cursor{r: s.ring, opts: o, budget: s.ring.viewer, refused: s.Guarded()}
 	if o.Budget > 0 {
 		c.budget = min(c.budget, o.Budget)
 	}
@@ -144,6 +145,7 @@ func (c *Cursor) Behind() int64 {
 //     track. If the tracks changed meanwhile av.ErrTracks comes after it;
 //   - io.EOF at the stream's end, when no publisher returned in time;
 //   - ErrStalled when the batch was held for too long; ErrClosed after Close;
+//   - ErrSealed if the stream is encrypted, unless Sealing.AllowClear;
 //   - the cause of ctx.
 //
 // A stream whose publisher left is waited for. Packets may have Dur 0 (not known
@@ -200,6 +202,8 @@ func (c *Cursor) read(dst []av.Packet) (int, error) {
 		switch {
 		case c.closed:
 			return 0, ErrClosed
+		case c.refused != nil:
+			return 0, c.refused
 		case c.stalled.Load():
 			return 0, ErrStalled
 		case c.at == nil && !c.begin():

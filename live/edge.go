@@ -19,6 +19,10 @@ type Edge struct {
 	// PartTarget 0: parts are not listed.
 	TargetDuration int64
 	PartTarget     time.Duration
+	// Sealing is how the stream is encrypted; nil: not at all. Ahead are the keys that
+	// can be asked for and have no segment yet, in the order of their use.
+	Sealing *Sealing
+	Ahead   [][16]byte
 	// Live: a publisher is connected. Ended: none came back in time.
 	Live, Ended bool
 
@@ -50,7 +54,9 @@ type Segment struct {
 	MSN   int64
 	Epoch uint32
 	Init  string // name of its initialization section, which contains its hash
-	Info  *codec.Info
+	// Sealed says with which key it is encrypted; nil: it is in the clear.
+	Sealed *Sealed
+	Info   *codec.Info
 	// DTS is its first decode time and Dur the sum of its samples, in ticks of
 	// Timescale; the next segment's DTS follows on unless something is missing.
 	DTS, Dur int64
@@ -74,7 +80,8 @@ type Segment struct {
 	FirstKey int64
 
 	object  *object
-	section int // of the object
+	section int    // of the object
+	base    string // as the lane's
 }
 
 // Stretch is a run of chunks, the same for all renditions, on one line of time without a
@@ -108,6 +115,9 @@ type object struct {
 	key   string
 	state atomic.Int32
 	at    []int64 // of each section its offset; valid once stored
+	// digest is SHA-256 of all of it; valid once stored, zero if the object does not
+	// describe itself.
+	digest [32]byte
 }
 
 const (
@@ -123,6 +133,15 @@ func (s *Segment) Stored() (key string, off int64, ok bool) {
 		return "", 0, false
 	}
 	return s.object.key, s.object.at[s.section], true
+}
+
+// Digest returns SHA-256 of the segment's object, and which of its sections the segment
+// is, once it is in the store: nothing else has both.
+func (s *Segment) Digest() (sum [32]byte, section int, ok bool) {
+	if s.object == nil || s.object.state.Load() != stored {
+		return sum, 0, false
+	}
+	return s.object.digest, s.section, s.object.digest != [32]byte{}
 }
 
 // Lost reports whether the segment could not be stored.
@@ -171,7 +190,7 @@ func (e *Edge) Changed() <-chan struct{} { return e.changed }
 // next returns a copy that is to replace e.
 func (e *Edge) next() *Edge {
 	return &Edge{
-		Renditions: e.Renditions, TargetDuration: e.TargetDuration, PartTarget: e.PartTarget, Live: e.Live, Ended: e.Ended,
+		Renditions: e.Renditions, TargetDuration: e.TargetDuration, PartTarget: e.PartTarget, Sealing: e.Sealing, Ahead: e.Ahead, Live: e.Live, Ended: e.Ended,
 	}
 }
 

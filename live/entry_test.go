@@ -1,6 +1,8 @@
 package live
 
 import (
+	"crypto/sha256"
+	"io"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -46,6 +48,11 @@ func TestIndex(t *testing.T) {
 			if err != nil || o.Size() != e.Size || e.Seq != int64(i) || !e.Independent || len(e.Tracks) != 2 || len(e.Keys) == 0 {
 				t.Fatalf("entry %d: %+v: %v", i, e, err)
 			}
+			all, err := io.ReadAll(io.NewSectionReader(o, 0, o.Size()))
+			if err != nil || e.Digest != sha256.Sum256(all) {
+				t.Errorf("entry %d: digest %x: %v", i, e.Digest, err)
+			}
+			got[i].Digest = [32]byte{} // an object does not say its own
 			for _, tr := range e.Tracks {
 				b := make([]byte, 8)
 				if _, err := o.ReadAt(b, tr.Offset); err != nil || string(b[4:]) != "styp" {

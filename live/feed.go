@@ -226,6 +226,7 @@ type Viewer struct {
 	head   *feedHeader
 	held   []*mem.Block
 	closed bool
+	left   func() // of AtClose
 
 	// Of Send. While the viewer is the crew's, so is everything above.
 	sink Sink
@@ -240,7 +241,8 @@ type Viewer struct {
 // budget goes on at the newest key frame, with a header.
 //
 // The error is io.EOF at the stream's end; one that wraps av.ErrUnsupported if the
-// container can carry none of the tracks; ErrClosed after Close; or the cause of ctx.
+// container can carry none of the tracks; ErrSealed if the stream is encrypted and not
+// to be seen; ErrClosed after Close; or the cause of ctx.
 func (v *Viewer) Next(ctx context.Context, dst [][]byte) ([][]byte, error) {
 	v.release()
 	if v.closed {
@@ -340,6 +342,9 @@ func (v *Viewer) release() {
 	v.held = v.held[:0]
 }
 
+// AtClose has Close call f at its end.
+func (v *Viewer) AtClose(f func()) { v.left = f }
+
 // Close lets go of everything. Idempotent. The last viewer waits until the feed has
 // ended.
 func (v *Viewer) Close() {
@@ -348,6 +353,9 @@ func (v *Viewer) Close() {
 	}
 	v.closed = true
 	v.release()
+	if v.left != nil {
+		defer v.left()
+	}
 	s, f := v.f.s, v.f
 	if v.crew != nil {
 		v.crew.free()

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"github.com/cleave-video/cleave/mem"
 	"github.com/cleave-video/cleave/pack"
 	"github.com/cleave-video/cleave/store"
+	"github.com/cleave-video/cleave/store/retry"
 )
 
 // Defaults of Config.
@@ -39,6 +41,7 @@ const (
 type Config struct {
 	Store    store.Store
 	Index    index.Index   // of what is stored; nil: none
+	Journal  string        // folder for the parts of chunks that are not stored yet; empty: none
 	Target   time.Duration // chunk length aimed at
 	Part     time.Duration // length of parts aimed at; negative: none are listed
 	MaxChunk time.Duration // longest chunk of the first GOP, and so the longest promise
@@ -52,9 +55,13 @@ type Config struct {
 	// StreamMemory is the bytes of payload of one stream: packets and parts. Viewer
 	// is how many of them a viewer may be behind before it jumps.
 	StreamMemory, Viewer int64
+	RecoverWait          time.Duration // of Recover for what the store has; 0: as long as it takes
 	Drain                time.Duration // for what is not committed when a publisher ends
 	Takeover             bool          // a second publisher of a name ends the first, and is not refused
-	Log                  *slog.Logger  // nil: none
+	// Sealing says how the stream of a name is encrypted, nil that it is not; it must
+	// always say the same. nil: none is.
+	Sealing func(name string) *Sealing
+	Log     *slog.Logger // nil: none
 }
 
 // Validate reports what is wrong with c, with the defaults for what it leaves open.
@@ -119,17 +126,20 @@ var (
 // Hub maps names to streams. Its methods are safe for concurrent use.
 type Hub struct {
 	cfg  Config
+	puts *retry.Store // cfg.Store, tried again where that may help
 	pool *mem.Pool
 
 	began   time.Time // monotonic
 	wall    wall
 	stepped atomic.Bool // the system's clock is away from wall
 
+	demand Demand // nil: none; set before viewers come
+
 	mu      sync.Mutex // guards what follows
 	streams map[string]*Stream
 	places  map[string]int // publishers, by the key of their address
 	taken   int            // publishers
-	orphans []orphan
+	ended   []*Stream      // that are over and have objects to be deleted
 }
 
 // NewHub returns a Hub without streams.
@@ -138,7 +148,7 @@ func NewHub(cfg Config) (*Hub, error) {
 		return nil, errors.New("live: no store")
 	}
 	cfg.defaults()
-	return &Hub{cfg: cfg, pool: mem.NewPool(cfg.Memory), began: time.Now(), streams: make(map[string]*Stream), places: make(map[string]int)}, nil
+	return &Hub{cfg: cfg, puts: retry.New(cfg.Store, retry.Config{}), pool: mem.NewPool(cfg.Memory), began: time.Now(), streams: make(map[string]*Stream), places: make(map[string]int)}, nil
 }
 
 // Close gives the memory back. Every Publish must have returned; cursors that are
@@ -184,6 +194,9 @@ type PublishOptions struct {
 	// store is full, it is read no further. Any other is real-time: it is always read,
 	// and what there is no room for is dropped up to the next key frame.
 	Elastic bool
+	// Shown, if not nil, is called once, when viewers have the first key frame, by the
+	// goroutine that reads.
+	Shown func()
 	// From is the client's address, HOST:PORT; empty for a source of the server's own,
 	// which Config.PerAddress does not bound.
 	From string
@@ -199,7 +212,7 @@ func (h *Hub) Publish(ctx context.Context, name string, d av.Demuxer) error {
 // except to take the name over for another publisher. A stream that waits for its
 // publisher goes on, with a discontinuity. Errors: ErrTaken, ErrName, ErrCrowded and
 // ErrMemory, all before d was read; those of d, but io.EOF is nil; ErrTakenOver;
-// ctx's cause.
+// ctx's cause; ErrKey, also before d was read.
 func (h *Hub) PublishWith(ctx context.Context, name string, d av.Demuxer, o PublishOptions) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -231,14 +244,55 @@ func (h *Hub) now() time.Time {
 // Run ends streams whose publishers do not return and deletes what no player can
 // ask for any more, until ctx is done.
 func (h *Hub) Run(ctx context.Context) error {
+	due := make(chan []*Stream) // whose objects may have expired
+	var group sync.WaitGroup
+	group.Go(func() { // the store may take its time
+		for all := range due {
+			for _, s := range all {
+				s.deleteExpired(ctx, time.Now())
+			}
+		}
+	})
+	defer group.Wait()
+	defer close(due)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	var all []*Stream
 	for {
+		var out chan []*Stream
+		if len(all) > 0 {
+			out = due
+		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case now := <-tick.C:
-			h.sweep(ctx, now)
+			all = h.sweep(now, all)
+		case out <- all:
+			all = nil
 		}
 	}
+}
+
+// sweep ends streams, and returns all that may have something to delete, and those of last.
+func (h *Hub) sweep(now time.Time, last []*Stream) []*Stream {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ended = slices.DeleteFunc(h.ended, func(s *Stream) bool { return !s.expires() })
+	all := last
+	for _, s := range h.ended {
+		if !slices.Contains(last, s) {
+			all = append(all, s)
+		}
+	}
+	for _, s := range h.streams {
+		if s.over(now) {
+			h.remove(s, time.Time{})
+		}
+		s.ring.sweep(now)
+		if !slices.Contains(last, s) {
+			all = append(all, s)
+		}
+	}
+	return all
 }

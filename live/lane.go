@@ -11,6 +11,7 @@ import (
 	"github.com/cleave-video/cleave/codec"
 	"github.com/cleave-video/cleave/mem"
 	"github.com/cleave-video/cleave/pack"
+	"github.com/cleave-video/cleave/seal"
 	"github.com/cleave-video/cleave/timeline"
 )
 
@@ -22,11 +23,22 @@ const leastPart = 85
 type opened struct {
 	c      *chunk.Chunk
 	object *object
-	zero   time.Time // time of day of media time 0
-	parts  bool      // its parts keep what is promised
-	first  bool      // of its tracks
+	zero   time.Time       // time of day of media time 0
+	kept   <-chan struct{} // closed when it is certain that its number is not given again; nil: it was waited for
+	parts  bool            // its parts keep what is promised
+	first  bool            // of its tracks
 	in     *Stretch
 	blocks [][]*mem.Block // of each lane, with references for the coordinator
+
+	inits   []section    // of each lane
+	period  *seal.Period // that it is encrypted in; nil: not at all
+	samples bool         // its samples are encrypted, so that each part is
+}
+
+// section is an initialization section.
+type section struct {
+	name   string
+	header []byte
 }
 
 // lane is a rendition of one publisher as it grows. Each advances by itself: its
@@ -38,21 +50,23 @@ type lane struct {
 	tb      av.Timebase // of the track
 	scale   uint32
 	factor  int64
-	off     int64 // ticks of scale added to every time
-	shift   int64 // presentation behind decoding, ticks of the track
-	begun   bool  // shift is known
-	header  []byte
+	off     int64  // ticks of scale added to every time
+	shift   int64  // presentation behind decoding, ticks of the track
+	begun   bool   // shift is known
+	header  []byte // its initialization section now
 	init    string
+	base    string // init, but for what it says of keys
 	info    *codec.Info
 	epoch   uint32
 	rate    timeline.Rate
 
-	in    *opened // of the segment that is open
-	seg   Segment // that segment
-	holed bool    // it begins before its first packet
-	plain bool    // no more of its parts may be listed
-	heirs int64   // key frames so far
-	fresh bool    // nothing of this epoch was listed
+	in    *opened      // of the segment that is open
+	seg   Segment      // that segment
+	holed bool         // it begins before its first packet
+	plain bool         // no more of its parts may be listed
+	heirs int64        // key frames so far
+	fresh bool         // nothing of this epoch was listed
+	clear []*mem.Block // what is to be encrypted as a whole when it ends: not shown
 }
 
 func (l *lane) output() av.Timebase { return av.Timebase{Num: 1, Den: l.scale} }
@@ -65,8 +79,7 @@ func (p *publisher) newLanes(tracks []av.Track) error {
 	p.lanes = p.lanes[:0]
 	for i := range tracks {
 		t := &tracks[i]
-		header := p.packager.Init(i)
-		if header == nil {
+		if p.packager.Init(i) == nil {
 			if t.Kind != av.Data {
 				p.s.hub.cfg.Log.Warn("track left out", "stream", p.s.name, "track", i, "codec", t.Codec.String())
 			}
@@ -79,22 +92,33 @@ func (p *publisher) newLanes(tracks []av.Track) error {
 		}
 		l := &lane{
 			r: Rendition{Name: fmt.Sprintf("%s%d", t.Kind, kinds[t.Kind]), Track: *t, Info: info}, track: i, section: len(p.lanes),
-			tb: t.Timebase, header: header, init: initName(header), info: &info, epoch: p.s.epoch, fresh: true,
+			tb: t.Timebase, base: initName(p.packager.Plain(i)), info: &info, epoch: p.s.epoch, fresh: true,
 		}
 		kinds[t.Kind]++
 		l.scale, l.factor = t.Timebase.Timescale()
 		l.off = p.offset * int64(l.scale)
-		l.inherit(old)
-		p.s.headers.put(l.init, header)
+		l.inherit(old, &p.s.account)
 		p.lanes = append(p.lanes, l)
 	}
 	return nil
 }
 
+// sections gives the lanes their initialization sections.
+func (p *publisher) sections() []section {
+	out := make([]section, len(p.lanes))
+	for i, l := range p.lanes {
+		l.header = p.packager.Init(l.track)
+		l.init = initName(l.header)
+		out[i] = section{l.init, l.header}
+		p.s.headers.put(l.init, l.header)
+	}
+	return out
+}
+
 // inherit continues what the stream showed under the lane's name. A name that is new
 // has as many discontinuities behind it as the others: numbers must agree in all
 // renditions (RFC 8216bis 6.2.4).
-func (l *lane) inherit(old *Edge) {
+func (l *lane) inherit(old *Edge, a *account) {
 	if was := old.Rendition(l.r.Name); was != nil {
 		l.r.Segments, l.r.Past, l.r.Discontinuities = was.Segments, was.Past, was.Discontinuities
 		if n := len(was.Segments); n > 0 {
@@ -103,7 +127,11 @@ func (l *lane) inherit(old *Edge) {
 		}
 		return
 	}
+	l.heirs = a.keys
 	if len(old.Renditions) == 0 || len(old.Renditions[0].Segments) == 0 {
+		if a.resumed {
+			l.r.Discontinuities = a.total + 1
+		}
 		return
 	}
 	other := &old.Renditions[0]
@@ -126,9 +154,11 @@ func (p *publisher) lane(track int) *lane {
 }
 
 // arrive notes that a packet of the lane went into a chunk: the segment before ends.
-func (p *publisher) arrive(l *lane, o *opened, pkt *av.Packet) {
+func (p *publisher) arrive(l *lane, o *opened, pkt *av.Packet) error {
 	if l.in != o {
-		p.finish(l)
+		if err := p.finish(l); err != nil {
+			return err
+		}
 		for _, skipped := range p.open {
 			if skipped.c.Seq < o.c.Seq && int64(skipped.c.Seq) > l.r.Last() {
 				p.gap(l, skipped)
@@ -145,20 +175,25 @@ func (p *publisher) arrive(l *lane, o *opened, pkt *av.Packet) {
 	if l.r.Track.Kind == av.Video {
 		l.rate.Add(pkt.DTS)
 	}
+	return nil
 }
 
 // begin opens the lane's segment of a chunk, at a decode time of the track.
 func (p *publisher) begin(l *lane, o *opened, dts int64) {
 	l.in, l.plain = o, !o.parts
 	l.seg = Segment{
-		MSN: int64(o.c.Seq), Epoch: l.epoch, Init: l.init, Info: l.info, DTS: dts*l.factor + l.off, Timescale: l.scale,
-		Stretch: o.in, Discontinuity: o.c.Discont, FirstKey: l.heirs, object: o.object, section: l.section,
+		MSN: int64(o.c.Seq), Epoch: l.epoch, Init: o.inits[l.section].name, base: l.base, Info: l.info, DTS: dts*l.factor + l.off, Timescale: l.scale,
+		Stretch: o.in, Discontinuity: o.c.Discont, FirstKey: l.heirs, Sealed: o.sealed(), object: o.object, section: l.section,
 	}
 	if n := len(l.r.Segments); n > 0 {
 		last := &l.r.Segments[n-1]
-		l.seg.Discontinuity = l.seg.Discontinuity || last.Epoch != l.seg.Epoch || last.Init != l.seg.Init
+		l.seg.Discontinuity = l.seg.Discontinuity || last.Epoch != l.seg.Epoch || last.base != l.seg.base
 	} else if l.fresh {
 		l.seg.Discontinuity = false // inherit has counted it
+	}
+	if l.section == 0 && (l.seg.Discontinuity || l.fresh && len(l.r.Segments) == 0 && l.r.Discontinuities > 0) {
+		p.s.account.broke(l.seg.MSN)
+		p.note()
 	}
 	l.fresh = false
 	p.tile(l)
@@ -173,6 +208,10 @@ func (l *lane) date(o *opened) {
 
 // add puts a part into the lane's open segment, and takes its block over.
 func (p *publisher) add(l *lane, part *pack.Part) {
+	if p.s.sealer.wholeSegments() {
+		l.hide(part)
+		return
+	}
 	s := &l.seg
 	x := Part{
 		DTS: part.DTS*l.factor + l.off, Dur: part.Dur * l.factor, Offset: s.Size, Size: int64(len(part.Block.Bytes())),
@@ -201,14 +240,19 @@ func (p *publisher) add(l *lane, part *pack.Part) {
 	part.Block.Retain()
 	l.in.blocks[l.section] = append(l.in.blocks[l.section], part.Block)
 	p.changed = true
+	p.journalPart(l, part.Block)
 }
 
-// finish lists the lane's open segment.
-func (p *publisher) finish(l *lane) {
+// finish lists the lane's open segment. One that cannot be encrypted is a gap, and
+// an error.
+func (p *publisher) finish(l *lane) (err error) {
 	if l.in == nil {
-		return
+		return nil
 	}
 	s, o := &l.seg, l.in
+	if len(l.clear) > 0 {
+		err = p.sealWhole(l)
+	}
 	if !l.plain {
 		s.Listed = len(s.Parts) // the last one may be short
 	}
@@ -220,12 +264,14 @@ func (p *publisher) finish(l *lane) {
 		l.date(o)
 	}
 	l.heirs += int64(len(s.Keys))
+	p.s.account.keys = max(p.s.account.keys, l.heirs)
 	p.s.memory.keep(s, l.output().Duration(s.End()))
 	p.s.end = max(p.s.end, l.output().Duration(s.End()))
 	l.r.Segments = append(l.r.Segments, *s)
 	p.slide(l)
 	l.in, l.seg = nil, Segment{}
 	p.changed = true
+	return err
 }
 
 // slide takes what is too old out of the lane, and lets the objects expire of which no
@@ -286,11 +332,12 @@ func (p *publisher) gap(l *lane, o *opened) {
 		l.seg.Dur = min(l.seg.Dur, td*int64(l.scale))
 	}
 	l.date(o)
-	p.finish(l)
+	_ = p.finish(l) // it has nothing to encrypt
 }
 
 // discard lets go of what was never listed.
 func (l *lane) discard() {
+	l.bare()
 	for i := range l.seg.Parts {
 		l.seg.Parts[i].block.Release()
 	}
@@ -304,6 +351,9 @@ func (p *publisher) show() {
 	}
 	p.changed = false
 	e := p.s.edge.Load().next()
+	if p.s.sealer != nil {
+		e.Ahead = p.s.sealer.upcoming()
+	}
 	e.Renditions = make([]Rendition, len(p.lanes))
 	for i, l := range p.lanes {
 		e.Renditions[i] = l.r

@@ -88,13 +88,6 @@ func (m *memory) shed() bool {
 	return freed
 }
 
-// size returns the bytes held.
-func (m *memory) size() int64 {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.bytes
-}
-
 // forget lets everything go.
 func (m *memory) forget() {
 	m.mu.Lock()

@@ -120,6 +120,7 @@ func (p *publisher) freeze(gop time.Duration) {
 	if err := p.chunker.SetBounds(p.bounds()); err != nil {
 		panic(err) // positive by the lines above
 	}
+	p.note()
 	cfg.Log.Info("promised", "stream", p.s.name, "target_duration", td, "part_target", p.partTarget, "gop", gop)
 	if gop > cfg.Target+cfg.Target/2 {
 		cfg.Log.Warn("GOP is longer than the target: segments are as long as GOPs", "stream", p.s.name, "gop", gop, "target", cfg.Target)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/chunk"
+	"github.com/cleave-video/cleave/live/journal"
 	"github.com/cleave-video/cleave/mem"
 	"github.com/cleave-video/cleave/pack"
 	"github.com/cleave-video/cleave/timeline"
@@ -20,6 +21,7 @@ type publisher struct {
 	ctx      context.Context
 	in       av.Demuxer
 	elastic  bool
+	shown    func()     // PublishOptions.Shown, until it was called
 	pool     *mem.Pool  // of this turn
 	arena    *mem.Arena // of packets
 	blocks   *mem.Arena // of parts
@@ -29,7 +31,9 @@ type publisher struct {
 	lanes    []*lane        // of tracks that CMAF can carry
 	open     []*opened      // chunks that are not closed, oldest first
 	stretch  *Stretch       // of the newest chunk
+	whole    wholeSegments  // of AES-128
 	coord    *coordinator
+	journal  *journal.Writer // nil: none
 	intake   intake
 	changed  bool // the edge
 
@@ -50,10 +54,16 @@ func (s *Stream) publish(ctx context.Context, d av.Demuxer, o PublishOptions) er
 	if err := s.resume(ctx); err != nil {
 		return err
 	}
+	if s.sealer != nil {
+		if err := s.sealer.begin(ctx); err != nil {
+			return err
+		}
+		defer s.keepKeys(ctx)()
+	}
 	s.epoch++
-	pool := s.hub.pool.Sub(s.hub.cfg.StreamMemory)
+	pool := s.newPool()
 	p := &publisher{
-		s: s, ctx: ctx, in: timeline.New(d, timeline.Options{}), elastic: o.Elastic,
+		s: s, ctx: ctx, in: timeline.New(d, timeline.Options{}), elastic: o.Elastic, shown: o.Shown,
 		pool: pool, arena: pool.NewArena(ctx), blocks: pool.NewOverdraft(), earliest: 1<<63 - 1,
 	}
 	p.intake.p = p
@@ -70,7 +80,10 @@ func (s *Stream) publish(ctx context.Context, d av.Demuxer, o PublishOptions) er
 		return err
 	}
 	p.partTarget = s.edge.Load().PartTarget
+	p.openBook()
+	p.openJournal()
 	p.coord = newCoordinator(ctx, s)
+	p.coord.journal = p.journal
 	s.change(func(e *Edge) { e.Live, e.Ended = true, false })
 	s.hub.cfg.Log.Info("publishing", "stream", s.name, "epoch", s.epoch, "elastic", o.Elastic)
 	return p.loop()
@@ -87,8 +100,17 @@ func (p *publisher) end() {
 		o.release()
 	}
 	p.open = nil
+	if p.packager != nil && p.packager.Opaque() > 0 {
+		p.s.hub.cfg.Log.Warn("headers of slices could not be read, and are encrypted with them", "stream", p.s.name, "slices", p.packager.Opaque())
+	}
 	if p.coord != nil {
 		p.coord.wait()
+	}
+	if p.journal != nil {
+		p.journal.Close()
+	}
+	if p.coord != nil {
+		p.closeBook()
 	}
 	p.s.memory.shed()
 }
@@ -177,6 +199,10 @@ func (p *publisher) remember(pkt av.Packet) {
 		p.pace.note(tracks[pkt.Track].Timebase.Duration(pkt.DTS), time.Now())
 	}
 	p.s.ring.write(pkt, p.set, opens)
+	if p.shown != nil {
+		p.shown()
+		p.shown = nil
+	}
 }
 
 // missLead notes that the chunker has gone on without the lead track.
@@ -238,7 +264,7 @@ func (p *publisher) start(c *chunk.Chunk) error {
 	begins := c.Tracks[c.Lead].Timebase.Duration(c.ID.Start) + time.Duration(p.offset)*time.Second
 	now, first := p.s.hub.now(), p.packager == nil
 	if first {
-		p.packager = pack.NewPackager(pack.PackagerConfig{Blocks: p.blocks, Offset: p.offset, Target: p.s.hub.cfg.Part})
+		p.packager = pack.NewPackager(pack.PackagerConfig{Blocks: p.blocks, Offset: p.offset, Target: p.s.hub.cfg.Part, Seal: p.s.samples()})
 		p.packager.Bound(p.partTarget, p.longest())
 	}
 	if first || c.Discont {
@@ -246,9 +272,15 @@ func (p *publisher) start(c *chunk.Chunk) error {
 	}
 	o := &opened{
 		c: c, object: &object{key: chunkKey(p.s.name, p.s.epoch, int64(c.Seq))},
-		zero: p.s.clock.observe(begins, now), parts: p.partTarget > 0,
+		zero: p.s.clock.observe(begins, now), parts: p.partTarget > 0, samples: p.s.samples() != nil,
 	}
 	p.open = append(p.open, o)
+	if x := p.s.sealer; x != nil { // before the tracks: their headers name its key
+		var err error
+		if o.period, err = x.opens(p.ctx, c.Seq, o.zero.Add(begins), p.elastic); err != nil {
+			return err
+		}
+	}
 	if len(p.tracks) == 0 || &p.tracks[0] != &c.Tracks[0] {
 		p.tracks, o.first = c.Tracks, true
 		if err := p.packager.SetTracks(c.Tracks); err != nil {
@@ -259,9 +291,19 @@ func (p *publisher) start(c *chunk.Chunk) error {
 			return err
 		}
 	}
+	if o.samples {
+		if err := p.packager.Use(o.period); err != nil {
+			return err
+		}
+	}
+	o.inits = p.sections()
 	p.stretchTo(o, begins)
 	o.blocks = make([][]*mem.Block, len(p.lanes))
+	p.journalChunk(o)
 	p.s.seq = int64(c.Seq) + 1 // it will be listed
+	if p.s.seq > p.s.account.claimed-ahead/2 {
+		p.note()
+	}
 	return nil
 }
 
@@ -294,21 +336,29 @@ func (p *publisher) put(pkt av.Packet, c *chunk.Chunk) error {
 		return nil // sound before the first picture
 	}
 	parts, err := p.packager.Write(pkt, c)
-	p.addAll(parts)
+	if aerr := p.addAll(parts); err == nil {
+		err = aerr
+	}
 	if l := p.lane(pkt.Track); l != nil && err == nil {
-		p.arrive(l, o, &pkt)
+		err = p.arrive(l, o, &pkt)
 	}
 	return err
 }
 
-func (p *publisher) addAll(parts []pack.Part) {
+// addAll takes parts over. After the first that must not be shown none is.
+func (p *publisher) addAll(parts []pack.Part) (err error) {
 	for i := range parts {
-		if l := p.lane(parts[i].Track); l != nil && l.in != nil {
+		l := p.lane(parts[i].Track)
+		if l != nil && l.in != nil && err == nil {
+			err = l.in.owns(&parts[i])
+		}
+		if l != nil && l.in != nil && err == nil {
 			p.add(l, &parts[i])
 		} else {
 			parts[i].Block.Release()
 		}
 	}
+	return err
 }
 
 // close lists what a closed chunk has left in each rendition, and hands it to the
@@ -320,13 +370,17 @@ func (p *publisher) close(c *chunk.Chunk, render bool) (err error) {
 	if render && p.packager != nil && len(p.lanes) > 0 {
 		var parts []pack.Part
 		parts, err = p.packager.Close(c)
-		p.addAll(parts)
+		if aerr := p.addAll(parts); err == nil {
+			err = aerr
+		}
 	}
 	p.late(c)
 	for _, l := range p.lanes {
 		switch {
 		case l.in == o:
-			p.finish(l)
+			if ferr := p.finish(l); err == nil {
+				err = ferr
+			}
 		case l.r.Last() < int64(c.Seq):
 			p.gap(l, o)
 		}

@@ -4,8 +4,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/chunk"
 	"github.com/cleave-video/cleave/mem"
 )
 
@@ -28,10 +30,13 @@ const (
 	leastEntry = 250 * time.Millisecond
 )
 
+// packetSize is what an entry's list needs for a packet.
+const packetSize = int64(unsafe.Sizeof(av.Packet{}))
+
 // ring is the newest GOPs of a stream. One goroutine, that of the publisher, which
 // the claim hands on, writes; cursors read without a lock.
 type ring struct {
-	viewer int64 // bytes of history kept for viewers that are late
+	viewer int64 // bytes of history kept for viewers that are late, with what keeps them
 	most   int64 // bytes kept, whatever the length of a GOP
 
 	head  atomic.Pointer[gop] // the newest entry
@@ -122,6 +127,7 @@ func (g *gop) append(a *mem.Arena, p av.Packet) {
 		list = longer
 	}
 	a.Pin(&g.pins, p.Track, p.Data)
+	a.Charge(&g.pins, int64(len(list))*packetSize)
 	list[n] = p
 	g.bytes += int64(len(p.Data))
 	g.n.Store(int64(n + 1))
@@ -175,15 +181,6 @@ func (r *ring) packets() int64 {
 	return g.before + g.n.Load()
 }
 
-// size returns the bytes of payload in the ring.
-func (r *ring) size() int64 {
-	g := r.first.Load()
-	if g == nil {
-		return 0
-	}
-	return r.total.Load() - g.base
-}
-
 // young reports whether g begins with a key packet so short before the key packet p
 // that this is to go on in the same entry.
 func (g *gop) young(p *av.Packet, set *trackSet) bool {
@@ -222,14 +219,18 @@ func (r *ring) trim(now time.Time) {
 	for len(r.gops) > 1 {
 		old, second := r.gops[0], r.gops[1]
 		key := r.key.Load()
-		bytes := r.total.Load() - second.base
-		late := bytes >= r.viewer || now.Sub(second.opened) >= history
+		late := r.since(second) >= r.viewer || now.Sub(second.opened) >= history
 		current := key == nil || old.seq >= key.seq
-		if r.total.Load()-old.base <= r.most && (current || !late) {
+		if r.since(old) <= r.most && (current || !late) {
 			return
 		}
 		r.leave(old, now)
 	}
+}
+
+// since returns what an entry and those behind it take: payload and what keeps it.
+func (r *ring) since(g *gop) int64 {
+	return r.total.Load() - g.base + (r.packets()-g.before)*chunk.PacketCost
 }
 
 // shed lets everything go but what a new viewer starts with, and reports whether

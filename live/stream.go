@@ -2,6 +2,7 @@ package live
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -11,6 +12,9 @@ import (
 
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/chunk"
+	"github.com/cleave-video/cleave/index"
+	"github.com/cleave-video/cleave/mem"
+	"github.com/cleave-video/cleave/store"
 )
 
 // Stream is one name: at most one publisher at a time, any number of viewers.
@@ -22,15 +26,18 @@ type Stream struct {
 	waits   waiters
 	memory  memory
 	headers headers
+	sealer  *sealer // nil: the stream is in the clear
 	stats   streamStats
+	book    book
 
 	feedMu sync.Mutex // guards feeds
 	feeds  map[string]*Feed
 
-	mu      sync.Mutex // guards what follows
-	turn    *turn      // of the publisher; nil: nobody publishes
-	from    string     // where the last one came from
-	left    time.Time  // when the last one left
+	mu      sync.Mutex  // guards what follows
+	turn    *turn       // of the publisher; nil: nobody publishes
+	from    string      // where the last one came from
+	left    time.Time   // when the last one left
+	pools   []*mem.Pool // of publishers, of which something is in use
 	expired []expiry
 
 	// Of the one publisher, which the turn hands on.
@@ -38,8 +45,11 @@ type Stream struct {
 	seq     int64 // of the next chunk, the MEDIA-SEQUENCE number
 	end     time.Duration
 	clock   clock
+	account account
 	started bool      // epoch and seq were read from the store
 	leaving []Segment // of the first rendition, of whose chunks others still have something
+
+	unlisted []index.Entry // that the index did not take; of who commits
 }
 
 type streamStats struct {
@@ -129,9 +139,9 @@ type expiry struct {
 func newStream(h *Hub, name string) *Stream {
 	s := &Stream{
 		hub: h, name: name, left: time.Now(), ring: newRing(h.cfg.Viewer, h.cfg.StreamMemory/4),
-		memory: memory{most: h.cfg.StreamMemory / 4},
+		memory: memory{most: h.cfg.StreamMemory / 4}, sealer: h.newSealer(name),
 	}
-	s.edge.Store(&Edge{changed: make(chan struct{})})
+	s.edge.Store(&Edge{Sealing: s.Sealing(), changed: make(chan struct{})})
 	return s
 }
 
@@ -155,27 +165,6 @@ func (s *Stream) change(set func(e *Edge)) {
 	s.show(e)
 }
 
-// publisher returns whose turn it is, or nil.
-func (s *Stream) publisher() *turn {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.turn
-}
-
-// take gives a publisher its turn, which nobody has.
-func (s *Stream) take(t *turn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.turn, s.from = t, t.from
-}
-
-// unclaimed reports whether nobody publishes, and who did last, up to when.
-func (s *Stream) unclaimed() (from string, left time.Time, ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.from, s.left, s.turn == nil
-}
-
 // unclaim ends a publisher's turn; viewers wait for the next.
 func (s *Stream) unclaim(t *turn, now time.Time) {
 	s.change(func(e *Edge) { e.Live = false })
@@ -195,8 +184,7 @@ func (s *Stream) over(now time.Time) bool {
 		return false
 	}
 	if !s.edge.Load().Ended {
-		s.change(func(e *Edge) { e.Ended = true })
-		s.ring.clear(true)
+		s.finish()
 		s.hub.cfg.Log.Info("stream ended", "stream", s.name, "waited", s.hub.cfg.Grace)
 	}
 	return gone >= s.hub.cfg.Grace+s.hub.cfg.Window
@@ -239,16 +227,46 @@ func newest(list []Segment, least time.Duration) int {
 	return keep
 }
 
-// resume continues numbers behind what an earlier process has left in the store,
-// and lets that expire.
+// resume continues numbers behind what an earlier process has left in the index, or if
+// that has nothing in the store, and lets that expire.
 func (s *Stream) resume(ctx context.Context) error {
 	if s.started {
 		return nil
+	}
+	if done, err := s.resumeState(ctx); done || err != nil {
+		s.started = err == nil
+		return err
 	}
 	ended, err := s.resumeIndex(ctx)
 	if err != nil {
 		return err
 	}
+	err = s.resumeStore(ctx, ended)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		// What was there before cannot be known now. No epoch that was counted is as late
+		// as the time of day, so that no object is replaced and no URL names two contents.
+		s.hub.cfg.Log.Warn("the store does not say what an earlier process left", "stream", s.name, "error", err)
+		s.epoch = max(s.epoch, uint32(time.Now().Unix()))
+	}
+	if s.seq > 0 {
+		// The last ones may have been listed and not stored: their numbers are in answers
+		// that caches keep.
+		s.seq += maxUnstored
+	}
+	s.started = true
+	return nil
+}
+
+// listWait is how long a new stream waits for the store to say what it has of it.
+const listWait = 5 * time.Second
+
+// resumeStore continues numbers behind what the store has, and lets that expire.
+func (s *Stream) resumeStore(ctx context.Context, ended time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, listWait)
+	defer cancel()
 	now := time.Now()
 	for info, err := range s.hub.cfg.Store.List(ctx, s.name+"/") {
 		if err != nil {
@@ -268,12 +286,6 @@ func (s *Stream) resume(ctx context.Context) error {
 		s.epoch, s.seq = max(s.epoch, uint32(epoch)), max(s.seq, seq+1)
 		s.expire(info.Key, now.Add(s.hub.cfg.Window), ended)
 	}
-	if s.seq > 0 {
-		// The last ones may have been listed and not stored: their numbers are in answers
-		// that caches keep.
-		s.seq += maxUnstored
-	}
-	s.started = true
 	return nil
 }
 
@@ -289,9 +301,19 @@ func chunkKey(name string, epoch uint32, seq int64) string {
 
 // expire has an object deleted at the next sweep from now on.
 func (s *Stream) expire(key string, now, ended time.Time) {
+	if key == "" {
+		return // a gap has none
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.expired = append(s.expired, expiry{key, now, ended})
+}
+
+// expires reports whether there is something to delete.
+func (s *Stream) expires() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.expired) > 0
 }
 
 // expireAll lets everything that is still there go at a time. Nobody publishes any more.
@@ -310,15 +332,45 @@ func (s *Stream) expireAll(at time.Time) {
 	}
 }
 
-// takeExpired returns what has expired, or all that ever will.
-func (s *Stream) takeExpired(now time.Time, all bool) []expiry {
+// deleteAgain is how long a store is left alone that would not delete.
+const deleteAgain = 30 * time.Second
+
+// expireAgain has objects deleted later, before others.
+func (s *Stream) expireAgain(list []expiry, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for i := range list {
+		list[i].at = at
+	}
+	s.expired = append(list, s.expired...)
+}
+
+// deleteExpired deletes what has expired.
+func (s *Stream) deleteExpired(ctx context.Context, now time.Time) {
+	s.mu.Lock()
 	n := 0
-	for n < len(s.expired) && (all || !s.expired[n].at.After(now)) {
+	for n < len(s.expired) && !s.expired[n].at.After(now) {
 		n++
 	}
 	due := append([]expiry(nil), s.expired[:n]...)
 	s.expired = append(s.expired[:0], s.expired[n:]...)
-	return due
+	s.mu.Unlock()
+	for i, x := range due {
+		if ctx.Err() != nil {
+			return
+		}
+		s.drop(ctx, x.ended) // first, so that the index has nothing that is not there
+		err := s.hub.cfg.Store.Delete(ctx, x.key)
+		if err == nil {
+			continue
+		}
+		s.hub.cfg.Log.Warn("delete", "key", x.key, "waiting", len(due)-i, "error", err)
+		if errors.Is(err, store.ErrTransient) {
+			s.expireAgain(due[i:], now.Add(deleteAgain))
+			return
+		}
+	}
+	if len(due) > 0 {
+		s.forgetKeys(ctx)
+	}
 }

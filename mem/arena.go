@@ -198,7 +198,27 @@ func (a *Arena) Close() {
 // Pins is the set of slabs that a GOP or a chunk holds. The zero value is empty.
 // It is not safe for concurrent use; Release may be called from any goroutine
 // once nobody adds.
-type Pins struct{ slabs []*slab }
+type Pins struct {
+	slabs   []*slab
+	charged int64 // bytes of pool's budget beside them
+	pool    *Pool
+}
+
+// chargeStep is by how much a charge grows: the budget's lock is not for each packet.
+const chargeStep = 4 << 10
+
+// Charge makes p count for at least n bytes of the budget beside its slabs, until it is
+// released: what Go's heap keeps of the packets in them, which may be more than their
+// payload. It goes over the budget rather than wait or fail; then Alloc does. Nothing
+// happens if a is nil.
+func (a *Arena) Charge(p *Pins, n int64) {
+	if a == nil || n <= p.charged {
+		return
+	}
+	n = (n + chargeStep - 1) / chargeStep * chargeStep
+	_ = a.pool.acquire(nil, n-p.charged, true) //lint:ignore SA1012 nil is: do not wait; an overdraft does not fail
+	p.charged, p.pool = n, a.pool
+}
 
 // add searches from the end: with a handful of tracks the slab is among the last.
 func (p *Pins) add(s *slab) {
@@ -264,4 +284,8 @@ func (p *Pins) Release() {
 		p.slabs[i] = nil
 	}
 	p.slabs = p.slabs[:0]
+	if p.charged > 0 {
+		p.pool.giveBack(p.charged)
+		p.charged = 0
+	}
 }

@@ -357,3 +357,38 @@ func TestSlowTrackHasSmallSlabs(t *testing.T) {
 		}
 	})
 }
+
+// TestCharge: what is kept beside slabs counts in the stream's and in the process's budget
+// until it is released, and stops those who allocate.
+func TestCharge(t *testing.T) {
+	pool := NewPool(1 << 20)
+	defer pool.Close()
+	sub := pool.Sub(512 << 10)
+	a := sub.NewFailingArena()
+	defer a.Close()
+	var p, q Pins
+	for n := range int64(4000) {
+		a.Charge(&p, n*128)
+	}
+	if n := sub.InUse(); n != 500<<10 || pool.InUse() != n {
+		t.Errorf("%d and %d bytes in use", n, pool.InUse())
+	}
+	if _, err := a.Alloc(0, 1); !errors.Is(err, ErrFull) {
+		t.Errorf("a slab although the budget is used up: %v", err)
+	}
+	a.Charge(&q, 100<<10) // never fails
+	if n := sub.InUse(); n != 600<<10 {
+		t.Errorf("%d bytes in use", n)
+	}
+	p.Release()
+	if _, err := a.Alloc(0, 1); err != nil {
+		t.Error(err)
+	}
+	q.Release()
+	q.Release()
+	(*Arena)(nil).Charge(&q, 1)
+	a.Close()
+	if sub.InUse() != 0 || pool.InUse() != 0 {
+		t.Errorf("%d and %d bytes are left", sub.InUse(), pool.InUse())
+	}
+}

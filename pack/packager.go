@@ -23,6 +23,8 @@ type Part struct {
 	Index       int   // counts the parts of the track in the chunk
 	DTS, Dur    int64 // ticks of the track, without Offset: first decode time, sum of the samples
 	Independent bool  // it has a frame from which decoding can begin
+	// KeyID names the key that its samples are encrypted with; zero: none.
+	KeyID [16]byte
 	// Key is where in the block the moof and the first sample lie, if that is a key
 	// frame of video; Size 0: it is not.
 	Key   KeyRange
@@ -48,6 +50,7 @@ type Packager struct {
 	parts  []Part
 	head   []byte
 	early  int
+	opaque int           // of sets of tracks before
 	most   time.Duration // longest part, once promised
 	whole  time.Duration // longest segment, once promised
 }
@@ -55,6 +58,8 @@ type Packager struct {
 // trackParts is the part of a track that is being gathered.
 type trackParts struct {
 	init     []byte // nil: CMAF cannot carry the track
+	plain    []byte // init without a key
+	track    av.Track
 	seal     *seal.Track
 	tb       av.Timebase
 	scale    uint32
@@ -86,6 +91,7 @@ func NewPackager(cfg PackagerConfig) *Packager {
 // or what Seal's source of keys returns; Inits then name the newest key that was
 // asked for.
 func (k *Packager) SetTracks(tracks []av.Track) error {
+	k.opaque = k.Opaque()
 	k.tracks = make([]trackParts, len(tracks))
 	carried := 0
 	for i := range tracks {
@@ -97,8 +103,9 @@ func (k *Packager) SetTracks(tracks []av.Track) error {
 		if errors.Is(err, av.ErrUnsupported) {
 			continue
 		}
+		t.plain, t.track = init, tracks[i]
 		if err == nil && k.cfg.Seal != nil {
-			init, err = k.sealTrack(t, &tracks[i], uint32(i+1))
+			init, err = k.sealTrack(t, uint32(i+1))
 		}
 		if err != nil {
 			return err
@@ -115,20 +122,54 @@ func (k *Packager) SetTracks(tracks []av.Track) error {
 }
 
 // sealTrack readies the encryption of a track, and returns its header.
-func (k *Packager) sealTrack(t *trackParts, track *av.Track, id uint32) (init []byte, err error) {
-	if t.seal, err = k.cfg.Seal.Track(track); err != nil {
+func (k *Packager) sealTrack(t *trackParts, id uint32) (init []byte, err error) {
+	if t.seal, err = k.cfg.Seal.Track(&t.track); err != nil {
 		return nil, err
 	}
-	return mp4.AppendSealedInit(nil, track, id, 0, t.seal.Protection())
+	return mp4.AppendSealedInit(nil, &t.track, id, 0, t.seal.Protection())
+}
+
+// Use makes Inits name the key of a period. Parts of chunks of another period, which may
+// follow, name theirs. Seal must be there.
+func (k *Packager) Use(p *seal.Period) error {
+	for i := range k.tracks {
+		t := &k.tracks[i]
+		if t.init == nil || t.seal.InitKey().ID == p.Key.ID {
+			continue
+		}
+		t.seal.Use(p)
+		init, err := mp4.AppendSealedInit(nil, &t.track, uint32(i+1), 0, t.seal.Protection())
+		if err != nil {
+			return err
+		}
+		t.init = init
+	}
+	return nil
 }
 
 // Init returns the initialization section of a track, nil if CMAF cannot carry
 // it. The caller must not change it.
 func (k *Packager) Init(track int) []byte { return k.tracks[track].init }
 
+// Plain is Init without what it says of encryption: headers that differ in keys alone
+// have the same.
+func (k *Packager) Plain(track int) []byte { return k.tracks[track].plain }
+
 // Early returns how many packets were left out because their decode time, with
 // Offset, is negative: ISO BMFF has none such.
 func (k *Packager) Early() int { return k.early }
+
+// Opaque returns of how many slices and frames the header could not be read, and is
+// encrypted, too.
+func (k *Packager) Opaque() int {
+	n := k.opaque
+	for i := range k.tracks {
+		if t := k.tracks[i].seal; t != nil {
+			n += t.Opaque()
+		}
+	}
+	return n
+}
 
 // Write takes a packet that a Chunker has added to a chunk, and returns the parts
 // that this completes: a part ends before the packet that would make it too long,
@@ -256,11 +297,13 @@ func (k *Packager) end(t *trackParts, track, n int) error {
 	f := mp4.Fragment{
 		Sequence: t.sequence, TrackID: uint32(track + 1), Factor: t.factor, Offset: k.cfg.Offset * int64(t.scale), Packets: packets,
 	}
+	var keyID [16]byte
 	if t.seal != nil {
 		period, err := k.cfg.Seal.Period(t.in.Seq)
 		if err != nil {
 			return err
 		}
+		keyID = period.Key.ID
 		f.Sealed = t.seal.Fragment(packets, period, t.index == 0)
 	}
 	k.head = f.Append(k.head)
@@ -286,7 +329,7 @@ func (k *Packager) end(t *trackParts, track, n int) error {
 		independent = independent || packets[i].Flags&(av.Key|av.Gradual) == av.Key
 	}
 	k.parts = append(k.parts, Part{
-		Chunk: t.in.ID, Track: track, Index: t.index, DTS: packets[0].DTS, Dur: length(packets), Independent: independent, Key: key, Block: block,
+		Chunk: t.in.ID, Track: track, Index: t.index, DTS: packets[0].DTS, Dur: length(packets), Independent: independent, KeyID: keyID, Key: key, Block: block,
 	})
 	t.index++
 	t.sequence++

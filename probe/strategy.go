@@ -6,6 +6,8 @@ import (
 
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/chunk"
+	"github.com/cleave-video/cleave/format/mp4"
+	"github.com/cleave-video/cleave/pack"
 )
 
 // Strategy is what cutting the input by one strategy would give.
@@ -38,6 +40,7 @@ func (s *span) end() time.Duration   { return s.tb.Duration(s.start + s.dur) }
 // the size of packets, not their payload, so nothing is kept of that.
 type cutters struct {
 	list    []cutter
+	set     pack.Carried
 	zeros   []byte // as large as the largest packet, never touched
 	refused string // why cut would refuse the input
 }
@@ -79,14 +82,26 @@ func parameter(p chunk.Policy) string {
 }
 
 func (c *cutters) setTracks(tracks []av.Track) {
+	set := pack.Carry(tracks, fits)
+	if c.set.Tracks != nil && set.Same(&c.set) {
+		return
+	}
+	c.set = set
 	for i := range c.list {
-		events, err := c.list[i].chunker.SetTracks(tracks)
+		events, err := c.list[i].chunker.SetTracks(set.Tracks)
 		if err != nil {
 			c.refuse(err)
 			return
 		}
 		c.list[i].take(events)
 	}
+}
+
+// fits returns what is wrong with a track for CMAF, in which cut writes unless told
+// otherwise.
+func fits(t *av.Track) error {
+	_, err := mp4.AppendInit(nil, t, 1, 0)
+	return err
 }
 
 // refuse stops cutting: the cut command would stop here, too.
@@ -99,7 +114,7 @@ func (c *cutters) refuse(err error) {
 }
 
 func (c *cutters) packet(p av.Packet) error {
-	if len(c.list) == 0 {
+	if len(c.list) == 0 || !c.set.Has(p.Track) {
 		return nil
 	}
 	if n := len(p.Data); n > len(c.zeros) {

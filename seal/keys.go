@@ -27,11 +27,7 @@ func (g *Generated) Key(n uint64) (Key, error) {
 		return Key{}, fmt.Errorf("%w: at most %d are made", ErrNoKey, maxGenerated)
 	}
 	for uint64(len(g.keys)) <= n {
-		var k Key
-		_, _ = rand.Read(k.ID[:]) // never fails
-		_, _ = rand.Read(k.Key[:])
-		_, _ = rand.Read(k.IV[:])
-		g.keys = append(g.keys, k)
+		g.keys = append(g.keys, newKey())
 	}
 	return g.keys[n], nil
 }

@@ -21,6 +21,7 @@ import (
 	"slices"
 
 	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/format/hls"
 )
 
 // Scheme is how a stream is encrypted.
@@ -49,6 +50,19 @@ func ParseScheme(s string) (Scheme, error) {
 // sealed as soon as it is rendered.
 func (s Scheme) Samples() bool { return s == CBCS || s == CENC }
 
+// Method is the METHOD of the scheme's EXT-X-KEY. RFC 8216bis 4.4.4.4
+func (s Scheme) Method() string {
+	switch s {
+	case AES128:
+		return hls.MethodAES128
+	case CBCS:
+		return hls.MethodSampleAES
+	case CENC:
+		return hls.MethodSampleAESCTR
+	}
+	return hls.MethodNone
+}
+
 // Key is a content key and its name.
 type Key struct {
 	ID  [16]byte
@@ -75,6 +89,9 @@ type Config struct {
 	Keys   Source
 	// Rotation is how many chunks have the same key; 0: all.
 	Rotation uint64
+	// Number, in place of Rotation, says which key a chunk has. A later chunk has no
+	// lower number.
+	Number func(chunk uint64) uint64
 }
 
 // Stream is the sealing of one stream.
@@ -109,7 +126,7 @@ func (s *Stream) Scheme() Scheme {
 }
 
 // Rotates reports whether keys change.
-func (s *Stream) Rotates() bool { return s != nil && s.cfg.Rotation > 0 }
+func (s *Stream) Rotates() bool { return s != nil && (s.cfg.Rotation > 0 || s.cfg.Number != nil) }
 
 // Period is the chunks that have one key. Under cenc it counts the initialization
 // vectors, over all tracks, so that none is ever used twice with its key.
@@ -126,7 +143,10 @@ type Period struct {
 // Source's.
 func (s *Stream) Period(chunk uint64) (*Period, error) {
 	n := uint64(0)
-	if s.cfg.Rotation > 0 {
+	switch {
+	case s.cfg.Number != nil:
+		n = s.cfg.Number(chunk)
+	case s.cfg.Rotation > 0:
 		n = chunk / s.cfg.Rotation
 	}
 	for _, p := range s.recent {

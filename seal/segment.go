@@ -22,6 +22,9 @@ type Segment struct {
 // segmentBuffer is how much is encrypted and written at once.
 const segmentBuffer = 256 << 10
 
+// SegmentSize is how large a segment of size bytes is when it is encrypted.
+func SegmentSize(size int) int { return size/blockSize*blockSize + blockSize }
+
 // Segment begins a segment with a new random IV, for the blocks of CBC must not
 // be foreseen. buf is memory to use, of a Segment that is closed, or nil.
 func (p *Period) Segment(w io.Writer, buf []byte) *Segment {

@@ -54,6 +54,10 @@ func (t *Track) Protection() *mp4.Protection {
 	return &p
 }
 
+// Use makes the track's header name the key of a period from now on. Fragments of others
+// name theirs.
+func (t *Track) Use(p *Period) { t.init = p }
+
 // InitKey is the key that the track's header names.
 func (t *Track) InitKey() *Key { return &t.init.Key }
 

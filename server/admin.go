@@ -11,6 +11,7 @@ import (
 
 	"github.com/cleave-video/cleave/ingest/pull"
 	"github.com/cleave-video/cleave/live"
+	"github.com/cleave-video/cleave/store/spool"
 )
 
 // admin answers
@@ -19,10 +20,11 @@ import (
 //	GET    /readyz            200 while publishers are taken, else 503
 //	GET    /metrics           what Prometheus scrapes
 //	GET    /v1/streams        the streams and the declared sources
-//	POST   /v1/streams        declares a source: {"name": …, "url": …}
+//	POST   /v1/streams        declares a source: {"name": …, "url": …, "on_demand": true}
 //	DELETE /v1/streams/NAME   ends a declared source
 type admin struct {
 	hub     *live.Hub
+	spool   *spool.Store // nil: none
 	sources *pull.Set
 	ready   func() bool
 }
@@ -36,12 +38,13 @@ type streamInfo struct {
 
 // sourceInfo is a declared source.
 type sourceInfo struct {
-	URL    string    `json:"url"`
-	State  string    `json:"state"`
-	Since  time.Time `json:"since"`
-	Failed int       `json:"failed"` // attempts in a row
-	Error  string    `json:"last_error,omitempty"`
-	Bytes  int64     `json:"bytes"`
+	URL      string    `json:"url"`
+	OnDemand bool      `json:"on_demand,omitempty"`
+	State    string    `json:"state"`
+	Since    time.Time `json:"since"`
+	Failed   int       `json:"failed"` // attempts in a row
+	Error    string    `json:"last_error,omitempty"`
+	Bytes    int64     `json:"bytes"`
 }
 
 // handler routes. A page of another site that a browser shows cannot ask.
@@ -55,7 +58,7 @@ func (a *admin) handler() http.Handler {
 		}
 		plain(w, http.StatusOK, "ready")
 	})
-	mux.Handle("GET /metrics", newMetrics(a.hub, a.sources).handler())
+	mux.Handle("GET /metrics", newMetrics(a.hub, a.spool, a.sources).handler())
 	mux.HandleFunc("GET /v1/streams", func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, http.StatusOK, a.list()) })
 	mux.HandleFunc("POST /v1/streams", a.add)
 	mux.HandleFunc("DELETE /v1/streams/{name...}", a.remove)
@@ -97,7 +100,7 @@ func (a *admin) list() []streamInfo {
 		if all[st.Name] == nil {
 			all[st.Name] = &streamInfo{Name: st.Name}
 		}
-		info := &sourceInfo{URL: st.URL, State: st.State.String(), Since: st.Since, Failed: st.Failed, Bytes: st.Bytes}
+		info := &sourceInfo{URL: st.URL, OnDemand: st.OnDemand, State: st.State.String(), Since: st.Since, Failed: st.Failed, Bytes: st.Bytes}
 		if st.LastErr != nil {
 			info.Error = st.LastErr.Error()
 		}
@@ -120,7 +123,10 @@ func (a *admin) add(w http.ResponseWriter, r *http.Request) {
 		fault(w, http.StatusUnsupportedMediaType, errors.New("send application/json"))
 		return
 	}
-	var src struct{ Name, URL string }
+	var src struct {
+		Name, URL string
+		OnDemand  bool `json:"on_demand"`
+	}
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&src); err != nil {
@@ -131,7 +137,7 @@ func (a *admin) add(w http.ResponseWriter, r *http.Request) {
 		fault(w, http.StatusForbidden, errFileSource)
 		return
 	}
-	switch err := a.sources.Add(pull.Source{Name: src.Name, URL: src.URL}); {
+	switch err := a.sources.Add(pull.Source{Name: src.Name, URL: src.URL, OnDemand: src.OnDemand}); {
 	case errors.Is(err, pull.ErrExists):
 		fault(w, http.StatusConflict, err)
 	case errors.Is(err, pull.ErrMany):

@@ -9,12 +9,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
+	"github.com/cleave-video/cleave/deliver/frames"
 	"github.com/cleave-video/cleave/ingest/pull"
 	"github.com/cleave-video/cleave/live"
 )
@@ -188,13 +190,14 @@ func TestReadFile(t *testing.T) {
 		}
 		return name
 	}
-	f, err := ReadFile(write("http: \":81\"\nrtmp: off\nsrt_passphrase: correct horse\ntarget: 1500ms\nallow_private: true\nsources:\n  - name: live/a\n    url: rtsp://host/x\n  - {name: live/b, url: \"http://host/y.ts\"}\n"))
+	f, err := ReadFile(write("http: \":81\"\nrtmp: off\nsrt_passphrase: correct horse\ntarget: 1500ms\nallow_private: true\nsources:\n  - name: live/a\n    url: rtsp://host/x\n  - {name: live/b, url: \"http://host/y.ts\", on_demand: true}\non_demand_timeout: 3s\non_demand_idle: 1m\nfiles:\n  - {name: vod, dir: /srv/films}\nfiles_index: 1MiB\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := Config{HTTP: ":80", Sources: []pull.Source{{Name: "z", URL: "u"}}}
 	f.Apply(&c)
-	if c.HTTP != ":80" || c.RTMP != "off" || c.SRTPassphrase != "correct horse" || c.Live.Target != 1500*time.Millisecond || !c.AllowPrivate || len(c.Sources) != 3 || c.Sources[2].URL != "http://host/y.ts" {
+	if c.HTTP != ":80" || c.RTMP != "off" || c.SRTPassphrase != "correct horse" || c.Live.Target != 1500*time.Millisecond || !c.AllowPrivate || len(c.Sources) != 3 || c.Sources[2].URL != "http://host/y.ts" || !c.Sources[2].OnDemand || c.Sources[1].OnDemand || c.OnDemandTimeout != 3*time.Second || c.OnDemandIdle != time.Minute ||
+		c.FilesIndex != 1<<20 || !slices.Equal(c.Files, []frames.Folder{{Name: "vod", Dir: "/srv/films"}}) {
 		t.Errorf("%+v", c)
 	}
 	for text, want := range map[string]string{"htpp: x\n": "htpp", "sources: 5\n": "sources", "target: soon\n": "", "http: [\n": "", "sources:\n  - nmae: x\n": "nmae"} {

@@ -7,8 +7,10 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"github.com/cleave-video/cleave/deliver/frames"
 	"github.com/cleave-video/cleave/ingest/pull"
 	"github.com/cleave-video/cleave/internal/size"
+	"github.com/cleave-video/cleave/store/s3"
 )
 
 // File is a configuration file. What it leaves out is as in Config.
@@ -27,6 +29,9 @@ type File struct {
 	TLSCert       string        `yaml:"tls_cert"`
 	TLSKey        string        `yaml:"tls_key"`
 	Data          string        `yaml:"data"`
+	S3            *FileS3       `yaml:"s3"`
+	Spool         string        `yaml:"spool"`
+	SpoolFree     size.Bytes    `yaml:"spool_free"`
 	Target        time.Duration `yaml:"target"`
 	MaxChunk      time.Duration `yaml:"max_chunk"`
 	Window        time.Duration `yaml:"window"`
@@ -41,12 +46,49 @@ type File struct {
 	Viewer        size.Bytes    `yaml:"viewer"`
 	AllowPrivate  bool          `yaml:"allow_private"`
 	Sources       []FileSource  `yaml:"sources"`
+	Files         []FileFolder  `yaml:"files"`
+	FilesIndex    size.Bytes    `yaml:"files_index"`
+	Encryption    []Encryption  `yaml:"encryption"`
+
+	OnDemandTimeout time.Duration `yaml:"on_demand_timeout"`
+	OnDemandIdle    time.Duration `yaml:"on_demand_idle"`
+}
+
+// FileFolder is a folder of stored files.
+type FileFolder struct {
+	Name string `yaml:"name"`
+	Dir  string `yaml:"dir"`
 }
 
 // FileSource is a declared source.
 type FileSource struct {
-	Name string `yaml:"name"`
-	URL  string `yaml:"url"`
+	Name     string `yaml:"name"`
+	URL      string `yaml:"url"`
+	OnDemand bool   `yaml:"on_demand"`
+}
+
+// FileS3 is a bucket that chunks are kept in. Keys that are left out are those of the
+// environment, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN.
+type FileS3 struct {
+	Endpoint  string `yaml:"endpoint"`
+	Bucket    string `yaml:"bucket"`
+	Prefix    string `yaml:"prefix"`
+	Region    string `yaml:"region"`
+	AccessKey string `yaml:"access_key"`
+	SecretKey string `yaml:"secret_key"`
+	Insecure  bool   `yaml:"insecure"` // without TLS
+	PathStyle bool   `yaml:"path_style"`
+}
+
+func (f *FileS3) config() *s3.Config {
+	c := &s3.Config{
+		Endpoint: f.Endpoint, Bucket: f.Bucket, Prefix: f.Prefix, Region: f.Region, AccessKey: f.AccessKey, SecretKey: f.SecretKey,
+		Secure: !f.Insecure, PathStyle: f.PathStyle,
+	}
+	if c.AccessKey == "" && c.SecretKey == "" {
+		c.AccessKey, c.SecretKey, c.Token = os.Getenv("AWS_ACCESS_KEY_ID"), os.Getenv("AWS_SECRET_ACCESS_KEY"), os.Getenv("AWS_SESSION_TOKEN")
+	}
+	return c
 }
 
 // ReadFile reads a configuration file. A key that is not known is an error, which
@@ -82,6 +124,7 @@ func (f *File) Apply(c *Config) {
 		{&c.TLSCert, f.TLSCert},
 		{&c.TLSKey, f.TLSKey},
 		{&c.Data, f.Data},
+		{&c.Spool, f.Spool},
 	} {
 		if *s.to == "" {
 			*s.to = s.from
@@ -92,6 +135,8 @@ func (f *File) Apply(c *Config) {
 		from time.Duration
 	}{
 		{&c.SRTLatency, f.SRTLatency},
+		{&c.OnDemandTimeout, f.OnDemandTimeout},
+		{&c.OnDemandIdle, f.OnDemandIdle},
 		{&c.Live.Target, f.Target},
 		{&c.Live.MaxChunk, f.MaxChunk},
 		{&c.Live.Window, f.Window},
@@ -105,7 +150,7 @@ func (f *File) Apply(c *Config) {
 	for _, n := range []struct {
 		to   *int64
 		from size.Bytes
-	}{{&c.Live.Memory, f.Memory}, {&c.Live.StreamMemory, f.StreamMemory}, {&c.Live.Viewer, f.Viewer}} {
+	}{{&c.Live.Memory, f.Memory}, {&c.Live.StreamMemory, f.StreamMemory}, {&c.Live.Viewer, f.Viewer}, {&c.SpoolFree, f.SpoolFree}, {&c.FilesIndex, f.FilesIndex}} {
 		if *n.to == 0 {
 			*n.to = int64(n.from)
 		}
@@ -115,12 +160,21 @@ func (f *File) Apply(c *Config) {
 			*n.to = *n.from
 		}
 	}
+	if c.S3 == nil && f.S3 != nil {
+		c.S3 = f.S3.config()
+	}
 	if f.LowLatency != nil && !*f.LowLatency {
 		c.Live.Part = -1
+	}
+	if len(c.Encryption) == 0 {
+		c.Encryption = f.Encryption
 	}
 	c.Live.Takeover = c.Live.Takeover || f.Takeover
 	c.AllowPrivate = c.AllowPrivate || f.AllowPrivate
 	for _, s := range f.Sources {
-		c.Sources = append(c.Sources, pull.Source{Name: s.Name, URL: s.URL})
+		c.Sources = append(c.Sources, pull.Source{Name: s.Name, URL: s.URL, OnDemand: s.OnDemand})
+	}
+	for _, d := range f.Files {
+		c.Files = append(c.Files, frames.Folder{Name: d.Name, Dir: d.Dir})
 	}
 }

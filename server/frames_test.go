@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/cleave-video/cleave/deliver/frames"
+	"github.com/cleave-video/cleave/format/libav"
 	"github.com/cleave-video/cleave/live"
 )
 
@@ -121,16 +122,7 @@ func TestKeyFrameIsThePictureOfTheSegment(t *testing.T) {
 			t.Errorf("%s: %d, %d pictures", c.query, res.StatusCode, len(got))
 		}
 	}
-	res, body := fetch(t, cam+"/keyframe?format=jpeg&"+at)
-	if res.StatusCode != 200 || res.Header.Get("Content-Type") != "image/jpeg" || !bytes.HasPrefix(body, []byte{0xff, 0xd8}) {
-		t.Fatalf("JPEG: %d, %.100q", res.StatusCode, body)
-	}
-	if n := len(pictures(t, body, "-f mjpeg -i pipe:0")); n != 1 {
-		t.Errorf("JPEG: %d pictures", n)
-	}
-	if again, b := fetch(t, cam+"/keyframe?format=jpeg&"+at, "If-None-Match", res.Header.Get("Etag")); again.StatusCode != 304 || len(b) != 0 {
-		t.Errorf("JPEG again: %d", again.StatusCode)
-	}
+	jpegOf(t, cam+"/keyframe?format=jpeg&"+at)
 	stop()
 	s.stop()
 }
@@ -178,10 +170,27 @@ func TestKeyFrameOfOtherCodecs(t *testing.T) {
 			} else if got := pictures(t, body, c.args); fmt.Sprint(got) != fmt.Sprint(want) {
 				t.Errorf("%v, %v", got, want)
 			}
-			if res, body = fetch(t, cam+"/keyframe?format=jpeg&"+at); res.StatusCode != 200 || len(pictures(t, body, "-f mjpeg -i pipe:0")) != 1 {
-				t.Errorf("JPEG: %d", res.StatusCode)
-			}
+			jpegOf(t, cam+"/keyframe?format=jpeg&"+at)
 		})
+	}
+}
+
+// jpegOf fetches a picture, if there is a worker to make it, and once more.
+func jpegOf(t *testing.T, url string) {
+	t.Helper()
+	if _, err := libav.Find(); err != nil {
+		t.Log("JPEG is left out: ", err)
+		return
+	}
+	res, body := fetch(t, url)
+	if res.StatusCode != 200 || res.Header.Get("Content-Type") != "image/jpeg" || !bytes.HasPrefix(body, []byte{0xff, 0xd8}) {
+		t.Fatalf("JPEG: %d, %.100q", res.StatusCode, body)
+	}
+	if n := len(pictures(t, body, "-f mjpeg -i pipe:0")); n != 1 {
+		t.Errorf("JPEG: %d pictures", n)
+	}
+	if again, b := fetch(t, url, "If-None-Match", res.Header.Get("Etag")); again.StatusCode != 304 || len(b) != 0 {
+		t.Errorf("JPEG again: %d", again.StatusCode)
 	}
 }
 

@@ -37,7 +37,10 @@ func startWith(t *testing.T, cfg Config) *running {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	addrs := make(chan Addrs, 1)
-	cfg.HTTP, cfg.RTMP, cfg.SRT, cfg.Data = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", t.TempDir()
+	cfg.HTTP, cfg.RTMP, cfg.SRT = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+	if cfg.Data == "" {
+		cfg.Data = t.TempDir()
+	}
 	cfg.RTSP, cfg.RTP, cfg.Admin = "127.0.0.1:0", Off, "127.0.0.1:0"
 	cfg.HTTPS, cfg.RTMPS, cfg.RTSPS = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 	cfg.Ready = func(a Addrs) { addrs <- a }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cleave-video/cleave/ingest/pull"
 	"github.com/cleave-video/cleave/live"
+	"github.com/cleave-video/cleave/store/spool"
 )
 
 // metrics reads, when it is asked, what the hub and the sources count anyway: nothing
@@ -17,9 +18,11 @@ import (
 // are as many series as the limits of streams and sources allow.
 type metrics struct {
 	hub     *live.Hub
+	spool   *spool.Store // nil: none
 	sources *pull.Set
 
 	ofHub    []hubMetric
+	ofSpool  []spoolMetric
 	ofStream []streamMetric
 	ofSource []sourceMetric
 
@@ -29,6 +32,12 @@ type metrics struct {
 type hubMetric struct {
 	desc *prometheus.Desc
 	read func(h *live.Hub) int64
+}
+
+type spoolMetric struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+	read func(s *spool.Stats) int64
 }
 
 // streamMetric is read of each stream.
@@ -47,9 +56,9 @@ type sourceMetric struct {
 
 var _ prometheus.Collector = (*metrics)(nil)
 
-func newMetrics(hub *live.Hub, sources *pull.Set) *metrics {
+func newMetrics(hub *live.Hub, sp *spool.Store, sources *pull.Set) *metrics {
 	return &metrics{
-		hub: hub, sources: sources, ofHub: hubMetrics(), ofStream: streamMetrics(), ofSource: sourceMetrics(),
+		hub: hub, spool: sp, sources: sources, ofHub: hubMetrics(), ofSpool: spoolMetrics(), ofStream: streamMetrics(), ofSource: sourceMetrics(),
 		live:    describe("cleave_stream_live", "1 while somebody publishes, else 0.", "stream"),
 		lastKey: describe("cleave_stream_last_key_frame_timestamp_seconds", "When the newest GOP that memory holds began to arrive, in Unix time; no series while it holds none.", "stream"),
 		state:   describe("cleave_source_state", "1 for the state that a declared source is in, 0 for the others.", "stream", "state"),
@@ -66,6 +75,16 @@ func hubMetrics() []hubMetric {
 		{describe("cleave_streams_limit", "Publishers that there may be at a time."), func(h *live.Hub) int64 { n, _ := h.Limits(); return int64(n) }},
 		{describe("cleave_memory_in_use_bytes", "Payload that memory holds, of all streams."), (*live.Hub).InUse},
 		{describe("cleave_memory_limit_bytes", "Payload that memory may hold, of all streams."), func(h *live.Hub) int64 { _, n := h.Limits(); return n }},
+	}
+}
+
+func spoolMetrics() []spoolMetric {
+	const counter, gauge = prometheus.CounterValue, prometheus.GaugeValue
+	return []spoolMetric{
+		{describe("cleave_spool_objects", "Objects in the spool; no series without one."), gauge, func(s *spool.Stats) int64 { return int64(s.Objects) }},
+		{describe("cleave_spool_bytes", "Bytes of the objects in the spool."), gauge, func(s *spool.Stats) int64 { return s.Bytes }},
+		{describe("cleave_spool_moved_objects_total", "Objects that were brought from the spool to where they are kept."), counter, func(s *spool.Stats) int64 { return s.Moved }},
+		{describe("cleave_spool_failures_total", "Attempts to bring an object there that failed."), counter, func(s *spool.Stats) int64 { return s.Failed }},
 	}
 }
 
@@ -96,7 +115,7 @@ func streamMetrics() []streamMetric {
 func sourceMetrics() []sourceMetric {
 	const counter, gauge = prometheus.CounterValue, prometheus.GaugeValue
 	return []sourceMetric{
-		{describe("cleave_source_attempts_total", "Attempts to open a declared source; all but the first are reconnects.", "stream"), counter, func(s *pull.Status) int64 { return s.Tried }},
+		{describe("cleave_source_attempts_total", "Attempts to open a declared source: all but the first are reconnects, or starts on demand.", "stream"), counter, func(s *pull.Status) int64 { return s.Tried }},
 		{describe("cleave_source_failed_attempts", "Attempts in a row that have failed.", "stream"), gauge, func(s *pull.Status) int64 { return int64(s.Failed) }},
 		{describe("cleave_source_received_bytes_total", "Bytes received of a declared source; begins at 0 with each attempt.", "stream"), counter, func(s *pull.Status) int64 { return s.Bytes }},
 	}
@@ -105,6 +124,9 @@ func sourceMetrics() []sourceMetric {
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, x := range m.ofHub {
+		ch <- x.desc
+	}
+	for _, x := range m.ofSpool {
 		ch <- x.desc
 	}
 	for _, x := range m.ofStream {
@@ -122,6 +144,12 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	for _, x := range m.ofHub {
 		ch <- prometheus.MustNewConstMetric(x.desc, prometheus.GaugeValue, float64(x.read(m.hub)))
+	}
+	if m.spool != nil {
+		st := m.spool.Stats()
+		for _, x := range m.ofSpool {
+			ch <- prometheus.MustNewConstMetric(x.desc, x.kind, float64(x.read(&st)))
+		}
 	}
 	for _, name := range m.hub.Names() {
 		if s := m.hub.Lookup(name); s != nil {

@@ -108,6 +108,7 @@ func TestMetrics(t *testing.T) {
 	s := startWith(t, Config{
 		Live:    live.Config{Target: time.Second, Window: time.Second, Grace: 6 * time.Second, Streams: 5, Memory: 64 << 20},
 		Sources: []pull.Source{{Name: "live/private", URL: "http://user:secret@127.0.0.1:1/x.ts"}},
+		Spool:   t.TempDir(),
 	})
 	args := strings.Fields("-v error -nostdin -re -f lavfi -i testsrc2=size=320x180:rate=25:duration=6 -f lavfi -i sine=sample_rate=44100:duration=6 " +
 		"-c:v libx264 -preset ultrafast -bf 2 -g 25 -keyint_min 25 -sc_threshold 0 -pix_fmt yuv420p -c:a aac -f flv " + s.rtmp + "/live/cam")
@@ -255,7 +256,7 @@ func onPage(t *testing.T, f map[string]*dto.MetricFamily) {
 // its unit and its meaning, and no other.
 func TestMetricsPage(t *testing.T) {
 	descs := make(chan *prometheus.Desc, 100)
-	newMetrics(nil, nil).Describe(descs)
+	newMetrics(nil, nil, nil).Describe(descs)
 	close(descs)
 	rows := pageRows(t)
 	parts := regexp.MustCompile(`fqName: "([^"]+)", help: ("[^"]*"),.*variableLabels: \{([^}]*)\}`)

@@ -3,7 +3,6 @@ package server
 import (
 	"fmt"
 	"net"
-	"slices"
 	"strings"
 
 	"github.com/cleave-video/cleave/av"
@@ -13,12 +12,12 @@ import (
 
 // home is what the first page shows to a client that asked for host.
 func (x *routes) home(host string) web.Home {
-	names := x.hub.Names()
-	slices.Sort(names)
 	h := web.Home{Publish: x.addrs.publish(host)}
-	for _, name := range names {
-		if s := x.hub.Lookup(name); s != nil { // it may have gone
+	for _, name := range x.names() {
+		if s := x.hub.Lookup(name); s != nil {
 			h.Streams = append(h.Streams, show(s))
+		} else if x.hub.Known(name) {
+			h.Streams = append(h.Streams, web.Stream{Name: name, State: "starts when it is watched"})
 		}
 	}
 	return h

@@ -8,16 +8,18 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os/exec"
 	"strings"
 
+	"github.com/cleave-video/cleave/deliver"
 	"github.com/cleave-video/cleave/deliver/dash"
 	"github.com/cleave-video/cleave/deliver/feed"
 	"github.com/cleave-video/cleave/deliver/flv"
 	"github.com/cleave-video/cleave/deliver/frames"
 	"github.com/cleave-video/cleave/deliver/hls"
+	"github.com/cleave-video/cleave/deliver/keys"
 	"github.com/cleave-video/cleave/deliver/mp4"
 	"github.com/cleave-video/cleave/deliver/ts"
+	"github.com/cleave-video/cleave/format/libav"
 	ingest "github.com/cleave-video/cleave/ingest/http"
 	"github.com/cleave-video/cleave/ingest/pull"
 	"github.com/cleave-video/cleave/live"
@@ -25,6 +27,7 @@ import (
 	"github.com/cleave-video/cleave/proto/rtsp"
 	"github.com/cleave-video/cleave/proto/srt"
 	"github.com/cleave-video/cleave/store"
+	"github.com/cleave-video/cleave/store/spool"
 )
 
 // ports are what a server listens to.
@@ -32,8 +35,11 @@ type ports struct {
 	config  *Config
 	hub     *live.Hub
 	store   store.Store
+	spool   *spool.Store // nil: none
+	files   *frames.Files
 	sources *pull.Set
 	dash    *dash.Handler
+	keys    *keys.Handler
 	ready   func() bool
 	open    []port
 	addrs   Addrs
@@ -101,10 +107,10 @@ func (p *ports) listenHTTP(address string, c *tls.Config) (port, error) {
 		stop := context.AfterFunc(ctx, feeds.Close) // their connections are not net/http's any more
 		defer feeds.Close()
 		defer stop()
-		ffmpeg, _ := exec.LookPath("ffmpeg") // without it there are no JPEG pictures
+		worker, _ := libav.Find() // without it there are no JPEG pictures
 		r := routes{
-			hub: p.hub, addrs: &p.addrs, dash: p.dash, hls: hls.New(hls.Config{Hub: p.hub, Store: p.store}), feeds: feeds, push: push,
-			frames: frames.New(frames.Config{Hub: p.hub, Store: p.store, FFmpeg: ffmpeg}),
+			hub: p.hub, addrs: &p.addrs, pulled: p.sources, dash: p.dash, hls: hls.New(hls.Config{Hub: p.hub, Store: p.store}), keys: p.keys, feeds: feeds, push: push, files: p.files,
+			frames: frames.New(frames.Config{Hub: p.hub, Store: p.store, Files: p.files, Worker: worker}),
 		}
 		return serveHTTP(ctx, l, r.handler(), c)
 	}
@@ -116,7 +122,7 @@ func (p *ports) listenAdmin(address string, _ *tls.Config) (port, error) {
 	if err != nil {
 		return port{}, err
 	}
-	h := (&admin{hub: p.hub, sources: p.sources, ready: p.ready}).handler()
+	h := (&admin{hub: p.hub, spool: p.spool, sources: p.sources, ready: p.ready}).handler()
 	return port{l.Addr(), func(ctx context.Context) error { return serveHTTP(ctx, l, h, nil) }, l.Close}, nil
 }
 
@@ -126,7 +132,7 @@ func (p *ports) publishHTTP(ctx context.Context, pub *ingest.Publisher) error {
 	for _, r := range []struct {
 		err    error
 		status int
-	}{{live.ErrTaken, http.StatusConflict}, {live.ErrName, http.StatusBadRequest}, {live.ErrCrowded, http.StatusServiceUnavailable}, {live.ErrMemory, http.StatusServiceUnavailable}} {
+	}{{live.ErrTaken, http.StatusConflict}, {live.ErrName, http.StatusBadRequest}, {live.ErrCrowded, http.StatusServiceUnavailable}, {live.ErrMemory, http.StatusServiceUnavailable}, {live.ErrKey, http.StatusServiceUnavailable}} {
 		if errors.Is(err, r.err) {
 			return &ingest.Refused{Status: r.status, Description: err.Error()}
 		}
@@ -151,18 +157,26 @@ func (p *ports) publishRTMP(ctx context.Context, pub *rtmp.Publisher) error {
 	switch {
 	case errors.Is(err, live.ErrTaken), errors.Is(err, live.ErrName):
 		return &rtmp.Refused{Code: rtmp.BadName, Description: err.Error()}
-	case errors.Is(err, live.ErrCrowded), errors.Is(err, live.ErrMemory):
+	case errors.Is(err, live.ErrCrowded), errors.Is(err, live.ErrMemory), errors.Is(err, live.ErrKey):
 		return &rtmp.Refused{Code: rtmp.Denied, Description: err.Error()}
 	}
 	return err
 }
 
 // playRTMP sends a player what the hub has. A stream that is not there yet is not
-// waited for: players ask again.
+// waited for, unless a viewer starts it: players ask again.
 func (p *ports) playRTMP(ctx context.Context, player *rtmp.Player) error {
-	s := p.hub.Lookup(player.Name())
-	if s == nil {
-		return &rtmp.Refused{Code: rtmp.NotFound, Description: "no such stream"}
+	s, leave, err := p.hub.Await(ctx, player.Name())
+	if err != nil {
+		code, text, _ := deliver.Explain(err)
+		if code == http.StatusNotFound {
+			return &rtmp.Refused{Code: rtmp.NotFound, Description: text}
+		}
+		return &rtmp.Refused{Code: rtmp.PlayFailed, Description: text}
+	}
+	defer leave()
+	if s.Guarded() != nil {
+		return &rtmp.Refused{Code: rtmp.PlayFailed, Description: inTheClear}
 	}
 	v := s.Watch(fmt.Sprintf("rtmp%d", player.Stream()), func() live.Renderer { return rtmp.NewRenderer(player.Stream()) })
 	defer v.Close()
@@ -189,7 +203,7 @@ func (p *ports) publishSRT(ctx context.Context, pub *srt.Publisher) error {
 	for _, r := range []struct {
 		err    error
 		reason srt.Reason
-	}{{live.ErrTaken, srt.Conflict}, {live.ErrName, srt.BadRequest}, {live.ErrCrowded, srt.Overload}, {live.ErrMemory, srt.Overload}} {
+	}{{live.ErrTaken, srt.Conflict}, {live.ErrName, srt.BadRequest}, {live.ErrCrowded, srt.Overload}, {live.ErrMemory, srt.Overload}, {live.ErrKey, srt.Overload}} {
 		if errors.Is(err, r.err) {
 			return &srt.Refused{Reason: r.reason, Description: err.Error()}
 		}
@@ -197,14 +211,28 @@ func (p *ports) publishSRT(ctx context.Context, pub *srt.Publisher) error {
 	return err
 }
 
+const inTheClear = "the stream is encrypted: this would be in the clear"
+
 // maxPieces is how many pieces of a stream are written to a reader of SRT at a time.
 const maxPieces = 16
 
 // readSRT sends a caller what the hub has, as MPEG-TS.
 func (p *ports) readSRT(ctx context.Context, r *srt.Reader) error {
-	s := p.hub.Lookup(r.Name())
-	if s == nil {
-		return &srt.Refused{Reason: srt.NotFound, Description: "no such stream"}
+	s, leave, err := p.hub.Await(ctx, r.Name())
+	if err != nil {
+		code, text, _ := deliver.Explain(err)
+		reason := srt.Down
+		switch code {
+		case http.StatusNotFound:
+			reason = srt.NotFound
+		case http.StatusBadGateway:
+			reason = srt.Gateway
+		}
+		return &srt.Refused{Reason: reason, Description: text}
+	}
+	defer leave()
+	if s.Guarded() != nil {
+		return &srt.Refused{Reason: srt.Forbidden, Description: inTheClear}
 	}
 	format := ts.Format()
 	v := s.Watch(format.Suffix, format.New)
@@ -247,7 +275,7 @@ func (p *ports) publishRTSP(ctx context.Context, pub *rtsp.Publisher) error {
 	for _, r := range []struct {
 		err    error
 		status int
-	}{{live.ErrTaken, http.StatusForbidden}, {live.ErrName, http.StatusBadRequest}, {live.ErrCrowded, http.StatusServiceUnavailable}, {live.ErrMemory, http.StatusServiceUnavailable}} {
+	}{{live.ErrTaken, http.StatusForbidden}, {live.ErrName, http.StatusBadRequest}, {live.ErrCrowded, http.StatusServiceUnavailable}, {live.ErrMemory, http.StatusServiceUnavailable}, {live.ErrKey, http.StatusServiceUnavailable}} {
 		if errors.Is(err, r.err) {
 			return &rtsp.Refused{Status: r.status, Description: err.Error()}
 		}

@@ -3,11 +3,11 @@ package server
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"time"
 
 	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/deliver"
 	"github.com/cleave-video/cleave/live"
 	"github.com/cleave-video/cleave/proto/rtsp"
 )
@@ -21,9 +21,14 @@ const (
 
 // describeRTSP returns the tracks of a stream, once it can be watched.
 func (p *ports) describeRTSP(ctx context.Context, name string) ([]av.Track, error) {
-	s := p.hub.Lookup(name)
-	if s == nil {
-		return nil, &rtsp.Refused{Status: http.StatusNotFound, Description: "no such stream"}
+	s, leave, err := p.hub.Await(ctx, name)
+	if err != nil {
+		code, text, _ := deliver.Explain(err)
+		return nil, &rtsp.Refused{Status: code, Description: text}
+	}
+	defer leave()
+	if s.Guarded() != nil {
+		return nil, &rtsp.Refused{Status: http.StatusForbidden, Description: inTheClear}
 	}
 	ctx, cancel := context.WithTimeout(ctx, describeWait)
 	defer cancel()
@@ -41,10 +46,11 @@ func (p *ports) describeRTSP(ctx context.Context, name string) ([]av.Track, erro
 // playRTSP sends a player what the hub has, from the newest key frame on. When the tracks
 // become others than it was told, its session ends.
 func (p *ports) playRTSP(ctx context.Context, player *rtsp.Player) error {
-	s := p.hub.Lookup(player.Name())
-	if s == nil {
-		return io.EOF // it ended after it was described
+	s, leave, err := p.hub.Await(ctx, player.Name())
+	if err != nil {
+		return err // it ended after it was described
 	}
+	defer leave()
 	ctx, stalled := context.WithCancelCause(ctx)
 	defer stalled(nil)
 	c := s.NewCursor(live.CursorOptions{Stalled: func() { stalled(live.ErrStalled) }})

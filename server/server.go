@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,10 +20,11 @@ import (
 	"github.com/cleave-video/cleave/deliver/dash"
 	"github.com/cleave-video/cleave/deliver/feed"
 	"github.com/cleave-video/cleave/deliver/frames"
+	"github.com/cleave-video/cleave/deliver/keys"
 	indexdisk "github.com/cleave-video/cleave/index/disk"
 	"github.com/cleave-video/cleave/ingest/pull"
 	"github.com/cleave-video/cleave/live"
-	"github.com/cleave-video/cleave/store/disk"
+	"github.com/cleave-video/cleave/store/s3"
 	"github.com/cleave-video/cleave/web"
 )
 
@@ -39,11 +41,17 @@ const (
 	DefaultRTMPS = ":1936"
 	DefaultRTSPS = ":8322"
 	DefaultAdmin = "127.0.0.1:9080"
+
+	DefaultSpoolFree = 256 << 20
 )
 
 // IndexDir is the folder of the index in the data folder. No key of a chunk begins
 // with "+".
 const IndexDir = "+index"
+
+// JournalDir is the folder in the data folder of the parts of chunks that are not stored
+// yet.
+const JournalDir = "+parts"
 
 // Off as an address leaves a protocol out.
 const Off = "off"
@@ -60,6 +68,15 @@ type Config struct {
 	RTP  string
 	Data string // folder of the chunks; DefaultData
 
+	// S3 is where chunks are kept instead of in Data, if it is set; Data then has the
+	// index, the spool and the parts of open chunks.
+	S3 *s3.Config
+	// Spool is a folder that chunks are put into at once, and brought from to where they
+	// are kept. With S3 it is SpoolDir in Data, else there is none. SpoolFree is what its
+	// file system keeps free; DefaultSpoolFree, negative: nothing.
+	Spool     string
+	SpoolFree int64
+
 	// TLSCert and TLSKey are files in PEM, which are read again when they change; then
 	// there are HTTPS, RTMPS and RTSPS, too.
 	TLSCert, TLSKey string
@@ -71,9 +88,19 @@ type Config struct {
 
 	Sources      []pull.Source // declared sources
 	AllowPrivate bool          // sources may be on loopback and private addresses
+	// A viewer waits OnDemandTimeout for a source on demand, which goes on OnDemandIdle
+	// without one; 0: pull.DefaultTimeout, pull.DefaultIdle.
+	OnDemandTimeout, OnDemandIdle time.Duration
+
+	// Files are folders whose MP4 files are answered from, frame by frame. FilesIndex
+	// bounds the bytes of their indexes; 0: frames.DefaultIndex.
+	Files      []frames.Folder
+	FilesIndex int64
 
 	SRTPassphrase string        // of every SRT caller; empty: none may encrypt
 	SRTLatency    time.Duration // 0: srt.DefaultLatency
+
+	Encryption []Encryption // the first that matches a stream's name is its; none: in the clear
 
 	Live live.Config
 	Log  *slog.Logger
@@ -83,6 +110,9 @@ type Config struct {
 
 // Addrs are the addresses that are listened to; nil where a protocol is left out.
 type Addrs struct{ HTTP, RTMP, SRT, RTSP, HTTPS, RTMPS, RTSPS, Admin net.Addr }
+
+// bucketWait is how long a server that starts waits for a bucket.
+const bucketWait = 10 * time.Second
 
 // httpDrain is how long answers under way may take after the end was asked for.
 const httpDrain = 5 * time.Second
@@ -96,9 +126,25 @@ func (c *Config) defaults() {
 			*f.s = f.v
 		}
 	}
+	if c.SpoolFree == 0 {
+		c.SpoolFree = DefaultSpoolFree
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+}
+
+// Validate reports what is wrong with c, with the defaults for what it leaves open.
+func (c *Config) Validate() error {
+	if err := c.Live.Validate(); err != nil {
+		return err
+	}
+	for i := range c.Encryption {
+		if err := c.Encryption[i].validate(c.Live.Part >= 0); err != nil {
+			return fmt.Errorf("server: encryption %d: %w", i+1, err)
+		}
+	}
+	return nil
 }
 
 // Run serves until ctx is done; then publishers are closed, what they sent is
@@ -106,29 +152,53 @@ func (c *Config) defaults() {
 // server could not start or go on.
 func Run(ctx context.Context, c Config) error {
 	c.defaults()
-	st, err := disk.Open(c.Data)
-	if err != nil {
-		return fmt.Errorf("server: data folder: %w", err)
+	if err := c.Validate(); err != nil {
+		return err
 	}
+	st, err := c.openStores(ctx)
+	if err != nil {
+		return err
+	}
+	defer st.close()
 	ix, err := indexdisk.Open(filepath.Join(c.Data, IndexDir))
 	if err != nil {
 		return fmt.Errorf("server: index: %w", err)
 	}
 	defer ix.Close()
-	c.Live.Store, c.Live.Index, c.Live.Log = st, ix, c.Log
+	sealing, err := openEncryption(&c)
+	if err != nil {
+		return fmt.Errorf("server: keys: %w", err)
+	}
+	c.Live.Store, c.Live.Index, c.Live.Log, c.Live.Sealing = st, ix, c.Log, sealing.of
+	c.Live.Journal = filepath.Join(c.Data, JournalDir)
+	if c.S3 != nil {
+		c.Live.RecoverWait = bucketWait
+	}
 	hub, err := live.NewHub(c.Live)
 	if err != nil {
 		return err
 	}
 	defer hub.Close()
+	if err := hub.Recover(ctx); err != nil {
+		return err
+	}
 	client := c.policy().Client()
 	defer client.CloseIdleConnections()
 	sources, err := newSources(&c, hub, client)
 	if err != nil {
 		return err
 	}
+	hub.SetDemand(sources)
+	files, err := frames.OpenFiles(c.Files, c.FilesIndex)
+	if err != nil {
+		return fmt.Errorf("server: files: %w", err)
+	}
+	defer files.Close()
 	group, ctx := errgroup.WithContext(ctx)
-	p := &ports{config: &c, hub: hub, store: st, sources: sources, dash: dash.New(dash.Config{Hub: hub}), ready: func() bool { return ctx.Err() == nil }}
+	p := &ports{
+		config: &c, hub: hub, store: st, spool: st.spool, files: files, sources: sources, keys: keys.New(keys.Config{Find: sealing.find}),
+		dash: dash.New(dash.Config{Hub: hub}), ready: func() bool { return ctx.Err() == nil },
+	}
 	if err := p.listen(); err != nil {
 		return err
 	}
@@ -136,6 +206,7 @@ func Run(ctx context.Context, c Config) error {
 		c.Ready(p.addrs)
 	}
 	group.Go(func() error { return hub.Run(ctx) })
+	group.Go(func() error { return st.run(ctx) })
 	group.Go(func() error { return sources.Run(ctx) })
 	for _, o := range p.open {
 		group.Go(func() error { return o.serve(ctx) })
@@ -170,16 +241,30 @@ func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, c *tls.Confi
 	return <-done
 }
 
-// handler routes: pages, what is below a stream's name, and bodies to publish.
 // routes are what an address of delivery answers with.
 type routes struct {
 	hub    *live.Hub
 	addrs  *Addrs // for publishers
+	pulled *pull.Set
 	hls    http.Handler
 	frames http.Handler
 	dash   http.Handler // of manifests
 	push   http.Handler // of bodies to publish
+	keys   http.Handler // of encrypted streams
 	feeds  *feed.Handler
+	files  *frames.Files
+}
+
+// names returns what can be watched, by name: streams, and sources that a viewer starts.
+func (x *routes) names() []string {
+	names := x.hub.Names()
+	for _, s := range x.pulled.List() {
+		if s.OnDemand {
+			names = append(names, s.Name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // handler routes: pages, what is below a stream's name, and bodies to publish.
@@ -189,19 +274,32 @@ func (x *routes) handler() http.Handler {
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { pages.Home(w, x.home(r.Host)) })
 	mux.HandleFunc("GET /favicon.ico", pages.Icon)
 	mux.HandleFunc("GET /hls.min.js", pages.Script)
+	mux.HandleFunc("GET /frames.js", pages.FramesScript)
 	mux.Handle("PUT /", x.push)
-	mux.Handle("POST /", x.push)
+	mux.HandleFunc("POST /", func(w http.ResponseWriter, r *http.Request) {
+		if keys.Serves(r.URL.Path) { // of ClearKey
+			x.keys.ServeHTTP(w, r)
+			return
+		}
+		x.push.ServeHTTP(w, r)
+	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		name, isPage := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/"), "/")
-		s, format := x.feeds.Find(r.URL.Path)
+		framesOf, isFrames := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/"), "/frames.html")
 		switch {
-		case s != nil && format != nil:
+		case x.feeds.Serves(r.URL.Path):
 			x.feeds.ServeHTTP(w, r)
+		case keys.Serves(r.URL.Path):
+			x.keys.ServeHTTP(w, r)
 		case frames.Serves(r.URL.Path):
 			x.frames.ServeHTTP(w, r)
 		case isPage && live.CheckName(name) == nil:
-			pages.Player(w, name, x.hub.Lookup(name) != nil) // also before the stream begins: it waits
-		case x.hub.Lookup(strings.TrimPrefix(r.URL.Path, "/")) != nil:
+			pages.Player(w, name, x.hub.Known(name)) // also before the stream begins: it waits
+		case isFrames && !x.hub.Known(framesOf) && x.files.Has(framesOf):
+			pages.Frames(w, framesOf, false)
+		case isFrames && live.CheckName(framesOf) == nil:
+			pages.Frames(w, framesOf, true)
+		case x.hub.Known(strings.TrimPrefix(r.URL.Path, "/")):
 			http.Redirect(w, r, r.URL.Path+"/", http.StatusFound)
 		case dash.Owns(r.URL.Path):
 			x.dash.ServeHTTP(w, r)

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/ingest/file"
@@ -21,7 +22,22 @@ import (
 
 // newSources returns the set of declared sources.
 func newSources(c *Config, hub *live.Hub, client *http.Client) (*pull.Set, error) {
-	set := pull.New(pull.Config{Open: openers(c.policy(), client), Check: live.CheckName, Publish: hub.Publish, Log: c.Log})
+	publish := func(ctx context.Context, name string, d av.Demuxer, shown func()) error {
+		return hub.PublishWith(ctx, name, d, live.PublishOptions{Shown: shown})
+	}
+	// Players of playlists come again once a target duration at least.
+	look := func(name string) pull.Shown {
+		s := hub.Lookup(name)
+		if s == nil {
+			return pull.Shown{}
+		}
+		e := s.Edge()
+		return pull.Shown{There: s.Begun() && !e.Ended, Live: e.Live, Pace: 2 * time.Duration(e.TargetDuration) * time.Second}
+	}
+	set := pull.New(pull.Config{
+		Open: openers(c.policy(), client), Check: live.CheckName, Publish: publish, Look: look, Forget: hub.Forget,
+		Timeout: c.OnDemandTimeout, Idle: c.OnDemandIdle, Log: c.Log,
+	})
 	for _, s := range c.Sources {
 		if err := set.Add(s); err != nil {
 			return nil, fmt.Errorf("server: source %s: %w", s.Name, err)

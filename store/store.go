@@ -52,6 +52,12 @@ type ConditionalPutter interface {
 	PutNew(ctx context.Context, key string, body io.ReaderAt, size int64) error
 }
 
+// KeyLister is an optional ability of a Store that lists keys for less than List does.
+type KeyLister interface {
+	// Keys yields the keys that List would.
+	Keys(ctx context.Context, prefix string) iter.Seq2[string, error]
+}
+
 // PutNew calls s.PutNew if s has that ability, else it returns errors.ErrUnsupported.
 func PutNew(ctx context.Context, s Store, key string, body io.ReaderAt, size int64) error {
 	if c, ok := s.(ConditionalPutter); ok {

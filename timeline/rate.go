@@ -7,10 +7,19 @@ type Rate struct {
 	n           int64 // distances
 	first, last int64
 	min, max    int64
+	broken      bool
 }
+
+// Break says that the next time does not follow on: pictures are missing before it.
+func (r *Rate) Break() { r.broken = true }
 
 // Add takes the next decode time, in ticks.
 func (r *Rate) Add(dts int64) {
+	if r.broken && r.n > 0 {
+		r.first, r.last, r.broken = r.first+dts-r.last, dts, false
+		return
+	}
+	r.broken = false
 	if r.n++; r.n == 1 {
 		r.first, r.last = dts, dts
 		return

@@ -167,6 +167,21 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
+// TestRateBreak: what is missing is not counted as one long picture.
+func TestRateBreak(t *testing.T) {
+	var r Rate
+	r.Break()
+	for n, d := range []int64{0, 3600, 7200, 360_000, 363_600} {
+		if n == 3 {
+			r.Break()
+		}
+		r.Add(d)
+	}
+	if got, want := r.Verdict(av.Clock90k), (FrameRate{av.Rational{Num: 25, Den: 1}, true}); got != want {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
 // TestLoss: data that were lost break the timeline only if a second of it is missing.
 func TestLoss(t *testing.T) {
 	in := at(0, 0, 3600, 14400, 18000, 198000, 201600)

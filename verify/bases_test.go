@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -71,6 +72,7 @@ const dynamicMPD = `<?xml version="1.0" encoding="utf-8"?>
   </AdaptationSet>
  </Period>
  <UTCTiming schemeIdUri="urn:mpeg:dash:utc:http-iso:2014" value="http://time.example.com"/>
+ <LeapSecondInformation availabilityStartLeapOffset="37"/>
 </MPD>
 `
 
@@ -251,4 +253,41 @@ func listBase(t testing.TB) files {
 <SegmentList timescale="25" duration="50"><Initialization range="0-%d"/>
 %s</SegmentList></Representation></AdaptationSet></Period></MPD>`, init-1, &list)
 	return f
+}
+
+// keyGroups is cbcsBase whose fragments describe two groups of keys each. In the first
+// fragment of a segment both have key 1, and the first one counts; in the second
+// fragment the first has another key, and another one may count.
+func keyGroups(t testing.TB, other byte, group uint32) files {
+	f := cbcsBase(t, 0x19)
+	for i := range 3 {
+		name := fmt.Sprintf("v/%d.m4s", i+1)
+		nodes, err := mp4.Tree(f[name], 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		second := nodes[3].Offset
+		a, b := f[name][:second], f[name][second:]
+		f[name] = append(keyed(t, a, 1, 1), keyed(t, b, other, group)...)
+	}
+	// The I-frame playlist has the old places.
+	delete(f, "v/iframes.m3u8")
+	lines := strings.SplitAfter(string(f["index.m3u8"]), "\n")
+	f["index.m3u8"] = []byte(strings.Join(slices.DeleteFunc(lines, func(l string) bool { return strings.HasPrefix(l, "#EXT-X-I-FRAME") }), ""))
+	return f
+}
+
+// keyed adds two groups of keys to a fragment, and says in which its samples are.
+func keyed(t testing.TB, b []byte, kid byte, group uint32) []byte {
+	entry := func(kid byte) []byte {
+		return append(append([]byte{0, 0x19, 1, 0}, bytes.Repeat([]byte{kid}, 16)...), 0)
+	}
+	sgpd := append([]byte{1, 0, 0, 0, 's', 'e', 'i', 'g', 0, 0, 0, 21, 0, 0, 0, 2}, append(entry(kid), entry(1)...)...)
+	sbgp := binary.BigEndian.AppendUint32([]byte{0, 0, 0, 0, 's', 'e', 'i', 'g', 0, 0, 0, 1, 0, 0, 0, 25}, 0x10000+group)
+	extra := append(makeBox("sgpd", sgpd...), makeBox("sbgp", sbgp...)...)
+	b = grown(t, b, extra, "moof", "traf")
+	// The samples lie behind the longer moof.
+	return edited(t, b, func(body []byte) {
+		binary.BigEndian.PutUint32(body[8:], binary.BigEndian.Uint32(body[8:])+uint32(len(extra)))
+	}, "moof", "traf", "trun")
 }

@@ -85,7 +85,10 @@ func (c *checker) checkDynamic(x *manifest) {
 	if m.Publish.IsZero() {
 		c.find("D13", x.at(m.Line), "a dynamic manifest without publishTime")
 	}
-	c.saw("D4")
+	c.saw("D4", "D14")
+	if len(m.All("LeapSecondInformation")) == 0 {
+		c.find("D14", x.at(m.Line), "no LeapSecondInformation")
+	}
 	utc := m.All("UTCTiming")
 	if len(utc) == 0 {
 		c.should("D4", x.at(m.Line), "no UTCTiming")

@@ -9,7 +9,7 @@ import (
 
 // checkLowDASH checks what low latency needs (IOP 9.X.4).
 func (c *checker) checkLowDASH(x *manifest) {
-	low := false
+	low, produced := false, false
 	for i := range x.m.Stretches {
 		p := &x.m.Stretches[i]
 		for k := range p.Sets {
@@ -22,7 +22,7 @@ func (c *checker) checkLowDASH(x *manifest) {
 					c.find("D9", x.at(e.Line), "Resync@type is %.20q", v)
 				}
 			}
-			c.checkProducer(x, &p.Sets[k])
+			produced = c.checkProducer(x, &p.Sets[k]) || produced
 		}
 	}
 	services := x.m.All("ServiceDescription")
@@ -30,7 +30,10 @@ func (c *checker) checkLowDASH(x *manifest) {
 		services = append(services, x.m.Stretches[i].All("ServiceDescription")...)
 	}
 	if low {
-		c.saw("D3")
+		c.saw("D3", "D5")
+		if !produced {
+			c.should("D5", x.at(x.m.Line), "availabilityTimeOffset, and no ProducerReferenceTime")
+		}
 		if len(services) == 0 {
 			c.should("D3", x.at(x.m.Line), "availabilityTimeOffset, and no ServiceDescription")
 		}
@@ -109,7 +112,8 @@ func (c *checker) checkShort(x *manifest, target int64) {
 	}
 }
 
-func (c *checker) checkProducer(x *manifest, a *dash.Adaptation) {
+// checkProducer checks each ProducerReferenceTime; it reports whether there is one.
+func (c *checker) checkProducer(x *manifest, a *dash.Adaptation) bool {
 	ids := map[string]bool{}
 	list := a.All("ProducerReferenceTime")
 	for i := range a.Tracks {
@@ -128,4 +132,5 @@ func (c *checker) checkProducer(x *manifest, a *dash.Adaptation) {
 			}
 		}
 	}
+	return len(list) > 0
 }

@@ -119,3 +119,60 @@ func has(list []*hls.DateRange, id string) bool {
 	}
 	return false
 }
+
+// compareRanges checks that date ranges stay what they were, and stay listed while
+// they lie beside listed segments (RFC 8216bis 4.4.5.1, 6.2.1).
+func (f *follow) compareRanges(a, b *version) {
+	c, y := f.c, b.p.m
+	first := time.Time{}
+	for i := range y.Segments {
+		if first = y.Segments[i].ProgramDateTime; !first.IsZero() {
+			break
+		}
+	}
+	for i := range a.p.m.Dates {
+		was := &a.p.m.Dates[i]
+		is := rangeOfID(y, was)
+		c.saw("H13")
+		if is != nil {
+			f.compareRange(b, was, is)
+		} else if y.Skipped == 0 && !first.IsZero() && end(was).After(first) {
+			c.find("H13", b.p.at(0), "date range %q was removed, and lasts until %s; the playlist begins at %s", was.ID, end(was).Format(time.RFC3339Nano), first.Format(time.RFC3339Nano))
+		}
+	}
+}
+
+// rangeOfID returns the date range of m with the ID of another, before others that
+// with the same start; nil if there is none.
+func rangeOfID(m *hls.Media, was *hls.DateRange) (is *hls.DateRange) {
+	for i := range m.Dates {
+		if d := &m.Dates[i]; d.ID == was.ID && (is == nil || d.Start.Equal(was.Start)) {
+			is = d
+		}
+	}
+	return is
+}
+
+// compareRange compares the attributes that a date range had and has.
+func (f *follow) compareRange(b *version, was, is *hls.DateRange) {
+	where := b.p.at(is.Line)
+	switch {
+	case !is.Start.IsZero() && !is.Start.Equal(was.Start):
+		f.c.find("H13", where, "START-DATE of %q was %s and is %s", was.ID, was.Start.Format(time.RFC3339Nano), is.Start.Format(time.RFC3339Nano))
+	case is.Class != was.Class && was.Class != "" && is.Class != "":
+		f.c.find("H13", where, "CLASS of %q was %q and is %q", was.ID, was.Class, is.Class)
+	case is.Duration != nil && was.Duration != nil && *is.Duration != *was.Duration:
+		f.c.find("H13", where, "DURATION of %q was %s and is %s", was.ID, *was.Duration, *is.Duration)
+	}
+}
+
+// end is when a date range ends as far as it says.
+func end(d *hls.DateRange) time.Time {
+	switch {
+	case !d.End.IsZero():
+		return d.End
+	case d.Duration != nil:
+		return d.Start.Add(*d.Duration)
+	}
+	return d.Start
+}

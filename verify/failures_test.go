@@ -150,6 +150,7 @@ func appleFailures() []failure {
 	return []failure{
 		{rule: "A1", base: "vod", do: instead(func(t testing.TB) files { return vod(t, plan{gop: 75, per: 75, aper: 141}, plan{gop: 75, per: 75}) })},
 		{rule: "A2", base: "vod", do: instead(func(t testing.TB) files { return vod(t, plan{offset: 10}, plan{}) })},
+		{rule: "A3", base: "ts", file: top, old: "TARGETDURATION:2", new: "TARGETDURATION:10"},
 		{rule: "A4", base: "ts", file: top, old: "#EXTINF:2.000,\n2.ts", new: "#EXTINF:2.600,\n2.ts"},
 		{rule: "A5", base: "vod", do: later("v/2.m4s", 10)},
 		{rule: "A6", base: "ts", do: bytesOf("1.ts", func(b []byte) []byte { return b[:len(b)-188] })},
@@ -237,6 +238,8 @@ func cmafFailures() []failure {
 		{rule: "C8", base: "vod", file: "v/init.mp4", old: "cfhd", new: "caac"},
 		{rule: "C9", base: "vod", do: media("w/init.mp4", put(12, 50), "moov", "trak", "mdia", "mdhd")},
 		{rule: "C10", base: "vod", do: instead(func(t testing.TB) files { return vod(t, plan{}, plan{per: 25}) })},
+		{rule: "C11", base: "keygroups", do: instead(func(t testing.TB) files { return keyGroups(t, 2, 1) })},
+		{rule: "C11", base: "keygroups", do: instead(func(t testing.TB) files { return keyGroups(t, 1, 3) })},
 		{rule: "C12", base: "events", do: func(t testing.TB, f files) files {
 			b := append([]byte(nil), f["v/2.m4s"]...)
 			copy(b[box(t, b, "emsg").Offset+4:], "free")
@@ -267,6 +270,8 @@ func dashFailures() []failure {
 		}},
 		{rule: "D12", base: "number", file: m, old: "avc1.640028", new: "hvc1.1.6.L93.B0"},
 		{rule: "D12", base: "number", file: m, old: `width="320"`, new: `width="640"`},
+		{rule: "D5", base: "dynamic", file: m, old: `<ProducerReferenceTime id="0" wallClockTime="2026-03-01T00:00:00Z" presentationTime="0"/>`, new: ""},
+		{rule: "D14", base: "dynamic", file: m, old: `<LeapSecondInformation availabilityStartLeapOffset="37"/>`, new: ""},
 		{rule: "D13", base: "number", do: without("w/2.m4s")},
 		{rule: "D13", base: "dynamic", file: m, old: ` publishTime="2026-03-01T00:00:01Z"`, new: ""},
 	}

@@ -30,12 +30,12 @@ type follow struct {
 	probed   bool
 	seen     map[int64]*record
 	removed  []*record
-	longest  time.Duration // of the playlists so far
-	all      *playlist     // of every segment that was loaded
-	msns     []int64       // of all's segments
-	latency  time.Duration // of the first version, by PROGRAM-DATE-TIME
-	waited   time.Duration // before the last request
-	same     bool          // the last answer had no news
+	all      *playlist       // of every segment that was loaded
+	msns     []int64         // of all's segments
+	latency  time.Duration   // of the first version, by PROGRAM-DATE-TIME
+	trips    []time.Duration // until segments began to come
+	waited   time.Duration   // before the last request
+	same     bool            // the last answer had no news
 	arrivals []Arrival
 
 	mu     sync.Mutex // guards the rest, which Progress reads
@@ -52,8 +52,21 @@ type record struct {
 	uri       string
 	rng       hls.ByteRange
 	dur       time.Duration
+	first     time.Time     // it was not listed yet; zero: it was before the watch
+	noticed   time.Time     // it was listed
+	longest   time.Duration // of the playlists with it
 	removedAt time.Time
-	until     time.Time // it must be there until then
+	until     time.Time // it must be there until then, at least
+	latest    time.Time // and until then if it appeared when it was noticed
+	asked     bool      // for it, since it was removed
+	part      bool      // it is the first part of the segment
+}
+
+func (r *record) what() string {
+	if r.part {
+		return fmt.Sprintf("the first part of segment %d", r.msn)
+	}
+	return fmt.Sprintf("segment %d", r.msn)
 }
 
 // version is one answer.
@@ -63,6 +76,15 @@ type version struct {
 	began    time.Time
 	at       time.Time
 	blocking bool
+}
+
+// sure is when the playlist was still this version, at least: a blocking request is
+// answered with what there is at its end.
+func (v *version) sure() time.Time {
+	if v.blocking {
+		return v.at
+	}
+	return v.began
 }
 
 func (f *follow) label() string {
@@ -123,9 +145,17 @@ func pause(ctx context.Context, d time.Duration) bool {
 
 // fetch asks for the playlist; without a version it says how long to wait.
 func (f *follow) fetch(target string) (*version, time.Duration) {
-	c := f.c
-	a, err := c.src.fetch(c.ctx, target, 0, 0)
+	c, blocking := f.c, target != f.name
+	ctx, cancel := c.ctx, context.CancelFunc(func() {})
+	if blocking {
+		ctx, cancel = context.WithTimeout(c.ctx, f.patience())
+	}
+	a, err := c.src.fetch(ctx, target, 0, 0)
+	cancel()
 	if c.ctx.Err() != nil {
+		return nil, 0
+	}
+	if blocking && f.checkBlocked(target, a, err) {
 		return nil, 0
 	}
 	if err != nil {
@@ -138,13 +168,14 @@ func (f *follow) fetch(target string) (*version, time.Duration) {
 		return nil, time.Second
 	}
 	td := f.targetDuration()
-	if target != f.name {
+	if blocking {
 		td = 0 // a blocking answer is one version, and may be cached for long
+		c.checkKept(f.name, a)
 	}
 	c.checkAnswer(f.name, "playlist", a, td)
 	changed := f.last == nil || !bytes.Equal(a.body, f.last.text)
 	f.arrive(Arrival{Kind: "playlist", Took: a.ended.Sub(a.began), Bytes: len(a.body), New: changed}, a.ended)
-	v := &version{text: a.body, began: a.began, at: a.ended, blocking: target != f.name}
+	v := &version{text: a.body, began: a.began, at: a.ended, blocking: blocking}
 	if !changed {
 		v.p = f.last.p
 		return v, 0
@@ -207,12 +238,20 @@ func (f *follow) take(v *version) {
 // note keeps what v says for later.
 func (f *follow) note(v *version) {
 	m := v.p.m
-	f.longest = max(f.longest, v.p.duration)
 	for i := range m.Segments {
 		s, msn := &m.Segments[i], m.Sequence+m.Skipped+int64(i)
-		if s.URI != "" && f.seen[msn] == nil {
-			f.seen[msn] = &record{msn: msn, uri: s.URI, rng: s.Range, dur: time.Duration(s.Span.Dur)}
+		if s.URI == "" {
+			continue
 		}
+		r := f.seen[msn]
+		if r == nil {
+			r = &record{msn: msn, uri: s.URI, rng: s.Range, dur: time.Duration(s.Span.Dur)}
+			if f.last != nil {
+				r.first, r.noticed = f.last.sure(), v.at
+			}
+			f.seen[msn] = r
+		}
+		r.longest = max(r.longest, v.p.duration)
 	}
 	end, part := edge(m)
 	parts := 0
@@ -313,6 +352,7 @@ func (f *follow) loadOne(p *playlist, i int, msn int64) {
 	}
 	f.c.count(0, 1, len(a.body))
 	f.all.sizes[k] = int64(len(a.body))
+	f.roundTrip(a)
 	f.c.checkAnswer(name, formOf(a.body), a, 0)
 	if len(a.body) == 0 {
 		f.c.find("H28", p.at(s.Line), "segment %d, %s, is empty", msn, s.URI)

@@ -3,6 +3,7 @@ package verify
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -13,8 +14,9 @@ import (
 
 // hinted is what came of a request for a hinted resource.
 type hinted struct {
-	a   *answer
-	err error
+	a     *answer
+	err   error
+	known time.Time // when a playlist came that may list it
 }
 
 // probeHint asks for the hinted part before it is there, as a player does, and
@@ -36,19 +38,21 @@ func (f *follow) probeHint(td time.Duration) {
 	got := make(chan hinted, 1)
 	go func() {
 		a, err := f.c.src.fetch(ctx, name, hint.Start, hint.Length)
-		got <- hinted{a, err}
+		got <- hinted{a: a, err: err}
 	}()
 	msn, part := edge(p)
 	next, _, _ := f.ask(fmt.Sprintf("_HLS_msn=%d&_HLS_part=%d", msn+1, part+1), 3*td+time.Second)
-	wait := late
-	if hint.Length == 0 && hint.Start > 0 {
-		wait = 2 * td // the range goes on to the end of the segment
+	known := f.w.cfg.Now()
+	listed, wait := partOf(next, hint), late
+	if listed != nil && hint.Length == 0 && listed.Range.Length > 0 {
+		wait = 2 * td // the answer goes on to the end of the segment
 	}
 	stop := time.AfterFunc(wait, cancel)
 	h := <-got
 	stop.Stop()
 	cancel()
-	if listed := partOf(next, hint); listed != nil && f.c.ctx.Err() == nil {
+	h.known = known
+	if listed != nil && f.c.ctx.Err() == nil {
 		f.checkHinted(name, p.PartTarget, listed, h, wait)
 	}
 }
@@ -86,18 +90,28 @@ func (f *follow) checkHinted(name string, target time.Duration, part *hls.Part, 
 	c.saw("L14")
 	switch {
 	case h.a == nil:
-		c.find("L14", at, "the hinted part was asked for before it was there, and is listed; %s later there is no answer: %v", wait, h.err)
+		c.should("L14", at, "the hinted part was asked for before it was there, and is listed; %s later there is no answer: %v", wait, h.err)
+		return
+	case h.err != nil && !errors.Is(h.err, errStatus):
+		c.should("L14", at, "the hinted part was asked for before it was there, and is listed; the answer: %v", h.err)
 		return
 	case h.err != nil:
 		c.find("L14", at, "the hinted part was asked for before it was there, and is listed; the answer: %v", h.err)
 		return
 	case part.Range.Offset > 0 && h.a.status == http.StatusOK:
-		c.find("L14", at, "the hint has a range from byte %d on, and the answer is the whole", part.Range.Offset)
+		c.should("L14", at, "the hint has a range from byte %d on, and the answer is the whole", part.Range.Offset)
 		return
 	}
-	// One part is sent at one go; behind an open range others may follow.
-	if took := h.a.ended.Sub(h.a.first); part.Range.Length == 0 && took > target/2+100*time.Millisecond {
-		c.find("L14", at, "the hinted part took %s from its first byte to its last: it was sent before it was whole", took.Round(time.Millisecond))
+	// One part is sent at one go; in an open range others follow.
+	whole := h.a.ended
+	if n := int(part.Range.Length); n > 0 && len(h.a.body) >= n {
+		whole = h.a.reached(n)
+	}
+	if took := whole.Sub(h.a.first); took > target/2+100*time.Millisecond {
+		c.should("L14", at, "the hinted part took %s from its first byte to its last: it was sent before it was whole", took.Round(time.Millisecond))
+	}
+	if behind := whole.Sub(h.known); behind > late {
+		c.should("L14", at, "the hinted part came %s after it was listed", behind.Round(time.Millisecond))
 	}
 	want, err := c.src.fetch(c.ctx, name, part.Range.Offset, part.Range.Length)
 	if err != nil {

@@ -17,6 +17,9 @@ const (
 	drawWidth  = 1160
 	drawLeft   = 150
 	laneHeight = 64
+	// Room that a label needs: of each digit, and the lines of its text.
+	labelWidth  = 10
+	labelHeight = 14
 )
 
 // WriteHTML writes the report as one page without references to anything else.
@@ -133,6 +136,7 @@ type laneView struct {
 type shape struct {
 	X, Y, W, H  string
 	Class, Text string
+	Label, Mid  string // written in it, and where
 }
 
 type tick struct {
@@ -198,16 +202,23 @@ func (v *laneView) draw(l Lane, x func(time.Duration) float64, scale float64) {
 			if !e.Key && l.Role == "video" {
 				class = "seg nokey"
 			}
-			v.Shapes = append(v.Shapes, shape{px(left), px(float64(v.Y) + 38 - height), px(x(e.At) - left), px(height), class, fmt.Sprintf("segment %d: %s of media, %d bytes, loaded in %s", e.MSN, e.Dur.Round(time.Millisecond), e.Bytes, e.Took.Round(time.Millisecond))})
+			s := shape{
+				X: px(left), Y: px(float64(v.Y) + 38 - height), W: px(x(e.At) - left), H: px(height), Class: class,
+				Text: fmt.Sprintf("segment %d: %s of media, %d bytes, loaded in %s", e.MSN, e.Dur.Round(time.Millisecond), e.Bytes, e.Took.Round(time.Millisecond)),
+			}
+			if label := fmt.Sprint(e.MSN); x(e.At)-left >= labelWidth*float64(len(label)) && height >= labelHeight {
+				s.Label, s.Mid = label, px((left+x(e.At))/2)
+			}
+			v.Shapes = append(v.Shapes, s)
 		case "part":
-			v.Shapes = append(v.Shapes, shape{px(x(e.At)), px(float64(v.Y) + 40), "1.5", "6", "part", fmt.Sprintf("part of segment %d", e.MSN)})
+			v.Shapes = append(v.Shapes, shape{X: px(x(e.At)), Y: px(float64(v.Y) + 40), W: "1.5", H: "6", Class: "part", Text: fmt.Sprintf("part of segment %d", e.MSN)})
 		case "playlist":
 			v.Reloads++
 			class := "reload"
 			if e.New {
 				class = "reload new"
 			}
-			v.Shapes = append(v.Shapes, shape{px(x(e.At)), px(float64(v.Y) + 48), "1.5", "6", class, fmt.Sprintf("playlist of %d bytes in %s", e.Bytes, e.Took.Round(time.Millisecond))})
+			v.Shapes = append(v.Shapes, shape{X: px(x(e.At)), Y: px(float64(v.Y) + 48), W: "1.5", H: "6", Class: class, Text: fmt.Sprintf("playlist of %d bytes in %s", e.Bytes, e.Took.Round(time.Millisecond))})
 		}
 	}
 }

@@ -238,8 +238,11 @@ func (w *watcher) finish() {
 			continue
 		}
 		f.c.ctx = w.c.ctx
-		f.c.checkDurations(f.all)
-		f.c.checkBitrates(f.all)
+		f.checkTrips()
+		if f.role != "iframes" {
+			f.c.checkDurations(f.all)
+			f.c.checkBitrates(f.all)
+		}
 	}
 	r.Timeline = line
 	if w.multi != nil && len(list) > 0 {

@@ -33,6 +33,11 @@ func TestLivePass(t *testing.T) {
 		"skips dates":  {low: true, text: skipsDates("gone")},
 		"removes date": removesDate(),
 		"slides low":   {low: true, window: 8, breakAt: 2},
+		"key frames":   {low: true, iframes: true},
+		"plain keys":   {iframes: true},
+		"open ranges":  {low: true, ranged: openRange},
+		"ranges":       {low: true, ranged: closedRange},
+		"stays dated":  {text: always("#EXT-X-MAP", ad+"#EXT-X-MAP")},
 		"dated": {answer: func(w http.ResponseWriter, _ *http.Request, _ time.Duration) bool {
 			w.Header().Set("Last-Modified", time.Now().UTC().Format(http.TimeFormat))
 			w.Header().Set("Date", time.Now().UTC().Format(http.TimeFormat))
@@ -42,18 +47,19 @@ func TestLivePass(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := newStream(t, s).run(t, 40*time.Second)
 			for _, f := range r.Findings {
-				if f.Rule != "A29" { // it has no I-frame playlist
+				if f.Rule != "A29" || s.iframes { // others have no I-frame playlist
 					t.Errorf("%s %s: %s", f.Rule, f.Place, f.Text)
 				}
 			}
 			for id := range r.Checked {
 				kept[id] = true
 			}
-			if name != "ends" && (r.Segments < 30 || len(r.Timeline.Renditions) != 2 || len(r.Timeline.Renditions[0].Events) < 20) {
+			if name != "ends" && (r.Segments < 30 || len(r.Timeline.Renditions) < 2 || len(r.Timeline.Renditions[0].Events) < 20) {
 				t.Errorf("%d segments, %d events", r.Segments, len(r.Timeline.Renditions[0].Events))
 			}
 		})
 	}
+	kept["L23"] = true // a stream that stands still breaks H22: TestStandstill
 	for _, rule := range Rules() {
 		if rule.Live && rule.Unchecked == "" && !kept[rule.ID] {
 			t.Errorf("%s passes in no live stream", rule.ID)
@@ -75,12 +81,15 @@ func always(old, new string) func(string, time.Duration) string {
 	return func(text string, _ time.Duration) string { return strings.ReplaceAll(text, old, new) }
 }
 
+// ad is a date range that lies beside listed segments.
+const ad = "#EXT-X-DATERANGE:ID=\"ad\",START-DATE=\"2000-01-01T00:00:10.000Z\",DURATION=30.0\n"
+
 // skipsDates lists one date range, "ad", and says in delta updates which is removed.
 func skipsDates(removed string) func(string, time.Duration) string {
-	ad := "#EXT-X-DATERANGE:ID=\"ad\",START-DATE=\"2000-01-01T00:00:00.000Z\",DURATION=1.0\n#EXT-X-MAP"
+	past := "#EXT-X-DATERANGE:ID=\"ad\",START-DATE=\"1999-12-31T00:00:00.000Z\",DURATION=1.0\n#EXT-X-MAP"
 	return func(text string, _ time.Duration) string {
 		text = regexp.MustCompile(`SKIPPED-SEGMENTS=\d+`).ReplaceAllString(text, "$0,RECENTLY-REMOVED-DATERANGES=\""+removed+"\"")
-		return strings.NewReplacer("VERSION:9", "VERSION:10", "CAN-SKIP-UNTIL=12.0", "CAN-SKIP-UNTIL=12.0,CAN-SKIP-DATERANGES=YES", "#EXT-X-MAP", ad).Replace(text)
+		return strings.NewReplacer("VERSION:9", "VERSION:10", "CAN-SKIP-UNTIL=12.0", "CAN-SKIP-UNTIL=12.0,CAN-SKIP-DATERANGES=YES", "#EXT-X-MAP", past).Replace(text)
 	}
 }
 
@@ -185,6 +194,26 @@ func liveFailures() map[string]stream {
 		"L20": {low: true, lenient: true},
 		"L21": {low: true, lenient: true},
 		"L22": {low: true, strict: true},
+		"L23": {low: true, clock: standstill},
+		"L28": {low: true, answer: func(w http.ResponseWriter, r *http.Request, _ time.Duration) bool {
+			w.Header().Set("Cache-Control", "no-cache")
+			return false
+		}},
+		"L30": {low: true, iframes: true, noBlock: true},
+		"A28": {text: func(text string, _ time.Duration) string { return text }, answer: func(w http.ResponseWriter, r *http.Request, _ time.Duration) bool {
+			if r.URL.Path != "/index.m3u8" {
+				return false
+			}
+			w.Header().Set("Content-Type", "application/vnd.apple.mpegurl")
+			_, _ = w.Write([]byte("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=10000,AVERAGE-BANDWIDTH=9000,CODECS=\"avc1.640028\",RESOLUTION=320x192,FRAME-RATE=25.000\nv/index.m3u8\n"))
+			return true
+		}},
+		"A35": {low: true, answer: func(_ http.ResponseWriter, r *http.Request, _ time.Duration) bool {
+			if strings.HasSuffix(r.URL.Path, ".m4s") {
+				pause(r.Context(), partDur*11/10)
+			}
+			return false
+		}},
 		"L24": {low: true, ends: 12 * time.Second, answer: func(w http.ResponseWriter, r *http.Request, at time.Duration) bool {
 			if at >= 12*time.Second && r.URL.Query().Has("_HLS_msn") && !r.URL.Query().Has("_HLS_part") {
 				http.Error(w, "it has ended", http.StatusBadRequest)
@@ -199,6 +228,15 @@ func liveFailures() map[string]stream {
 			return false
 		}},
 		// Rules that also hold over time.
+		"A29": {iframes: true, text: func(text string, _ time.Duration) string {
+			if strings.Contains(text, "I-FRAMES-ONLY") {
+				return strings.ReplaceAll(text, "TARGETDURATION:2", "TARGETDURATION:3")
+			}
+			return text
+		}},
+		"H13": {text: func(text string, at time.Duration) string {
+			return strings.ReplaceAll(text, "#EXT-X-MAP", fmt.Sprintf("%s#EXT-X-MAP", strings.Replace(ad, "DURATION=30", fmt.Sprintf("DURATION=%d", 30+at/(10*time.Second)), 1)))
+		}},
 		"H28": {answer: func(w http.ResponseWriter, r *http.Request, at time.Duration) bool {
 			if at > 10*time.Second && strings.HasSuffix(r.URL.Path, "6.m4s") {
 				w.WriteHeader(http.StatusNotFound)
@@ -304,7 +342,7 @@ func (d *liveMPD) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 <Period id="0" start="PT0S"><AdaptationSet mimeType="video/mp4" segmentAlignment="true" startWithSAP="1">
 %s
 <Representation id="v" bandwidth="100000" codecs="avc1.640028" width="320" height="192"/></AdaptationSet></Period>
-<UTCTiming schemeIdUri="urn:mpeg:dash:utc:direct:2014" value="%s"/></MPD>`,
+<UTCTiming schemeIdUri="urn:mpeg:dash:utc:direct:2014" value="%s"/><LeapSecondInformation availabilityStartLeapOffset="37"/></MPD>`,
 			start.Format(time.RFC3339Nano), d.s.start.Add(publish).UTC().Format(time.RFC3339Nano), d.template(at), time.Now().UTC().Format(time.RFC3339))
 	case strings.HasSuffix(r.URL.Path, "init.mp4"):
 		w.Header().Set("Content-Type", "video/mp4")
@@ -344,6 +382,153 @@ func TestLiveDASH(t *testing.T) {
 					t.Errorf("%d segments; %s", r.Segments, listing(r))
 				}
 			})
+		})
+	}
+}
+
+// standstill is the clock of a source that stops after ten seconds.
+func standstill(d time.Duration) time.Duration { return min(d, 10*time.Second) }
+
+// A server that says after three target durations that its stream stands still keeps
+// L23; that nothing comes is another finding.
+func TestStandstill(t *testing.T) {
+	r := newStream(t, stream{low: true, clock: standstill, busy: true}).run(t, 40*time.Second)
+	if r.Checked["L23"] == 0 || broken(r, "L23") != nil || broken(r, "H28") != nil {
+		t.Errorf("checked %d times; found %s", r.Checked["L23"], listing(r))
+	}
+	if broken(r, "H22") == nil {
+		t.Error("that nothing comes is not found")
+	}
+}
+
+// A date range must stay while it lies beside listed segments.
+func TestDateRangeRemoved(t *testing.T) {
+	for name, test := range map[string]struct {
+		start string
+		found bool
+	}{"in the window": {"2000-01-01T00:00:10.000Z", true}, "before it": {"1999-12-31T00:00:00.000Z", false}} {
+		t.Run(name, func(t *testing.T) {
+			r := newStream(t, stream{text: func(text string, at time.Duration) string {
+				if at > 10*time.Second {
+					return text
+				}
+				return strings.ReplaceAll(text, "#EXT-X-MAP", strings.Replace(ad, "2000-01-01T00:00:10.000Z", test.start, 1)+"#EXT-X-MAP")
+			}}).run(t, 20*time.Second)
+			if f := broken(r, "H13"); (f != nil) != test.found {
+				t.Errorf("found %s", listing(r))
+			}
+		})
+	}
+}
+
+// An I-frame playlist that does not say that it blocks, where the others do.
+func TestIFramesDoNotBlock(t *testing.T) {
+	r := newStream(t, stream{low: true, iframes: true, text: func(text string, _ time.Duration) string {
+		if !strings.Contains(text, "I-FRAMES-ONLY") {
+			return text
+		}
+		return strings.ReplaceAll(text, "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES\n", "")
+	}}).run(t, 20*time.Second)
+	if f := broken(r, "L30"); f == nil || !strings.Contains(f.Text, "CAN-BLOCK-RELOAD") {
+		t.Errorf("found %s", listing(r))
+	}
+}
+
+// A delta update that leaves out the segment which CAN-SKIP-UNTIL falls into may be
+// meant so; one that leaves out more may not.
+func TestSkipSeverity(t *testing.T) {
+	for skip, want := range map[int]Severity{1: Should, 2: Must} {
+		r := newStream(t, stream{low: true, skip: skip}).run(t, 20*time.Second)
+		if f := broken(r, "L25"); f == nil || f.Severity != want {
+			t.Errorf("%d segments more: found %s", skip, listing(r))
+		}
+	}
+}
+
+// A fault of the head of a playlist is one, in however many versions it stands.
+func TestSameFault(t *testing.T) {
+	r := newStream(t, stream{low: true, text: always("PART-HOLD-BACK=3.0", "PART-HOLD-BACK=2.5")}).run(t, 20*time.Second)
+	n := 0
+	for _, f := range r.Findings {
+		if f.Rule == "A36" {
+			n += 1 + f.More
+		}
+	}
+	if n != 2 { // in both renditions
+		t.Errorf("%d times: %s", n, listing(r))
+	}
+}
+
+// A part that is dropped from the playlist must stay for three target durations; what
+// was there before the watch is not asked for.
+func TestPartsGone(t *testing.T) {
+	for name, gone := range map[string]bool{"stay": false, "gone": true} {
+		t.Run(name, func(t *testing.T) {
+			r := newStream(t, stream{low: true, answer: func(w http.ResponseWriter, r *http.Request, at time.Duration) bool {
+				var n int64
+				var part int
+				_, file, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+				if k, _ := fmt.Sscanf(file, "%d.%d.m4s", &n, &part); !gone || k < 2 || n > int64((at+lead)/segmentDur)-4 {
+					return false
+				}
+				w.WriteHeader(http.StatusNotFound)
+				return true
+			}}).run(t, 20*time.Second)
+			if f := broken(r, "L11"); (f != nil) != gone || gone && f.Severity != Must || r.Checked["L11"] == 0 {
+				t.Errorf("found %s", listing(r))
+			}
+		})
+	}
+}
+
+// A part that is too far ahead is refused, though its segment is the next.
+func TestPartAhead(t *testing.T) {
+	r := newStream(t, stream{low: true, farParts: true}).run(t, 20*time.Second)
+	if f := broken(r, "L21"); f == nil || !strings.Contains(f.Text, "parts ahead") {
+		t.Errorf("found %s", listing(r))
+	}
+}
+
+// A key must stay listed as long as a segment that it decrypts.
+func TestKeyRemoved(t *testing.T) {
+	key := "#EXT-X-KEY:METHOD=SAMPLE-AES,URI=\"k\",KEYFORMAT=\"com.example\"\n"
+	for name, found := range map[string]bool{"stays": false, "goes": true} {
+		t.Run(name, func(t *testing.T) {
+			r := newStream(t, stream{text: func(text string, at time.Duration) string {
+				if found && at > 10*time.Second {
+					return text
+				}
+				return strings.ReplaceAll(text, "#EXT-X-MAP", key+"#EXT-X-MAP")
+			}}).run(t, 20*time.Second)
+			if f := broken(r, "H16"); (f != nil) != found {
+				t.Errorf("found %s", listing(r))
+			}
+		})
+	}
+}
+
+// A segment need stay only until its own duration and that of the playlist have passed
+// since it appeared: behind its removal for as long as it lasts.
+func TestRemovedStays(t *testing.T) {
+	for name, x := range map[string]struct {
+		low   bool
+		stays int64    // segments behind the playlist that can be loaded
+		want  Severity // empty: nothing is found
+	}{"none": {false, 0, Should}, "as many as must": {false, 2, ""}, "none, blocking": {true, 0, Must}, "as many as must, blocking": {true, 2, ""}} {
+		t.Run(name, func(t *testing.T) {
+			const window = 6
+			r := newStream(t, stream{low: x.low, window: window, answer: func(w http.ResponseWriter, r *http.Request, at time.Duration) bool {
+				var n int64
+				_, file, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+				if k, _ := fmt.Sscanf(file, "%d.m4s", &n); k < 1 || strings.Count(file, ".") > 1 || n >= int64((at+lead)/segmentDur)-window-x.stays {
+					return false
+				}
+				w.WriteHeader(http.StatusNotFound)
+				return true
+			}}).run(t, 40*time.Second)
+			if f := broken(r, "H27"); (f != nil) != (x.want != "") || f != nil && f.Severity != x.want || r.Checked["H27"] == 0 {
+				t.Errorf("found %s", listing(r))
+			}
 		})
 	}
 }

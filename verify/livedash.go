@@ -60,6 +60,7 @@ type dashTrack struct {
 	next     int64 // key of what to load
 	begun    bool
 	header   *header
+	headerOf string // where it is from
 	all      *playlist
 	refs     []dash.SegmentRef // of all's segments
 	arrivals []Arrival
@@ -293,8 +294,8 @@ func (w *dashWatcher) load(d *dashTrack, r dash.SegmentRef, announced time.Time)
 	if err != nil {
 		return
 	}
-	if d.header == nil {
-		d.header = c.dashHeader(w.x, d.t, base)
+	if of := base + " " + d.t.Addressing.Init; d.header == nil || d.headerOf != of { // each Period may have its own
+		d.header, d.headerOf = c.dashHeader(w.x, d.t, base), of
 	}
 	name, err := c.src.resolve(base, r.URL)
 	if err != nil {

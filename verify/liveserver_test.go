@@ -46,7 +46,21 @@ type stream struct {
 	skip     int                                                                 // more segments than may be
 	unheld   bool                                                                // a hinted part is 404 until it is there
 	plain    bool                                                                // no gzip
+	ranged   ranged                                                              // how parts are named
+	iframes  bool                                                                // v has an I-frame playlist
+	farParts bool                                                                // parts far ahead are waited for
+	busy     bool                                                                // 503 after three target durations
 }
+
+// ranged says how parts are named: as resources of their own, or as ranges of the
+// segment, hinted with the range's length or without it.
+type ranged int
+
+const (
+	ownURI ranged = iota
+	openRange
+	closedRange
+)
 
 func newStream(t testing.TB, s stream) *stream {
 	f := vod(t, plan{}, plan{})
@@ -77,6 +91,14 @@ func (s *stream) at() time.Duration {
 		d = s.clock(d-lead) + lead
 	}
 	return d
+}
+
+// part is the range of a part in its segment.
+func (s *stream) part(k int64) (from, to int64) {
+	if k == 0 {
+		return 0, s.second
+	}
+	return s.second, int64(len(s.media))
 }
 
 // segment is segment n, or one of its parts.
@@ -139,7 +161,7 @@ func (s *stream) playlist(at time.Duration, name string, skip bool) string {
 		b.WriteString("#EXT-X-ENDLIST\n")
 	} else if s.low {
 		p := int64(at / partDur)
-		fmt.Fprintf(&b, "#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"%d.%d.m4s\"\n", p/2, p%2)
+		b.WriteString(s.hint(p/2, p%2))
 		other := map[string]string{"v": "w", "w": "v"}[name]
 		msn, part := p/2, p%2-1
 		if part < 0 {
@@ -159,6 +181,69 @@ func (s *stream) breakPlace() int64 {
 	return int64(lead/segmentDur) - int64(s.window) + int64(s.breakAt)
 }
 
+// hint is the EXT-X-PRELOAD-HINT of part k of segment n.
+func (s *stream) hint(n, k int64) string {
+	if s.ranged == ownURI {
+		return fmt.Sprintf("#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"%d.%d.m4s\"\n", n, k)
+	}
+	from, to := s.part(k)
+	text := fmt.Sprintf("#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"%d.m4s\"", n)
+	if from > 0 {
+		text += fmt.Sprintf(",BYTERANGE-START=%d", from)
+	}
+	if s.ranged == closedRange {
+		text += fmt.Sprintf(",BYTERANGE-LENGTH=%d", to-from)
+	}
+	return text + "\n"
+}
+
+// keys is v's I-frame playlist at a time: a key frame begins each part of each whole
+// segment.
+func (s *stream) keys(at time.Duration) string {
+	var b strings.Builder
+	n := int64(at / segmentDur)
+	first := max(n-int64(s.window), 0)
+	b.WriteString("#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:2\n#EXT-X-I-FRAMES-ONLY\n")
+	if s.low {
+		b.WriteString("#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES\n")
+	}
+	sequence := 0
+	if first > s.breakPlace() {
+		sequence = 1
+	}
+	fmt.Fprintf(&b, "#EXT-X-MEDIA-SEQUENCE:%d\n#EXT-X-DISCONTINUITY-SEQUENCE:%d\n#EXT-X-MAP:URI=\"init.mp4\"\n", 2*first, sequence)
+	for ; first < n; first++ {
+		if first == s.breakPlace() {
+			b.WriteString("#EXT-X-DISCONTINUITY\n")
+		}
+		for k := range int64(2) {
+			from, _ := s.part(k)
+			fmt.Fprintf(&b, "#EXT-X-PROGRAM-DATE-TIME:%s\n#EXTINF:1.0,\n#EXT-X-BYTERANGE:600@%d\n%d.m4s\n", s.date(first).Add(time.Duration(k)*partDur).Format("2006-01-02T15:04:05.000Z07:00"), from, first)
+		}
+	}
+	if s.text != nil {
+		return s.text(b.String(), at-lead)
+	}
+	return b.String()
+}
+
+// serveKeys answers with the I-frame playlist; a request for a key frame waits for it.
+func (s *stream) serveKeys(w http.ResponseWriter, r *http.Request) {
+	msn, err := strconv.ParseInt(r.URL.Query().Get("_HLS_msn"), 10, 64)
+	switch {
+	case err == nil && msn >= int64(s.at()/segmentDur)*2+6, err != nil && r.URL.Query().Has("_HLS_part"):
+		http.Error(w, "wrong directives", http.StatusBadRequest)
+		return
+	case err == nil && s.low && !s.noBlock:
+		for s.at() < time.Duration(msn/2+1)*segmentDur {
+			if !pause(r.Context(), 20*time.Millisecond) {
+				return
+			}
+		}
+	}
+	s.send(w, r, s.keys(s.at()))
+}
+
 func (s *stream) writeSegment(b *strings.Builder, n, whole int64, at time.Duration, ended bool) {
 	open := n == whole
 	parts := int64(2)
@@ -174,7 +259,11 @@ func (s *stream) writeSegment(b *strings.Builder, n, whole int64, at time.Durati
 	fmt.Fprintf(b, "#EXT-X-PROGRAM-DATE-TIME:%s\n", s.date(n).Format("2006-01-02T15:04:05.000Z07:00"))
 	if s.low && (n > whole-4 || s.allParts) {
 		for k := range parts {
-			fmt.Fprintf(b, "#EXT-X-PART:DURATION=1.0,URI=\"%d.%d.m4s\",INDEPENDENT=YES\n", n, k)
+			if from, to := s.part(k); s.ranged != ownURI {
+				fmt.Fprintf(b, "#EXT-X-PART:DURATION=1.0,URI=\"%d.m4s\",BYTERANGE=\"%d@%d\",INDEPENDENT=YES\n", n, to-from, from)
+			} else {
+				fmt.Fprintf(b, "#EXT-X-PART:DURATION=1.0,URI=\"%d.%d.m4s\",INDEPENDENT=YES\n", n, k)
+			}
 		}
 	}
 	if !open {
@@ -191,14 +280,57 @@ func (s *stream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case dir == "index.m3u8":
 		v := "#EXT-X-STREAM-INF:BANDWIDTH=100000,AVERAGE-BANDWIDTH=90000,CODECS=\"avc1.640028\",RESOLUTION=320x192,FRAME-RATE=25.000\n"
-		s.send(w, r, "#EXTM3U\n"+v+"v/index.m3u8\n"+v+"w/index.m3u8\n")
+		i := ""
+		if s.iframes {
+			i = "#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=50000,CODECS=\"avc1.640028\",RESOLUTION=320x192,URI=\"v/iframes.m3u8\"\n"
+		}
+		s.send(w, r, "#EXTM3U\n"+v+"v/index.m3u8\n"+v+"w/index.m3u8\n"+i)
 	case file == "index.m3u8":
 		s.servePlaylist(w, r, dir)
+	case file == "iframes.m3u8":
+		s.serveKeys(w, r)
 	case file == "init.mp4":
 		w.Header().Set("Content-Type", "video/mp4")
 		_, _ = w.Write(s.init)
+	case s.ranged != ownURI && !strings.Contains(file, "no-such"):
+		s.serveRange(w, r, file)
 	default:
 		s.serveMedia(r.Context(), w, file, at)
+	}
+}
+
+// serveRange answers a request for a segment, or a range of it, with each part as soon
+// as that is whole.
+func (s *stream) serveRange(w http.ResponseWriter, r *http.Request, file string) {
+	var n int64
+	_, _ = fmt.Sscanf(file, "%d.m4s", &n)
+	b := s.segment(n, -1)
+	if n > int64(s.at()/segmentDur) {
+		w.WriteHeader(http.StatusNotFound)
+		return
+	}
+	from, to := int64(0), int64(len(b))
+	w.Header().Set("Content-Type", "video/mp4")
+	if v, ok := strings.CutPrefix(r.Header.Get("Range"), "bytes="); ok {
+		var last int64
+		if k, _ := fmt.Sscanf(v, "%d-%d", &from, &last); k == 2 {
+			to = min(to, last+1)
+		}
+		w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/*", from, to-1))
+		w.WriteHeader(http.StatusPartialContent)
+	}
+	for k := range int64(2) {
+		x, y := s.part(k)
+		if y <= from || x >= to {
+			continue
+		}
+		for s.at() < time.Duration(n)*segmentDur+time.Duration(k+1)*partDur {
+			if !pause(r.Context(), 20*time.Millisecond) {
+				return
+			}
+		}
+		_, _ = w.Write(b[max(x, from):min(y, to)])
+		_ = http.NewResponseController(w).Flush()
 	}
 }
 
@@ -228,6 +360,9 @@ func (s *stream) servePlaylist(w http.ResponseWriter, r *http.Request, dir strin
 		case err2 == nil && err != nil, err == nil && msn > last+2:
 			http.Error(w, "wrong directives", http.StatusBadRequest)
 			return
+		case err == nil && err2 == nil && !s.farParts && msn*2+part > int64(s.at()/partDur)+3:
+			http.Error(w, "too many parts ahead", http.StatusBadRequest)
+			return
 		case err == nil && s.strict && msn < last-int64(s.window):
 			http.Error(w, "too old", http.StatusBadRequest)
 			return
@@ -238,7 +373,11 @@ func (s *stream) servePlaylist(w http.ResponseWriter, r *http.Request, dir strin
 		if err2 == nil {
 			until = time.Duration(msn)*segmentDur + time.Duration(part+1)*partDur
 		}
-		for !ended && s.at() < until {
+		for began := time.Now(); !ended && s.at() < until; {
+			if s.busy && time.Since(began) >= 3*segmentDur {
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return
+			}
 			if !pause(r.Context(), 20*time.Millisecond) {
 				return
 			}
@@ -329,6 +468,7 @@ func watchStream(t *testing.T, h http.Handler, plain bool, name string, d time.D
 	client.Transport.(*http.Transport).DialContext = p.dial
 	client.Timeout = time.Minute
 	defer srv.Close()
+	defer srv.CloseClientConnections() // also one that was dialled for nobody at the end
 	defer client.CloseIdleConnections()
 	u := url.URL{Scheme: scheme, Host: "example.com", Path: name}
 	r, err := Run(t.Context(), Config{Input: u.String(), For: d, Client: client})

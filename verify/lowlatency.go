@@ -156,7 +156,7 @@ func (c *checker) checkHints(p *playlist) {
 		h := &p.m.Hints[i]
 		c.saw("L13")
 		if line := seen[h.Type]; line > 0 {
-			c.find("L13", p.at(h.Line), "a second EXT-X-PRELOAD-HINT of TYPE=%s; the first is in line %d", h.Type, line)
+			c.should("L13", p.at(h.Line), "a second EXT-X-PRELOAD-HINT of TYPE=%s; the first is in line %d", h.Type, line)
 		}
 		seen[h.Type] = h.Line
 		if p.m.EndList {

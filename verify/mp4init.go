@@ -30,9 +30,11 @@ type headerTrack struct {
 	insp          *codec.Inspector // nil: not known, or encrypted
 	defaults      sampleDefaults   // of trex
 	edits         []edit
-	scheme        string // "cbcs", "cenc" or empty
-	crypt, skip   uint8  // pattern of tenc
-	transfer      uint16 // transfer_characteristics of colr; 0 unknown
+	scheme        string     // "cbcs", "cenc" or empty
+	crypt, skip   uint8      // pattern of tenc
+	key           keyGroup   // of tenc
+	keys          []keyGroup // that stbl describes
+	transfer      uint16     // transfer_characteristics of colr; 0 unknown
 	node          *mp4.Node
 }
 
@@ -189,7 +191,10 @@ func readTrak(n, moov *mp4.Node, known []av.Track) *headerTrack {
 			}
 		}
 	}
-	t.readEntry(n.First("mdia", "minf", "stbl", "stsd"))
+	if stbl := n.First("mdia", "minf", "stbl"); stbl != nil {
+		t.readEntry(stbl.First("stsd"))
+		t.keys = readKeyGroups(stbl)
+	}
 	for i := range known {
 		if known[i].ID == t.id && t.scheme == "" {
 			t.track = known[i]
@@ -230,6 +235,9 @@ func (t *headerTrack) readEntry(stsd *mp4.Node) {
 	if pattern := tenc.u8(); v > 0 {
 		t.crypt, t.skip = pattern>>4, pattern&15
 	}
+	t.key.protected = tenc.u8() == 1
+	tenc.u8()
+	copy(t.key.kid[:], tenc.take(16))
 }
 
 // checkHeader checks what CMAF asks of a header.

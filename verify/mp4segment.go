@@ -55,6 +55,7 @@ type segmentReader struct {
 	base  int64  // where it begins in its file
 	looks map[uint32]*look
 	order []uint32
+	kids  map[uint32][16]byte // of each track's first encrypted sample
 	cmaf  bool
 	// of the fragment
 	moof   *mp4.Node
@@ -70,7 +71,7 @@ func (c *checker) lookMP4(at Place, h *header, data []byte, base int64) []*look 
 	if err != nil {
 		c.find("S3", at, "%v", err)
 	}
-	s := &segmentReader{c: c, h: h, at: at, data: data, base: base, looks: map[uint32]*look{}, cmaf: h.cmaf()}
+	s := &segmentReader{c: c, h: h, at: at, data: data, base: base, looks: map[uint32]*look{}, kids: map[uint32][16]byte{}, cmaf: h.cmaf()}
 	s.checkOrder(nodes)
 	chunks := 0
 	for i := range nodes {
@@ -184,6 +185,7 @@ func (s *segmentReader) traf(traf *mp4.Node, chunk int) {
 		}
 	}
 	s.checkTfhd(tfhd, flags)
+	s.checkKeysOf(t, traf)
 	tfdt := traf.First("tfdt")
 	if tfdt == nil {
 		s.c.find("C2", boxPlace(s.at, traf), "no tfdt")

@@ -3,6 +3,7 @@ package verify
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/cleave-video/cleave/format/hls"
 )
@@ -259,6 +260,8 @@ func (c *checker) checkFormats(x *multi, resolve func(string) *playlist) {
 		c.checkCodecs(x, v, parts)
 		if p.m.EndList {
 			c.checkBandwidth(x, v, peak+audioPeak, mean+audioMean)
+		} else {
+			c.checkLiveBandwidth(x, v, peak+audioPeak, mean+audioMean, p)
 		}
 	}
 }
@@ -316,9 +319,33 @@ func (c *checker) checkBandwidth(x *multi, v *hls.Variant, peak, mean float64) {
 	}
 }
 
+// leastMean is how much media a mean bit rate of a live stream is taken of.
+const leastMean = time.Minute
+
 // maxRun is how many segments a run may have whose bit rate counts: a target duration
 // has not nearly as many, unless they last next to nothing.
 const maxRun = 256
+
+// checkLiveBandwidth compares with what was measured of a live stream, p of it the
+// variant's own: Apple allows it a little more.
+func (c *checker) checkLiveBandwidth(x *multi, v *hls.Variant, peak, mean float64, p *playlist) {
+	if peak == 0 {
+		return
+	}
+	c.saw("A28")
+	if said := float64(v.Bandwidth); peak > 1.25*said {
+		c.find("A28", x.at(v.Line), "BANDWIDTH=%d, the segments' peak is %.0f", v.Bandwidth, peak)
+	}
+	var loaded time.Duration
+	for i, n := range p.sizes {
+		if n >= 0 {
+			loaded += time.Duration(p.m.Segments[i].Span.Dur)
+		}
+	}
+	if avg := float64(v.AverageBandwidth); avg > 0 && loaded >= leastMean && mean > 1.1*avg {
+		c.find("A28", x.at(v.Line), "AVERAGE-BANDWIDTH=%d, the mean of %s is %.0f", v.AverageBandwidth, loaded.Round(time.Second), mean)
+	}
+}
 
 // rates returns the peak segment bit rate, that of any run of segments which lasts
 // from half to one and a half target durations (RFC 8216bis 4.1), and the mean.

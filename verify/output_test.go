@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -11,13 +12,14 @@ import (
 
 	"github.com/cleave-video/cleave/chunk"
 	"github.com/cleave-video/cleave/cut"
+	"github.com/cleave-video/cleave/seal"
 )
 
 // cutAndCheck cuts an input and returns the report on what came out.
-func cutAndCheck(t *testing.T, input string, c cut.Container) *Report {
+func cutAndCheck(t *testing.T, input string, c cut.Container, e cut.Encryption) *Report {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "out")
-	if _, err := cut.Run(t.Context(), cut.Config{Input: input, Dir: dir, Container: c, Policy: chunk.Keyframe{Target: 2 * time.Second}, Target: 2 * time.Second}); err != nil {
+	if _, err := cut.Run(t.Context(), cut.Config{Input: input, Dir: dir, Container: c, Policy: chunk.Keyframe{Target: 2 * time.Second}, Target: 2 * time.Second, Encrypt: e}); err != nil {
 		t.Fatal(err)
 	}
 	r, err := Run(t.Context(), Config{Input: dir})
@@ -51,7 +53,7 @@ func TestOwnOutput(t *testing.T) {
 				if out, err := exec.Command("ffmpeg", strings.Fields("-v error -nostdin "+args+file)...).CombinedOutput(); err != nil {
 					t.Skipf("ffmpeg cannot make it: %v\n%s", err, out)
 				}
-				r := cutAndCheck(t, file, c)
+				r := cutAndCheck(t, file, c, cut.Encryption{})
 				for _, f := range r.Findings {
 					if f.Severity == Must {
 						t.Errorf("%s %s: %s", f.Rule, f.Place, f.Text)
@@ -62,6 +64,35 @@ func TestOwnOutput(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// The same encrypted, the key of samples changing within the output.
+func TestOwnOutputEncrypted(t *testing.T) {
+	if _, err := exec.LookPath("ffmpeg"); err != nil {
+		t.Skip("ffmpeg is not installed: the output of cut is not checked")
+	}
+	file := filepath.Join(t.TempDir(), "in.mp4")
+	args := "-v error -nostdin -f lavfi -i testsrc2=size=192x108:rate=25 -f lavfi -i sine=sample_rate=48000 -c:v libx264 -preset ultrafast -sc_threshold 0 -g 50 -c:a aac -t 9 "
+	if out, err := exec.Command("ffmpeg", strings.Fields(args+file)...).CombinedOutput(); err != nil {
+		t.Skipf("ffmpeg cannot make it: %v\n%s", err, out)
+	}
+	for _, x := range []struct {
+		scheme    seal.Scheme
+		container cut.Container
+		rotation  int
+	}{{seal.CBCS, cut.CMAF, 0}, {seal.CBCS, cut.CMAF, 2}, {seal.CENC, cut.CMAF, 2}, {seal.AES128, cut.CMAF, 2}, {seal.AES128, cut.TS, 0}} {
+		t.Run(fmt.Sprintf("%s_%s_%d", x.scheme, x.container, x.rotation), func(t *testing.T) {
+			r := cutAndCheck(t, file, x.container, cut.Encryption{Scheme: x.scheme, Rotation: x.rotation})
+			for _, f := range r.Findings {
+				if f.Severity == Must {
+					t.Errorf("%s %s: %s", f.Rule, f.Place, f.Text)
+				}
+			}
+			if n := r.Checked["C11"]; x.scheme.Samples() != (n > 0) {
+				t.Errorf("the keys of %d fragments were looked at", n)
+			}
+		})
 	}
 }
 

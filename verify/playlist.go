@@ -117,6 +117,10 @@ func faultText(e *hls.LineError) string {
 	return e.Tag + ": " + e.Err.Error()
 }
 
+// usualTarget is the target duration that Apple asks for, in seconds. Shorter ones are
+// what less delay needs, and no finding.
+const usualTarget = 6
+
 // checkHead checks the tags of the whole playlist and their order.
 func (c *checker) checkHead(p *playlist) {
 	c.saw("H7", "H8")
@@ -152,6 +156,10 @@ func (c *checker) checkHead(p *playlist) {
 		}
 	}
 	c.checkVersion(p)
+	c.saw("A3")
+	if p.m.TargetDuration > usualTarget {
+		c.find("A3", p.at(p.line("EXT-X-TARGETDURATION")), "TARGETDURATION is %d", p.m.TargetDuration)
+	}
 	if p.m.EndList {
 		c.saw("A12")
 		if p.m.Type == hls.Live && p.m.Sequence <= 1 && !c.live {

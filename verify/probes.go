@@ -47,6 +47,9 @@ func (f *follow) probe(v *version) {
 	} else if took := f.w.cfg.Now().Sub(began); took > time.Second {
 		c.find("L21", at, "_HLS_msn=%d, 20 ahead, was answered after %s, not at once", end+20, took.Round(time.Millisecond))
 	}
+	if m.PartTarget > 0 {
+		f.probeAhead(at)
+	}
 	if old := m.Sequence - 5; old >= 0 {
 		p, _, status := f.ask(fmt.Sprintf("_HLS_msn=%d", old), 2*time.Second)
 		if p == nil && c.ctx.Err() == nil {
@@ -54,9 +57,27 @@ func (f *follow) probe(v *version) {
 		}
 	}
 	f.probeUnknown(v)
+	if p, _, _ := f.ask("", td); p != nil { // those that were not refused took their time
+		end, _ = edge(p)
+	}
 	f.probeWaits(end, td, v.p.low())
 	f.probeSkip(td)
 	f.probeHint(td)
+}
+
+// probeAhead asks for a part that is farther ahead than the Advance Part Limit
+// (RFC 8216bis 6.2.5.2) of the last one there is, or will be meanwhile.
+func (f *follow) probeAhead(at Place) {
+	p, _, _ := f.ask("", 2*time.Second)
+	if p == nil || p.PartTarget <= 0 {
+		return
+	}
+	end, part := edge(p)
+	limit := max(int64(3*time.Second/p.PartTarget), 3)
+	query := fmt.Sprintf("_HLS_msn=%d&_HLS_part=%d", end+1, part+2*limit+10)
+	if _, _, status := f.ask(query, 2*time.Second); status != http.StatusBadRequest && f.c.ctx.Err() == nil {
+		f.c.find("L21", at, "%s, %d parts ahead, is answered by %s, not by 400 at once", query, 2*limit+10, statusText(status))
+	}
 }
 
 func statusText(status int) string {
@@ -89,41 +110,6 @@ func (f *follow) probeUnknown(v *version) {
 			f.c.find("L15", Place{File: name, group: f.name}, "a segment that was never listed is answered by %s, not by 404", statusText(status))
 		}
 		return
-	}
-}
-
-// probeWaits asks for what comes next and checks that the answer has it.
-func (f *follow) probeWaits(end int64, td time.Duration, low bool) {
-	c, at := f.c, Place{File: f.name, group: f.name}
-	check := func(rule, query string, msn, part int64) {
-		p, _, status := f.ask(query, 3*td+time.Second)
-		if c.ctx.Err() != nil {
-			return
-		}
-		c.saw(rule)
-		if p == nil {
-			if status != http.StatusServiceUnavailable {
-				c.find(rule, at, "%s is answered by %s", query, statusText(status))
-			}
-			return
-		}
-		if e, n := edge(p); !p.EndList && (e < msn-1 || e == msn-1 && (part < 0 || n < part)) {
-			c.find(rule, at, "%s is answered by a playlist that ends at segment %d, part %d", query, e, n)
-		}
-	}
-	check("L17", fmt.Sprintf("_HLS_msn=%d", end+1), end+1, -1)
-	if !low {
-		return
-	}
-	p, _, _ := f.ask("", td)
-	if p == nil {
-		return
-	}
-	end, part := edge(p)
-	check("L18", fmt.Sprintf("_HLS_msn=%d&_HLS_part=%d", end+1, part+1), end+1, part+1)
-	if k := int(end - p.Sequence - p.Skipped); k >= 0 && k < len(p.Segments) && len(p.Segments[k].Parts) > 0 {
-		n := len(p.Segments[k].Parts)
-		check("L19", fmt.Sprintf("_HLS_msn=%d&_HLS_part=%d", end, n), end+1, 0)
 	}
 }
 
@@ -195,8 +181,17 @@ func (f *follow) compareDelta(at Place, whole, delta *hls.Media) {
 	for i := range delta.Segments {
 		behind += time.Duration(delta.Segments[i].Span.Dur)
 	}
-	if behind < delta.Control.CanSkipUntil {
-		c.find("L25", at, "SKIPPED-SEGMENTS=%d leaves %.3f s, CAN-SKIP-UNTIL is %s: later segments are left out, too", delta.Skipped, behind.Seconds(), delta.Control.CanSkipUntil)
+	// The last one that is left out may be meant by where it begins.
+	last := time.Duration(whole.TargetDuration) * time.Second
+	if k := int(delta.Sequence + delta.Skipped - 1 - whole.Sequence); k >= 0 && k < len(whole.Segments) {
+		last = time.Duration(whole.Segments[k].Span.Dur)
+	}
+	if until := delta.Control.CanSkipUntil; behind < until {
+		tell := c.find
+		if behind+last >= until {
+			tell = c.should
+		}
+		tell("L25", at, "SKIPPED-SEGMENTS=%d leaves %.3f s, CAN-SKIP-UNTIL is %s: later segments are left out, too", delta.Skipped, behind.Seconds(), until)
 	}
 	for i := range delta.Segments {
 		k := int(delta.Sequence + delta.Skipped + int64(i) - whole.Sequence)

@@ -28,13 +28,32 @@ func (c *checker) checkTogether(x *multi, list []*playlist) {
 	}
 	for _, p := range list {
 		if p.role == "iframes" {
-			c.saw("A29")
-			if !p.m.IFramesOnly {
-				c.find("A29", p.at(0), "no EXT-X-I-FRAMES-ONLY")
-			}
+			c.checkIFrames(p, main)
 		}
 	}
 	c.compareReports(main)
+}
+
+// checkIFrames checks an I-frame playlist, and what it owes the others of a live
+// presentation.
+func (c *checker) checkIFrames(p *playlist, main []*playlist) {
+	c.saw("A29")
+	if !p.m.IFramesOnly {
+		c.find("A29", p.at(0), "no EXT-X-I-FRAMES-ONLY")
+	}
+	if p.m.EndList || len(main) == 0 {
+		return
+	}
+	first := main[0]
+	if p.m.TargetDuration != first.m.TargetDuration {
+		c.find("A29", p.at(p.line("EXT-X-TARGETDURATION")), "TARGETDURATION is %d, that of %s %d", p.m.TargetDuration, first.name, first.m.TargetDuration)
+	}
+	if first.m.Control.CanBlockReload {
+		c.saw("L30")
+		if !p.m.Control.CanBlockReload {
+			c.find("L30", p.at(p.line("EXT-X-SERVER-CONTROL")), "no CAN-BLOCK-RELOAD, which %s has", first.name)
+		}
+	}
 }
 
 // compare checks a playlist against the first.
@@ -178,7 +197,7 @@ func (c *checker) compareReports(list []*playlist) {
 			}
 		}
 		if p.low() && len(list) > 1 && len(p.m.Reports) == 0 && !p.m.EndList {
-			c.find("L27", p.at(0), "no EXT-X-RENDITION-REPORT in a low-latency playlist")
+			c.should("L27", p.at(0), "no EXT-X-RENDITION-REPORT in a low-latency playlist")
 		}
 	}
 }

@@ -83,14 +83,14 @@ type recorder struct {
 	mu     sync.Mutex
 	report *Report
 	rules  map[string]Rule
-	counts map[string]int // of findings, by rule and group
-	last   map[string]int // of the listed one that counts the rest
+	counts map[string]int   // of findings, by rule and group
+	lists  map[string][]int // of the listed ones; the last one counts the rest
 	now    func() time.Time
 }
 
 func newRecorder(input string) *recorder {
 	r := &recorder{
-		report: &Report{Input: input, Checked: map[string]int{}}, rules: map[string]Rule{}, counts: map[string]int{}, last: map[string]int{},
+		report: &Report{Input: input, Checked: map[string]int{}}, rules: map[string]Rule{}, counts: map[string]int{}, lists: map[string][]int{},
 	}
 	for _, rule := range rules() {
 		r.rules[rule.ID] = rule
@@ -138,16 +138,21 @@ func (r *recorder) add(id string, s Severity, at Place, format string, args ...a
 		group = at.File
 	}
 	key := id + " " + string(s) + " " + group
-	if r.counts[key]++; r.counts[key] > listed {
-		r.report.Findings[r.last[key]].More++
-		return
-	}
 	at.File = plain.Text(at.File) // like the text, what a stranger wrote
-	f := Finding{Rule: id, Severity: s, Place: at, Text: plain.Text(fmt.Sprintf(format, args...))}
+	f, list := Finding{Rule: id, Severity: s, Place: at, Text: plain.Text(fmt.Sprintf(format, args...))}, r.lists[key]
 	if r.now != nil {
 		f.At = r.now()
+		for _, i := range list {
+			if g := &r.report.Findings[i]; g.Place == f.Place && g.Text == f.Text {
+				return // the next version of a text has the same fault
+			}
+		}
 	}
-	r.last[key] = len(r.report.Findings)
+	if r.counts[key]++; r.counts[key] > listed {
+		r.report.Findings[list[len(list)-1]].More++
+		return
+	}
+	r.lists[key] = append(list, len(r.report.Findings))
 	r.report.Findings = append(r.report.Findings, f)
 }
 

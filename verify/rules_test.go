@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cleave-video/cleave/format/ts"
 )
@@ -21,7 +22,7 @@ func bases(t testing.TB) map[string]files {
 	return map[string]files{
 		"vod": vod(t, plan{}, plan{}), "ts": tsvod(t, tsShape{}), "low": low(t), "text": textBase(t), "keys": keysBase(t), "packed": packedBase(),
 		"dynamic": {"manifest.mpd": []byte(dynamicMPD)}, "number": numberBase(t), "single": singleBase(t), "events": eventsBase(t), "cbcs": cbcsBase(t, 0x19), "sdr": colrBase(t, 1),
-		"multi": multiBase(t), "lowmulti": lowMulti(t), "long": longBase(t), "encryptedts": sampleAES(t, true), "list": listBase(t),
+		"multi": multiBase(t), "lowmulti": lowMulti(t), "long": longBase(t), "encryptedts": sampleAES(t, true), "list": listBase(t), "keygroups": keyGroups(t, 1, 1),
 	}
 }
 
@@ -171,8 +172,6 @@ func TestInjectedFaults(t *testing.T) {
 		{"DATERANGE with a negative duration", "#EXT-X-PRELOAD-HINT", "#EXT-X-DATERANGE:ID=\"a\",START-DATE=\"2026-03-01T12:00:00Z\",DURATION=-1\n#EXT-X-PRELOAD-HINT", "H13"},
 		{"DATERANGE without a date", "#EXT-X-PROGRAM-DATE-TIME:2026-03-01T12:00:00.000Z\n", "#EXT-X-DATERANGE:ID=\"a\",START-DATE=\"2026-03-01T12:00:00Z\"\n", "H13"},
 		{"RENDITION-REPORT without a URI", "#EXT-X-PRELOAD-HINT", "#EXT-X-RENDITION-REPORT:LAST-MSN=3\n#EXT-X-PRELOAD-HINT", "L27"},
-		// The last one, an EVENT playlist from which segments are removed, shows over
-		// time only: TestLiveRules has it as H30.
 	} {
 		f := low(t)
 		if !bytes.Contains(f["index.m3u8"], []byte(x.old)) {
@@ -186,6 +185,12 @@ func TestInjectedFaults(t *testing.T) {
 		} else if found.Line == 0 && x.rule != "H1" && x.rule != "L5" {
 			t.Errorf("%s: no line: %+v", x.name, found)
 		}
+	}
+	// The last one shows over time only.
+	event := stream{window: 6, text: always("#EXT-X-MEDIA-SEQUENCE", "#EXT-X-PLAYLIST-TYPE:EVENT\n#EXT-X-MEDIA-SEQUENCE")}
+	r := newStream(t, event).run(t, 20*time.Second)
+	if found := broken(r, "H30"); found == nil || found.Severity != Must || found.Line == 0 {
+		t.Errorf("EVENT playlist with removed segments: H30 not found: %+v", r.Findings)
 	}
 }
 

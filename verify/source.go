@@ -33,6 +33,54 @@ type answer struct {
 	url    string // after redirects
 	// the request, first and last byte of the body; files have none
 	began, first, ended time.Time
+	marks               []progress // what had come of the body when; files have none
+}
+
+// progress is when so many bytes of a body had come.
+type progress struct {
+	bytes int
+	at    time.Time
+}
+
+// reached is when the first n bytes of the body had come; zero if they have not.
+func (a *answer) reached(n int) time.Time {
+	for _, m := range a.marks {
+		if m.bytes >= n {
+			return m.at
+		}
+	}
+	return time.Time{}
+}
+
+// marked is a body that notes when its bytes come: of those that come within a few
+// milliseconds the last.
+type marked struct {
+	r     io.Reader
+	now   func() time.Time
+	bytes int
+	marks []progress
+	begun time.Time // of the last mark
+}
+
+// markEvery is how exactly a body's arrival is noted, maxMarks how often.
+const (
+	markEvery = 5 * time.Millisecond
+	maxMarks  = 4096
+)
+
+func (m *marked) Read(b []byte) (int, error) {
+	n, err := m.r.Read(b)
+	if n == 0 {
+		return n, err
+	}
+	m.bytes += n
+	at := m.now()
+	if k := len(m.marks); k > 0 && (at.Sub(m.begun) < markEvery || k == maxMarks) {
+		m.marks[k-1] = progress{m.bytes, at}
+	} else {
+		m.marks, m.begun = append(m.marks, progress{m.bytes, at}), at
+	}
+	return n, err
 }
 
 // The most that is read of one resource.
@@ -129,11 +177,12 @@ func (w *web) fetch(ctx context.Context, name string, off, n int64) (*answer, er
 	defer resp.Body.Close()
 	a.status, a.header, a.url = resp.StatusCode, resp.Header, resp.Request.URL.String()
 	a.header.Set("X-Uncompressed", fmt.Sprint(resp.Uncompressed)) // net/http took gzip off
-	body := bufio.NewReader(io.LimitReader(resp.Body, maxResource+1))
+	got := &marked{r: resp.Body, now: w.now}
+	body := bufio.NewReader(io.LimitReader(got, maxResource+1))
 	_, _ = body.Peek(1) // an error comes again
 	a.first = w.now()
 	a.body, err = io.ReadAll(body)
-	a.ended = w.now()
+	a.ended, a.marks = w.now(), got.marks
 	switch {
 	case err != nil:
 		return a, err

@@ -57,6 +57,7 @@ func (f *follow) compare(a, b *version) {
 		c.find("H23", b.p.at(0), "the playlist has changed behind EXT-X-ENDLIST")
 	}
 	f.compareParts(a, b)
+	f.compareRanges(a, b)
 	f.compareReports(b)
 	f.compareDates(b)
 }
@@ -91,7 +92,7 @@ func (f *follow) compareSegments(a, b *version) bool {
 		if s.URI == "" || k < 0 || k >= len(y.Segments) {
 			continue
 		}
-		f.compareOne(b, msn, s, &y.Segments[k])
+		f.compareOne(b, msn, s, &y.Segments[k], a.p.keyOf(i), b.p.keyOf(k))
 	}
 	if x.Skipped == 0 && removed <= len(x.Segments) && y.DiscontinuitySequence != x.DiscontinuitySequence+breaks {
 		c.find("H25", b.p.at(b.p.line("EXT-X-DISCONTINUITY-SEQUENCE")), "DISCONTINUITY-SEQUENCE was %d and is %d; %d EXT-X-DISCONTINUITY were removed", x.DiscontinuitySequence, y.DiscontinuitySequence, breaks)
@@ -105,13 +106,16 @@ func (f *follow) compareSegments(a, b *version) bool {
 	return bEnd > aEnd
 }
 
-// compareOne compares a segment that is in both versions.
-func (f *follow) compareOne(b *version, msn int64, was, is *hls.Segment) {
+// compareOne compares a segment that is in both versions, and the methods of its keys.
+func (f *follow) compareOne(b *version, msn int64, was, is *hls.Segment, keyed, keys string) {
 	if is.URI == "" {
 		return
 	}
 	where := b.p.at(is.Line)
+	f.c.saw("H16")
 	switch {
+	case keyed != "NONE" && keys == "NONE":
+		f.c.find("H16", where, "EXT-X-KEY of segment %d, %s, was removed while the segment is listed", msn, keyed)
 	case was.URI != is.URI || was.Range != is.Range:
 		f.c.find("H23", where, "segment %d was %s and is %s", msn, was.URI, is.URI)
 	case was.Span.Dur != is.Span.Dur:
@@ -135,37 +139,59 @@ func (f *follow) checkRemoval(b *version) {
 	}
 }
 
+// remove notes that a segment has left the playlist. A live one must stay for its
+// duration and that of the longest playlist with it from when it first appeared
+// (RFC 8216bis 6.2.2); of those that were there before the watch that is not known.
 func (f *follow) remove(msn int64, at time.Time) {
 	r := f.seen[msn]
-	if r == nil || !r.removedAt.IsZero() {
+	if r == nil {
 		return
 	}
-	r.removedAt, r.until = at, at.Add(r.dur+f.longest)
-	f.removed = append(f.removed, r)
 	delete(f.seen, msn)
+	if r.first.IsZero() {
+		return
+	}
+	r.removedAt, r.until, r.latest = at, r.first.Add(r.dur+r.longest), r.noticed.Add(r.dur+r.longest)
+	f.removed = append(f.removed, r)
 }
 
-// checkRemoved asks for removed segments shortly before they may be gone, or at
-// the end of the watch for what is left.
+// checkRemoved asks for what was removed: at once, as the next version may come too
+// late, and again shortly before it may be gone. What is gone while it may have been
+// long enough, as nobody looked when it appeared, is a SHOULD.
 func (f *follow) checkRemoved(all bool) {
 	now := f.w.cfg.Now()
 	var rest []*record
 	for _, r := range f.removed {
 		due := r.removedAt.Add(r.until.Sub(r.removedAt) * 4 / 5)
-		if !all && now.Before(due) {
-			rest = append(rest, r)
+		if now.After(r.until) && (r.asked || now.After(r.latest)) || f.c.ctx.Err() != nil {
 			continue
 		}
-		if now.After(r.until) || f.c.ctx.Err() != nil {
+		if !all && r.asked && now.Before(due) {
+			rest = append(rest, r)
 			continue
 		}
 		name, err := f.c.src.resolve(f.name, r.uri)
 		if err != nil {
 			continue
 		}
-		f.c.saw("H27")
-		if _, err := f.c.src.fetch(f.c.ctx, name, r.rng.Offset, 1); err != nil && gone(err) && f.w.cfg.Now().Before(r.until) {
-			f.c.find("H27", Place{File: name, group: f.name}, "segment %d was removed %s ago and is gone; it must stay for %s: %v", r.msn, now.Sub(r.removedAt).Round(time.Millisecond), r.until.Sub(r.removedAt).Round(time.Millisecond), err)
+		rule := "H27"
+		if r.part {
+			rule = "L11"
+		}
+		f.c.saw(rule)
+		_, err = f.c.src.fetch(f.c.ctx, name, r.rng.Offset, 1)
+		if err != nil && gone(err) {
+			// A live stream is not made to the millisecond: half of what is owed may lack.
+			if at := (Place{File: name, group: f.name}); f.w.cfg.Now().Before(r.until.Add(-r.dur / 2)) {
+				f.c.find(rule, at, "%s was removed %s ago and is gone; it must stay for %s: %v", r.what(), now.Sub(r.removedAt).Round(time.Millisecond), r.until.Sub(r.removedAt).Round(time.Millisecond), err)
+			} else {
+				f.c.should(rule, at, "%s is gone %s after it was removed; it must stay for %s from when it appeared, which may be %s ago: %v",
+					r.what(), now.Sub(r.removedAt).Round(time.Millisecond), r.latest.Sub(r.noticed), now.Sub(r.noticed).Round(time.Millisecond), err)
+			}
+			continue
+		}
+		if r.asked = true; now.Before(due) {
+			rest = append(rest, r)
 		}
 	}
 	f.removed = rest
@@ -214,17 +240,40 @@ func (f *follow) compareParts(a, b *version) {
 		f.arrive(Arrival{Kind: "part", Took: b.at.Sub(b.began), MSN: bEnd + 1, Dur: y.PartTarget}, b.at)
 		f.compareHint(a, b, aEnd, aPart)
 	}
+	f.dropParts(a, b)
 	c.saw("L11")
 	var behind int64
 	for i := len(y.Segments) - 1; i >= 0; i-- {
 		s := &y.Segments[i]
 		if behind > 3*y.TargetDuration*1e9 && len(s.Parts) > 0 {
-			c.find("L11", b.p.at(s.Line), "parts of a segment that ends %.1f s before the end of the playlist", seconds(behind))
+			c.should("L11", b.p.at(s.Line), "parts of a segment that ends %.1f s before the end of the playlist", seconds(behind))
 			break
 		}
 		behind += s.Span.Dur
 	}
 	f.compareListed(a, b)
+}
+
+// dropParts notes of each segment whose parts are listed no longer the first: it must
+// stay for three target durations (RFC 8216bis 6.2.2).
+func (f *follow) dropParts(a, b *version) {
+	x, y := a.p.m, b.p.m
+	stay := 3 * time.Duration(y.TargetDuration) * time.Second
+	for i := range x.Segments {
+		msn := x.Sequence + x.Skipped + int64(i)
+		k := int(msn - y.Sequence - y.Skipped)
+		if len(x.Segments[i].Parts) == 0 || k < 0 || k >= len(y.Segments) || len(y.Segments[k].Parts) > 0 {
+			continue
+		}
+		p := &x.Segments[i].Parts[0]
+		if p.Gap {
+			continue
+		}
+		f.removed = append(f.removed, &record{
+			msn: msn, uri: p.URI, rng: p.Range, part: true, removedAt: b.at,
+			until: a.sure().Add(stay), noticed: b.at, latest: b.at.Add(stay),
+		})
+	}
 }
 
 // compareListed checks that parts of a segment do not change once listed.
@@ -256,8 +305,11 @@ func (f *follow) compareHint(a, b *version, msn, part int64) {
 		return // the segment has ended before that part: the hint is the next one's first
 	}
 	f.c.saw("L14")
-	if p := b.p.m.Segments[k].Parts[n]; p.URI != hint.URI {
-		f.c.find("L14", b.p.at(p.Line), "the hint said %s, the part is %s", hint.URI, p.URI)
+	switch p := b.p.m.Segments[k].Parts[n]; {
+	case p.URI != hint.URI:
+		f.c.should("L14", b.p.at(p.Line), "the hint said %s, the part is %s", hint.URI, p.URI)
+	case p.Range.Length > 0 && p.Range.Offset != hint.Start, hint.Length > 0 && p.Range.Length != hint.Length:
+		f.c.should("L14", b.p.at(p.Line), "the hint said %d bytes from byte %d on of %s, the part is %d bytes from byte %d on", hint.Length, hint.Start, hint.URI, p.Range.Length, p.Range.Offset)
 	}
 }
 

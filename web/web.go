@@ -8,7 +8,7 @@ import (
 	"net/http"
 )
 
-//go:embed player.html home.html
+//go:embed player.html home.html frames.html frames.js
 var pages embed.FS
 
 //go:embed icon.svg
@@ -23,6 +23,7 @@ var dist embed.FS
 type Pages struct {
 	templates *template.Template
 	script    []byte // hls.js, or nil
+	frames    []byte // the script of the page of frames
 }
 
 // New returns the pages; it panics only if they are not valid templates.
@@ -31,7 +32,11 @@ func New() *Pages {
 	if err != nil {
 		script = nil
 	}
-	return &Pages{template.Must(template.ParseFS(pages, "*.html")), script}
+	p := &Pages{templates: template.Must(template.ParseFS(pages, "*.html")), script: script}
+	if p.frames, err = fs.ReadFile(pages, "frames.js"); err != nil {
+		panic(err) // it is embedded above
+	}
+	return p
 }
 
 // Player answers with the page that plays the stream called name, or waits for it: known
@@ -51,6 +56,19 @@ type Stream struct {
 	Name, State string
 	Live        bool
 	Tracks      []string
+}
+
+// Frames answers with the page that shows single frames of what is called name: of a
+// stream, or of a file, which is not live.
+func (p *Pages) Frames(w http.ResponseWriter, name string, live bool) {
+	p.render(w, "frames.html", map[string]any{"Name": name, "Live": live})
+}
+
+// FramesScript answers with the script of that page.
+func (p *Pages) FramesScript(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/javascript; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-cache")
+	_, _ = w.Write(p.frames)
 }
 
 // Home answers with the list of streams.

@@ -66,7 +66,7 @@ func (w *worker) ask(p []byte, off int64) (int, error) {
 	if err := w.send(wire.Message{Op: wire.OpRead, N: uint32(want), A: off}); err != nil {
 		return 0, err
 	}
-	m, err := w.receive()
+	m, err := w.answer()
 	switch {
 	case err != nil:
 		return 0, err
@@ -104,7 +104,7 @@ func (s seeking) Seek(offset int64, whence int) (int64, error) {
 	if err := w.send(wire.Message{Op: wire.OpSeek, N: uint32(whence), A: offset}); err != nil {
 		return 0, err
 	}
-	m, err := w.receive()
+	m, err := w.answer()
 	switch {
 	case err != nil:
 		return 0, err

@@ -1,7 +1,7 @@
 //go:build libav
 
-// Command cleave-av is cleave's libavformat worker: it reads media of any
-// container for the cleave that started it. It may not open files, reach the
+// Command cleave-av is cleave's worker for FFmpeg's libraries: it reads media of any
+// container, or decodes a key frame, for the cleave that started it. It may not open files, reach the
 // network, or start programs.
 package main
 
@@ -36,6 +36,12 @@ func run(args []string) int {
 	switch args[0] {
 	case "worker":
 		if err := work(); err != nil {
+			fmt.Fprintf(os.Stderr, "cleave-av: %v\n", err)
+			return exitFailed
+		}
+		return exitDone
+	case "picture":
+		if err := picture(os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintf(os.Stderr, "cleave-av: %v\n", err)
 			return exitFailed
 		}

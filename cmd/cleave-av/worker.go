@@ -23,6 +23,7 @@ type worker struct {
 	mem     []byte // shared with the parent
 	buf     [wire.MessageSize]byte
 	options wire.Options
+	asked   []int64 // slots to be filled, that were asked for meanwhile
 	in      *shim.Demuxer
 	pending error // ends the input once the packets before it are given
 	read    int64 // bytes of the input
@@ -52,13 +53,41 @@ func work() error {
 		case wire.OpOpen:
 			err = w.open(m)
 		case wire.OpNext:
-			err = w.next(m)
+			err = w.queue(m)
 		default:
 			return fmt.Errorf("unexpected message %d", m.Op)
+		}
+		for err == nil && len(w.asked) > 0 {
+			slot := w.asked[0]
+			w.asked = w.asked[:copy(w.asked, w.asked[1:])]
+			err = w.next(slot)
 		}
 		if err != nil {
 			return err
 		}
+	}
+}
+
+// queue notes that a slot is to be filled.
+func (w *worker) queue(m wire.Message) error {
+	if m.N >= wire.Slots || len(w.asked) >= wire.Slots {
+		return wire.ErrMessage
+	}
+	w.asked = append(w.asked, int64(m.N))
+	return nil
+}
+
+// answer waits for the answer to what was asked, and notes what is said before it.
+func (w *worker) answer() (wire.Message, error) {
+	for {
+		m, err := w.receive()
+		if err == nil && m.Op == wire.OpNext {
+			err = w.queue(m)
+			if err == nil {
+				continue
+			}
+		}
+		return m, err
 	}
 }
 
@@ -172,11 +201,10 @@ func (w *worker) size() int64 {
 }
 
 // next fills a slot.
-func (w *worker) next(m wire.Message) error {
-	if m.N >= wire.Slots || w.in == nil {
+func (w *worker) next(slot int64) error {
+	if w.in == nil {
 		return wire.ErrMessage
 	}
-	slot := int64(m.N)
 	if w.pending != nil {
 		return w.fail(slot, w.pending)
 	}

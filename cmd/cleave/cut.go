@@ -138,7 +138,7 @@ func (c *cutCommand) Run(ctx context.Context) error {
 	if c.JSON {
 		err = json.NewEncoder(os.Stdout).Encode(report)
 	} else {
-		report.Print(os.Stdout)
+		err = report.Print(os.Stdout)
 	}
 	if err == nil && report.Broken != nil {
 		fmt.Fprintf(os.Stderr, "cleave: %v\n", report.Broken)

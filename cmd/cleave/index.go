@@ -68,6 +68,9 @@ func (c *indexRebuildCommand) Run(ctx context.Context) error {
 		return err
 	}
 	found, err := index.Rebuild(ctx, st, ix, index.RebuildConfig{Progress: c.progress()})
+	if err == nil {
+		err = keepStates(ctx, old, ix)
+	}
 	if err = errors.Join(err, ix.Close()); err != nil {
 		return err
 	}
@@ -75,6 +78,27 @@ func (c *indexRebuildCommand) Run(ctx context.Context) error {
 		return err
 	}
 	return c.report(found, time.Since(began))
+}
+
+// keepStates copies what stands in no chunk: the states of streams that can be read.
+func keepStates(ctx context.Context, from, to *indexdisk.Disk) error {
+	for name, err := range from.Streams(ctx) {
+		if err != nil {
+			return err
+		}
+		state, err := from.State(ctx, name)
+		var damage *index.CorruptError
+		if errors.Is(err, index.ErrNotFound) || errors.As(err, &damage) {
+			continue
+		}
+		if err == nil {
+			err = to.SetState(ctx, name, state)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // progress shows how far it is, on a terminal.

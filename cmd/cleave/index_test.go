@@ -34,6 +34,16 @@ func TestIndexRebuild(t *testing.T) {
 		put(e.Object, index.AppendDescription(body, "live/cam1", e))
 	}
 	put("live/cam1/init-1.mp4", []byte("no chunk"))
+	old, err := indexdisk.Open(filepath.Join(data, server.IndexDir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := old.SetState(t.Context(), "live/cam1", indextest.State()); err != nil {
+		t.Fatal(err)
+	}
+	if err := old.Close(); err != nil {
+		t.Fatal(err)
+	}
 	if got := run([]string{"index", "rebuild", "--data", data}); got != exitDone {
 		t.Fatalf("exit code %d", got)
 	}
@@ -75,6 +85,9 @@ func TestIndexRebuild(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ix.Close()
+	if s, err := ix.State(t.Context(), "live/cam1"); err != nil || s.Next != indextest.State().Next {
+		t.Errorf("the state is %+v, %v", s, err)
+	}
 	if got := run([]string{"index", "rebuild", "--data", data}); got != exitFailed {
 		t.Errorf("exit code %d while the index is in use", got)
 	}

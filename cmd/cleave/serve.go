@@ -37,7 +37,11 @@ type serveCommand struct {
 	SRTLatency    time.Duration `name:"srt-latency" help:"How long SRT waits for lost packets (120ms)."`
 	AllowPrivate  bool          `name:"allow-private" help:"Declared sources may be on loopback and private addresses."`
 
+	OnDemandTimeout time.Duration `name:"on-demand-timeout" help:"How long a viewer waits for a source that the first one starts (10s)."`
+	OnDemandIdle    time.Duration `name:"on-demand-idle" help:"How long such a source goes on when the last viewer has gone (10s)."`
+
 	Data     string        `env:"CLEAVE_DATA" type:"path" placeholder:"DIR" help:"Folder of the chunks (./data)."`
+	Spool    string        `type:"path" placeholder:"DIR" help:"Folder that chunks are put into at once, and brought from to where they are kept (+spool in the folder of the chunks if these are kept in S3, else none)."`
 	Target   time.Duration `help:"Chunk length aimed at; key frames decide (2s)."`
 	MaxChunk time.Duration `help:"Longest chunk, whatever the key frames do (10s)."`
 	Window   time.Duration `help:"Length of the live playlists (1m)."`
@@ -52,6 +56,8 @@ type serveCommand struct {
 	PerAddress   int           `name:"streams-per-address" placeholder:"N" help:"Of them from one address (half of them)."`
 	Viewer       size.Bytes    `placeholder:"SIZE" help:"How far a viewer of packets may be behind before it jumps (4MiB)."`
 
+	liveKeyFlags `group:"encryption"`
+
 	Demo bool `help:"Publish a test picture to this server as live/demo."`
 }
 
@@ -59,11 +65,16 @@ type serveCommand struct {
 func (c *serveCommand) config() (server.Config, error) {
 	s := server.Config{
 		HTTP: c.HTTP, RTMP: c.RTMP, SRT: c.SRT, RTSP: c.RTSP, RTP: c.RTP, Admin: c.Admin, HTTPS: c.HTTPS, RTMPS: c.RTMPS, RTSPS: c.RTSPS,
-		TLSCert: c.TLSCert, TLSKey: c.TLSKey, SRTPassphrase: c.SRTPassphrase, SRTLatency: c.SRTLatency, AllowPrivate: c.AllowPrivate, Data: c.Data,
+		TLSCert: c.TLSCert, TLSKey: c.TLSKey, SRTPassphrase: c.SRTPassphrase, SRTLatency: c.SRTLatency, AllowPrivate: c.AllowPrivate, Data: c.Data, Spool: c.Spool,
+		OnDemandTimeout: c.OnDemandTimeout, OnDemandIdle: c.OnDemandIdle,
 		Live: live.Config{
 			Target: c.Target, Part: c.Part, MaxChunk: c.MaxChunk, Window: c.Window, Grace: c.Grace, Takeover: c.Takeover,
 			Streams: c.Streams, PerAddress: c.PerAddress, Memory: int64(c.Memory), StreamMemory: int64(c.StreamMemory), Viewer: int64(c.Viewer),
 		},
+	}
+	var err error
+	if s.Encryption, err = c.liveKeyFlags.encryption(); err != nil {
+		return s, &usageError{err}
 	}
 	if c.Config != "" {
 		f, err := server.ReadFile(c.Config)
@@ -75,7 +86,7 @@ func (c *serveCommand) config() (server.Config, error) {
 	if !c.LowLatency {
 		s.Live.Part = -1
 	}
-	if err := s.Live.Validate(); err != nil {
+	if err := s.Validate(); err != nil {
 		return s, &usageError{err}
 	}
 	return s, nil

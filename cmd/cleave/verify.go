@@ -70,7 +70,7 @@ func (t *liveTable) show(w io.Writer, s verify.Status) {
 	for _, r := range s.Renditions {
 		latency := "-"
 		if r.Latency != 0 {
-			latency = fmt.Sprintf("%.1f s", r.Latency.Seconds())
+			latency = fmt.Sprintf("%.1f s", r.Latency.Round(100*time.Millisecond).Seconds()) // of -20 ms no "-0.0"
 		}
 		fmt.Fprintf(&b, "%-24.24s %-9s %9d %8d %6d %10.0f %7.1f s %9s\n", plain.Text(r.Name), plain.Text(r.Role), r.MSN, r.Segments, r.Parts, r.Bitrate/1000, r.SinceNew.Seconds(), latency)
 	}

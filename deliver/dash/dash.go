@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cleave-video/cleave/deliver"
 	"github.com/cleave-video/cleave/httpio"
 	"github.com/cleave-video/cleave/live"
 )
@@ -59,22 +60,28 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	name, ok := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/"), "/manifest.mpd")
-	s := h.cfg.Hub.Lookup(name)
-	switch {
-	case !ok || s == nil:
+	switch time := r.URL.RawQuery == "time"; {
+	case !ok, time && !h.cfg.Hub.Known(name):
 		httpio.Fail(w, http.StatusNotFound, "no such stream")
-	case r.URL.RawQuery == "time":
+	case time:
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.Header().Set("Cache-Control", "no-store")
 		_, _ = w.Write([]byte(h.cfg.Hub.Now().UTC().Format("2006-01-02T15:04:05.000Z"))) // a client that is gone needs no answer
 	default:
-		h.manifest(w, r, s)
+		if s, leave := deliver.Enter(w, r, h.cfg.Hub, name); s != nil {
+			defer leave()
+			h.manifest(w, r, s)
+		}
 	}
 }
 
 func (h *Handler) manifest(w http.ResponseWriter, r *http.Request, s *live.Stream) {
 	ctx, cancel := context.WithTimeout(r.Context(), h.cfg.Wait)
 	defer cancel()
+	if x := s.Sealing(); x != nil && !x.Scheme.Samples() {
+		httpio.Fail(w, http.StatusNotFound, "there is no manifest: the stream is encrypted by "+string(x.Scheme)+", and DASH knows no encryption of whole segments")
+		return
+	}
 	e, err := s.AwaitReady(ctx)
 	if err != nil {
 		httpio.Busy(w, "the stream has nothing to play yet")

@@ -99,8 +99,9 @@ func (b *builder) listed(r *live.Rendition) []*live.Segment {
 	return out
 }
 
-// split lets Periods begin where they must: with a stretch, and where a rendition comes
-// to a gap or out of it, since a timeline has a segment for every number.
+// split lets Periods begin where they must: with a stretch; where a rendition comes to a
+// gap or out of it, since a timeline has a segment for every number; and with a key,
+// since a Period has one default_KID.
 func (b *builder) split(rows [][]*live.Segment) {
 	least, most := int64(-1), int64(-1)
 	for _, list := range rows {
@@ -109,35 +110,20 @@ func (b *builder) split(rows [][]*live.Segment) {
 		}
 		most = max(most, list[len(list)-1].MSN)
 	}
-	gaps := make([]bool, len(rows))
-	known := make([]bool, len(rows))
+	x := &splitter{gaps: make([]bool, len(rows)), known: make([]bool, len(rows))}
 	var in *live.Stretch
 	for msn := least; msn <= most; msn++ {
-		var at *live.Segment
-		breaks := false
-		for k, list := range rows {
-			i := msn - list[0].MSN
-			if i < 0 || i >= int64(len(list)) {
-				continue
-			}
-			x := list[i]
-			gap := missing(x)
-			breaks = breaks || known[k] && gap != gaps[k]
-			gaps[k], known[k] = gap, true
-			if at == nil || at.Gap {
-				at = x
-			}
-		}
+		at, breaks := x.look(rows, msn)
 		if at == nil || at.Stretch == nil {
 			continue
 		}
 		if at.Stretch != in {
 			in = at.Stretch
 			b.begin(&period{in, in.First, in.Start})
-			clear(known)
+			clear(x.known)
 			for k, list := range rows {
 				i := msn - list[0].MSN
-				known[k] = i >= 0 && i < int64(len(list))
+				x.known[k] = i >= 0 && i < int64(len(list))
 			}
 		} else if breaks {
 			tb := av.Timebase{Num: 1, Den: at.Timescale}
@@ -147,6 +133,35 @@ func (b *builder) split(rows [][]*live.Segment) {
 	for len(b.said.periods) > 1 && b.said.periods[1].first <= least {
 		b.said.periods = slices.Delete(b.said.periods, 0, 1)
 	}
+}
+
+// splitter is what split has seen of each row, and of keys.
+type splitter struct {
+	gaps, known []bool
+	key         [16]byte
+}
+
+// look returns a segment of that number, one that is there if any is, and whether it
+// cannot be in the Period of those before.
+func (x *splitter) look(rows [][]*live.Segment, msn int64) (at *live.Segment, breaks bool) {
+	for k, list := range rows {
+		i := msn - list[0].MSN
+		if i < 0 || i >= int64(len(list)) {
+			continue
+		}
+		s := list[i]
+		gap := missing(s)
+		breaks = breaks || x.known[k] && gap != x.gaps[k]
+		x.gaps[k], x.known[k] = gap, true
+		if at == nil || at.Gap {
+			at = s
+		}
+	}
+	if at != nil && at.Sealed != nil {
+		breaks = breaks || at.Sealed.KeyID != x.key
+		x.key = at.Sealed.KeyID
+	}
+	return at, breaks
 }
 
 // begin adds a Period unless it is there.
@@ -342,7 +357,7 @@ func (b *builder) set(p *period, until int64, r *live.Rendition, list []*live.Se
 		lead := av.Timebase{Num: 1, Den: b.lead.Segments[0].Timescale}
 		rep.Chunks = &text.Chunks{Early: lead.Duration(b.next) - b.e.PartTarget, Dur: tb.Ticks(b.e.PartTarget)}
 	}
-	set := &text.Set{Kind: r.Track.Kind, StartsWithSAP: sap, Representation: rep}
+	set := &text.Set{Kind: r.Track.Kind, StartsWithSAP: sap, Representation: rep, Protection: b.protection(first)}
 	if lang := r.Track.Language; lang != "und" {
 		set.Language = lang
 	}

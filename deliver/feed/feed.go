@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/deliver"
 	"github.com/cleave-video/cleave/httpio"
 	"github.com/cleave-video/cleave/live"
 )
@@ -76,16 +77,23 @@ func (h *Handler) enter() bool {
 	return !h.closed
 }
 
-// Find returns the stream and the container that path names; the stream is nil if
-// there is none of that name, the Format if path names no container.
-func (h *Handler) Find(path string) (*live.Stream, *Format) {
+// Serves reports whether path names a stream in one of the containers, that there is or
+// that a viewer starts.
+func (h *Handler) Serves(path string) bool {
+	name, f := h.find(path)
+	return f != nil && h.cfg.Hub.Known(name)
+}
+
+// find returns the name and the container that path names; the Format is nil if it names
+// none.
+func (h *Handler) find(path string) (name string, _ *Format) {
 	for i := range h.cfg.Formats {
 		f := &h.cfg.Formats[i]
 		if n := len(path) - len(f.Suffix); n > 1 && path[n:] == f.Suffix && path[0] == '/' {
-			return h.cfg.Hub.Lookup(path[1:n]), f
+			return path[1:n], f
 		}
 	}
-	return nil, nil
+	return "", nil
 }
 
 // ServeHTTP implements http.Handler.
@@ -95,9 +103,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer h.group.Done()
-	s, f := h.Find(r.URL.Path)
+	name, f := h.find(r.URL.Path)
 	switch {
-	case s == nil || f == nil:
+	case f == nil || !h.cfg.Hub.Known(name):
 		fail(w, http.StatusNotFound, "no such stream")
 		return
 	case r.Method == http.MethodOptions:
@@ -109,16 +117,36 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusMethodNotAllowed, "only GET and HEAD")
 		return
 	}
+	if s := h.cfg.Hub.Lookup(name); s != nil && s.Guarded() != nil {
+		fail(w, http.StatusForbidden, encrypted)
+		return
+	}
 	allow(w)
 	w.Header().Set("Cache-Control", "no-store")
+	if r.Method == http.MethodHead {
+		if !asksForSocket(r) {
+			w.Header().Set("Content-Type", f.ContentType)
+		}
+		return
+	}
+	s, leave := deliver.Enter(w, r, h.cfg.Hub, name)
+	if s == nil {
+		return
+	}
+	if s.Guarded() != nil {
+		leave()
+		fail(w, http.StatusForbidden, encrypted)
+		return
+	}
+	v := s.Watch(f.Suffix, f.New)
+	v.AtClose(leave)
 	if !asksForSocket(r) {
 		w.Header().Set("Content-Type", f.ContentType)
 	}
-	if r.Method == http.MethodHead {
-		return
-	}
-	h.answer(w, r, s.Watch(f.Suffix, f.New))
+	h.answer(w, r, v)
 }
+
+const encrypted = "the stream is encrypted: it is played by HLS and DASH; this would be in the clear"
 
 // maxPieces is how many pieces the first write has at most.
 const maxPieces = 16

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sort"
+	"time"
 
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/codec"
@@ -21,6 +21,36 @@ import (
 // maxGOP bounds the bytes of a GOP that is answered with.
 const maxGOP = 64 << 20
 
+var errGOP = &refusal{507, fmt.Sprintf("the GOP has more than %d MiB", maxGOP>>20)}
+
+// origin is where clips come from.
+type origin interface {
+	// cut returns the key frame at p, or with gop what follows up to the next, too. The
+	// error is a *refusal if there is none. The clip is to be released.
+	cut(ctx context.Context, p place, gop bool) (*clip, error)
+}
+
+// liveStream is where clips of a live stream come from.
+type liveStream struct {
+	h *Handler
+	s *live.Stream
+}
+
+var _ origin = (*liveStream)(nil)
+
+// cut implements origin.
+func (o *liveStream) cut(ctx context.Context, p place, gop bool) (*clip, error) {
+	x, err := begun(ctx, o.s)
+	if err != nil {
+		return nil, err
+	}
+	f, err := o.h.find(ctx, x, p)
+	if err != nil {
+		return nil, err
+	}
+	return o.h.cut(ctx, o.s, f, gop)
+}
+
 // clip is a key frame, or a GOP, as it is to be written.
 type clip struct {
 	meta    Meta
@@ -29,9 +59,15 @@ type clip struct {
 	id      uint32 // of the track in init
 	init    []byte
 	packets []av.Packet // times in ticks of meta.Timebase; Data as ISO BMFF stores it
+	window  [2]mark     // where what is served begins and ends
 	name    string      // of this content, in ETags
-	open    bool        // the GOP may go on
-	bytes   int64       // of the packets
+	// modified is when a file was; zero for what is live. delay is added to decode times
+	// in MP4, none of which may be negative.
+	modified time.Time
+	delay    int64
+	open     bool  // the GOP may go on
+	next     *mark // PTS of the key frame behind the GOP; nil: not known
+	bytes    int64 // of the packets
 
 	held   []*mem.Block // that packets lie in
 	copied int64        // bytes of packets that are copies
@@ -70,12 +106,17 @@ func (h *Handler) cut(ctx context.Context, s *live.Stream, f spot, gop bool) (c 
 			break
 		}
 		part, sample = 0, 0
-		if c.open = at == 0; c.open || !continues(f.segments[at], f.segments[at-1]) {
+		if c.open = at == 0; c.open {
+			break
+		}
+		if newer := f.segments[at-1]; !continues(f.segments[at], newer) {
+			c.next = &mark{newer.Start, timebase(newer)}
 			break
 		}
 	}
 	p := &c.packets[0]
 	c.meta = Meta{PTS: p.PTS, DTS: p.DTS, Dur: p.Dur, Timebase: timebase(seg), Key: true, Codec: c.info.String}
+	c.window = f.window()
 	c.name = fmt.Sprintf("%d-%d-%d", seg.Epoch, p.DTS, len(c.packets))
 	return c, nil
 }
@@ -128,6 +169,7 @@ func (c *clip) add(ctx context.Context, seg *live.Segment, part, sample int, gop
 		for ; sample < len(list); sample++ {
 			s := &list[sample]
 			if s.Sync && len(c.packets) > 0 {
+				c.next = &mark{s.PTS, timebase(seg)}
 				return true, nil
 			}
 			if err := c.take(r, part, s); err != nil || !gop {
@@ -156,15 +198,14 @@ func (c *clip) take(r *reader, part int, s *mp4.Sample) error {
 	}
 	c.packets = append(c.packets, p)
 	if c.bytes += s.Size; c.bytes > maxGOP {
-		return &refusal{507, fmt.Sprintf("the GOP has more than %d MiB", maxGOP>>20)}
+		return errGOP
 	}
 	return nil
 }
 
 // mp4 returns the clip as one fragment behind its header.
-func (c *clip) mp4() pieces {
-	f := mp4.Fragment{Sequence: 1, TrackID: c.id, Factor: 1, Packets: c.packets}
-	var out pieces
+func (c *clip) mp4() (out pieces) {
+	f := mp4.Fragment{Sequence: 1, TrackID: c.id, Factor: 1, Offset: c.delay, Packets: c.packets}
 	out.add(c.init)
 	out.add(f.Append(nil))
 	for i := range c.packets {
@@ -173,10 +214,27 @@ func (c *clip) mp4() pieces {
 	return out
 }
 
+// messages returns the clip as messages of the binary stream, the configuration of the
+// decoder first.
+func (c *clip) messages() (out pieces) {
+	tb := c.meta.Timebase
+	form := &multiplex{}
+	out.add(form.config(nil, decoderOf(&c.track, c.info, tb)))
+	for i := range c.packets {
+		p := c.packets[i]
+		if p.PTS < c.meta.PTS {
+			p.Flags |= av.Leading
+		}
+		head, data := form.packet(nil, tb, &p)
+		out.add(head)
+		out.add(data)
+	}
+	return out
+}
+
 // annexB returns the clip as a byte stream, its parameter sets first. ITU-T H.264
 // annex B, ITU-T H.265 annex B
-func (c *clip) annexB() (pieces, error) {
-	var out pieces
+func (c *clip) annexB() (out pieces, err error) {
 	sets, err := c.parameterSets()
 	if err != nil {
 		return out, err
@@ -219,30 +277,6 @@ func (c *clip) parameterSets() (sets [][]byte, err error) {
 }
 
 // pieces is bytes one behind the other.
-type pieces struct {
-	list [][]byte
-	at   []int64 // where each begins
-	size int64
-}
+type pieces [][]byte
 
-func (p *pieces) add(b []byte) {
-	if len(b) > 0 {
-		p.list, p.at = append(p.list, b), append(p.at, p.size)
-		p.size += int64(len(b))
-	}
-}
-
-// ReadAt implements io.ReaderAt.
-func (p *pieces) ReadAt(b []byte, off int64) (n int, err error) {
-	if off < 0 || off >= p.size {
-		return 0, io.EOF
-	}
-	i := sort.Search(len(p.at), func(i int) bool { return p.at[i] > off }) - 1
-	for skip := off - p.at[i]; n < len(b) && i < len(p.list); i, skip = i+1, 0 {
-		n += copy(b[n:], p.list[i][skip:])
-	}
-	if n < len(b) {
-		err = io.EOF
-	}
-	return n, err
-}
+func (p *pieces) add(b []byte) { *p = append(*p, b) }

@@ -37,6 +37,7 @@ type Decoder struct {
 	Description string `json:"description"` // base64: avcC, hvcC, av1C or vpcC without its header
 	Width       int    `json:"codedWidth"`
 	Height      int    `json:"codedHeight"`
+	Rotation    uint16 `json:"rotation,omitempty"` // degrees clockwise that pictures are to be turned by
 	Timebase    string `json:"timebase"`
 }
 
@@ -48,6 +49,8 @@ type feed struct {
 	batch []av.Packet
 
 	track   int // -1: there is no video
+	key     int64
+	open    bool // what is presented before the newest key frame, at key, refers back
 	decoder Decoder
 	tb      av.Timebase
 	factor  int64
@@ -71,6 +74,12 @@ func (f *feed) next(ctx context.Context) ([]av.Packet, error) {
 	for _, p := range f.batch[:n] {
 		if p.Track == f.track {
 			p.DTS, p.PTS, p.Dur = p.DTS*f.factor+f.offset, p.PTS*f.factor+f.offset, p.Dur*f.factor
+			switch {
+			case p.Flags.Has(av.Key):
+				f.key, f.open = p.PTS, p.Flags.Has(av.Open)
+			case f.open && p.PTS < f.key:
+				p.Flags |= av.Leading // H.264 does not say so of the picture itself
+			}
 			out = append(out, p)
 		}
 	}
@@ -91,11 +100,15 @@ func (f *feed) tracks() error {
 	scale, factor := t.Timebase.Timescale()
 	f.tb, f.factor = av.Timebase{Num: 1, Den: scale}, factor
 	f.offset = int64(f.c.Offset().Seconds()) * int64(scale)
-	f.decoder = Decoder{
-		Codec: info.String, Description: base64.StdEncoding.EncodeToString(t.Config),
-		Width: info.Width, Height: info.Height, Timebase: f.tb.String(),
-	}
+	f.decoder = *decoderOf(t, info, f.tb)
 	return nil
+}
+
+func decoderOf(t *av.Track, info codec.Info, tb av.Timebase) *Decoder {
+	return &Decoder{
+		Codec: info.String, Description: base64.StdEncoding.EncodeToString(t.Config),
+		Width: info.Width, Height: info.Height, Rotation: t.Rotation, Timebase: tb.String(),
+	}
 }
 
 // frame describes a packet that next returned.
@@ -127,21 +140,22 @@ func line(v any) []byte {
 	return b
 }
 
-// mark is a place in a stream: a decode time, which only rises.
+// mark is a place in a stream: a decode time, which only rises, or the PTS of a key
+// frame.
 type mark struct {
-	dts int64
-	tb  av.Timebase
+	ticks int64
+	tb    av.Timebase
 }
 
-func (m mark) String() string { return fmt.Sprintf("%d/%d", m.dts, m.tb.Den) }
+func (m mark) String() string { return fmt.Sprintf("%d/%d", m.ticks, m.tb.Den) }
 
 // parseMark reads what String wrote.
 func parseMark(text string) (m mark, ok bool) {
-	dts, scale, _ := strings.Cut(text, "/")
-	d, err1 := strconv.ParseInt(dts, 10, 64)
+	ticks, scale, _ := strings.Cut(text, "/")
+	d, err1 := strconv.ParseInt(ticks, 10, 64)
 	s, err2 := strconv.ParseUint(scale, 10, 32)
 	return mark{d, av.Timebase{Num: 1, Den: uint32(s)}}, err1 == nil && err2 == nil && s > 0
 }
 
 // compare orders a packet's decode time and the mark.
-func (m mark) compare(f *feed, p *av.Packet) int { return f.tb.Compare(p.DTS, m.tb, m.dts) }
+func (m mark) compare(f *feed, p *av.Packet) int { return f.tb.Compare(p.DTS, m.tb, m.ticks) }

@@ -33,6 +33,22 @@ func newestFirst(x *live.Rendition) []*live.Segment {
 	return list
 }
 
+// window returns where what there is begins and ends.
+func (f *spot) window() [2]mark {
+	oldest, newest := f.segments[len(f.segments)-1], f.segments[0]
+	start := oldest.Start
+	if len(oldest.Keys) > 0 {
+		start = oldest.Keys[0].PTS // leading pictures before it are none of it
+	}
+	return [2]mark{{start, timebase(oldest)}, {end(newest), timebase(newest)}}
+}
+
+// end returns where a segment ends so far.
+func end(s *live.Segment) int64 {
+	last := &s.Parts[len(s.Parts)-1]
+	return last.DTS + last.Dur
+}
+
 func timebase(s *live.Segment) av.Timebase { return av.Timebase{Num: 1, Den: s.Timescale} }
 
 // find returns the key frame asked for: a *refusal if there is none.
@@ -46,8 +62,7 @@ func (h *Handler) find(ctx context.Context, x *live.Rendition, p place) (spot, e
 		return h.number(ctx, f, p.n)
 	case beforeEdge:
 		edge := f.segments[0]
-		last := &edge.Parts[len(edge.Parts)-1]
-		p.at = timebase(edge).Duration(last.DTS+last.Dur) - p.at
+		p.at = timebase(edge).Duration(end(edge)) - p.at
 	}
 	back := p.n
 	for ; f.at < len(f.segments); f.at++ {

@@ -1,20 +1,21 @@
 // Package frames answers HTTP requests with frames: any key frame or GOP of a live
-// stream's window, and what is known of each frame as it comes, with or without its
+// stream's window or of a stored file, and what is known of each frame as it comes, with or without its
 // payload.
 package frames
 
 import (
+	"context"
 	"errors"
-	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/deliver"
+	"github.com/cleave-video/cleave/httpio"
 	"github.com/cleave-video/cleave/live"
+	"github.com/cleave-video/cleave/mem"
 	"github.com/cleave-video/cleave/store"
 )
 
@@ -22,25 +23,19 @@ import (
 type Config struct {
 	Hub   *live.Hub
 	Store store.Store
-	// FFmpeg is the program that makes JPEG pictures; empty: there are none.
-	FFmpeg string
+	Files *Files // stored files; nil: there are none. Not closed.
+	// Worker is cleave-av, the program that makes JPEG pictures; empty: there are none.
+	Worker string
 }
 
-// Bounds of answers.
-const (
-	maxRanges = 8        // of one request
-	maxCopied = 64 << 20 // bytes that all answers hold of what the store gave
-	// A client must take slowest bytes a second, after patience: until then it holds
-	// what the memory of a stream is needed for.
-	slowest  = 32 << 10
-	patience = 5 * time.Second
-)
+// maxCopied bounds the bytes that all answers hold of what the store gave.
+const maxCopied = 64 << 20
 
 // Handler answers GET and HEAD of
 //
-//	/NAME/keyframe   a key frame: at=SECONDS or index=N, format=annexb, mp4 or jpeg
-//	/NAME/gop        it and what follows up to the next: at, index, format=annexb or mp4
-//	/NAME/frames     what is known of one frame, of each as it comes if text/event-stream
+//	/NAME/keyframe   a key frame: at=SECONDS or index=N, format=annexb, mp4, frames or jpeg
+//	/NAME/gop        it and what follows up to the next: at, index, format=annexb, mp4 or frames
+//	/NAME/frames     of a stream: what is known of one frame, of each as it comes if text/event-stream
 //	                 is accepted, and with payload=1 the frames themselves
 type Handler struct {
 	cfg      Config
@@ -72,18 +67,37 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !methods(w, r) {
 		return
 	}
+	if !Serves(r.URL.Path) {
+		fail(w, missing("no such resource"))
+		return
+	}
 	name, last := split(r.URL.Path)
-	s := h.cfg.Hub.Lookup(name)
+	isClip := last == "keyframe" || last == "gop"
+	if !h.cfg.Hub.Known(name) && h.cfg.Files.Has(name) {
+		err := missing("a file has no frames as they come: use keyframe and gop")
+		if isClip {
+			err = h.clip(w, r, &storedFile{h, name}, last == "gop")
+		}
+		if err != nil {
+			fail(w, err)
+		}
+		return
+	}
+	s, leave := deliver.Enter(w, r, h.cfg.Hub, name)
+	if s == nil {
+		return
+	}
+	defer leave()
 	var err error
 	switch {
-	case s == nil:
-		err = missing("no such stream")
-	case last == "keyframe", last == "gop":
-		err = h.clip(w, r, s, last == "gop")
-	case last == "frames":
-		err = h.list(w, r, s)
+	case s.Guarded() != nil:
+		err = &refusal{http.StatusForbidden, "the stream is encrypted: it is played by HLS and DASH; this would be in the clear"}
+	case s.Sealing() != nil && isClip:
+		err = &refusal{http.StatusForbidden, "the stream is encrypted, and so are the segments that key frames and GOPs are taken from"}
+	case isClip:
+		err = h.clip(w, r, &liveStream{h, s}, last == "gop")
 	default:
-		err = missing("no such resource")
+		err = h.list(w, r, s)
 	}
 	if err != nil {
 		fail(w, err)
@@ -159,8 +173,27 @@ func video(e *live.Edge) (*live.Rendition, error) {
 	return nil, missing("the stream has no video")
 }
 
+// begun returns the first rendition of video when there is something of it: the first
+// key frame of a stream that has just begun is waited for.
+func begun(ctx context.Context, s *live.Stream) (*live.Rendition, error) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	for {
+		e := s.Edge()
+		x, err := video(e)
+		if err == nil && len(newestFirst(x)) > 0 || e.Ready() || e.Ended {
+			return x, err
+		}
+		select {
+		case <-e.Changed():
+		case <-ctx.Done():
+			return nil, later("there is no key frame yet")
+		}
+	}
+}
+
 // clip answers with a key frame or a GOP.
-func (h *Handler) clip(w http.ResponseWriter, r *http.Request, s *live.Stream, gop bool) error {
+func (h *Handler) clip(w http.ResponseWriter, r *http.Request, o origin, gop bool) error {
 	q := r.URL.Query()
 	place, err := parsePlace(q)
 	if err != nil {
@@ -170,61 +203,40 @@ func (h *Handler) clip(w http.ResponseWriter, r *http.Request, s *live.Stream, g
 	if err != nil {
 		return bad(err)
 	}
-	if strings.Count(r.Header.Get("Range"), ",") >= maxRanges {
-		return &refusal{http.StatusRequestedRangeNotSatisfiable, fmt.Sprintf("at most %d ranges", maxRanges)}
+	if !httpio.FewRanges(w, r) {
+		return nil
 	}
-	if format == jpeg && h.cfg.FFmpeg == "" {
-		return &refusal{http.StatusNotImplemented, "there is no ffmpeg here to make JPEG pictures: use format=annexb or format=mp4"}
+	if format == jpeg && h.cfg.Worker == "" {
+		return &refusal{http.StatusNotImplemented, "there is no cleave-av here to make JPEG pictures: use format=annexb or format=mp4"}
 	}
-	x, err := video(s.Edge())
+	c, err := o.cut(r.Context(), place, gop)
 	if err != nil {
 		return err
 	}
-	spot, err := h.find(r.Context(), x, place)
-	if err != nil {
-		return err
-	}
-	c, err := h.cut(r.Context(), s, spot, gop)
-	if err != nil {
-		return err
-	}
-	defer c.release()
 	return h.write(w, r, c, format, gop)
 }
 
-// write answers with a clip in a format.
+// write answers with a clip in a format, and sees to its release.
 func (h *Handler) write(w http.ResponseWriter, r *http.Request, c *clip, f format, gop bool) error {
 	if f == anyFormat {
 		if f = mp4File; hasAnnexB(c.track.Codec) {
 			f = annexB
 		}
 	}
-	var body pieces
-	var kind, suffix string
-	var err error
-	switch f {
-	case annexB:
-		if !hasAnnexB(c.track.Codec) {
-			return &refusal{http.StatusNotAcceptable, c.track.Codec.String() + " has no byte stream: use format=mp4"}
-		}
-		kind, suffix = "video/"+strings.ToUpper(c.track.Codec.String()), "."+strings.Replace(c.track.Codec.String(), "h", "", 1) // RFC 6184 8.1, RFC 7798 7.1
-		body, err = c.annexB()
-	case mp4File:
-		kind, suffix = `video/mp4; codecs="`+c.info.String+`"`, ".mp4"
-		body = c.mp4()
-	case jpeg:
-		kind, suffix = "image/jpeg", ".jpg"
-	}
+	body, err := c.body(f)
 	if err != nil {
 		return err
 	}
+	defer func() { body.Close() }()
+	kind, suffix := c.kind(f)
 	tag := strconv.Quote(c.name + suffix)
 	if f == jpeg && strings.TrimPrefix(r.Header.Get("If-None-Match"), "W/") != tag { // else the answer is 304
-		picture, err := h.picture(r.Context(), c)
+		picture, err := h.picture(r.Context(), body, c.track.Rotation)
 		if err != nil {
 			return err
 		}
-		body.add(picture)
+		body.Close()
+		body = mem.NewReader([][]byte{picture}, nil)
 	}
 	head := w.Header()
 	head.Set("Content-Type", kind)
@@ -232,27 +244,68 @@ func (h *Handler) write(w http.ResponseWriter, r *http.Request, c *clip, f forma
 	head.Set("Cache-Control", "no-cache")
 	head.Set("Etag", tag)
 	head.Set("Content-Disposition", `inline; filename="`+c.name+suffix+`"`)
-	if gop {
-		head.Set("X-Gop-Frames", strconv.Itoa(len(c.packets)))
-		head.Set("X-Gop-Open", strconv.FormatBool(c.open)) // more of it may come
-		head.Set(exposedHeader, head.Get(exposedHeader)+", X-Gop-Frames, X-Gop-Open")
-	}
+	c.around(head, gop)
 	send := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer expire(w, body.size)()
-		http.ServeContent(w, r, "", time.Time{}, io.NewSectionReader(&body, 0, body.size))
+		defer httpio.Expire(w, body.Size())()
+		httpio.ServeReader(w, r, c.modified, body)
 	})
 	Describe(send).ServeHTTP(w, r.WithContext(WithMeta(r.Context(), c.meta)))
 	return nil
 }
 
-// expire bounds how long an answer of size bytes may take, up to the call of done.
-func expire(w http.ResponseWriter, size int64) (done func()) {
-	c := http.NewResponseController(w)
-	// What cannot have a deadline is a connection of a test.
-	_ = c.SetWriteDeadline(time.Now().Add(patience + time.Duration(size)*time.Second/slowest))
-	return func() {
-		if c.Flush() == nil {
-			_ = c.SetWriteDeadline(time.Time{})
-		}
+// kind returns the media type of a format, and what ends its names.
+func (c *clip) kind(f format) (kind, suffix string) {
+	switch f {
+	case annexB: // RFC 6184 8.1, RFC 7798 7.1
+		return "video/" + strings.ToUpper(c.track.Codec.String()), "." + strings.Replace(c.track.Codec.String(), "h", "", 1)
+	case frameMessages:
+		return messagesType, ".frames"
+	case jpeg:
+		return "image/jpeg", ".jpg"
+	}
+	return `video/mp4; codecs="` + c.info.String + `"`, ".mp4"
+}
+
+// body returns the clip in a format; for JPEG what is to be decoded. It takes the clip's
+// memory over.
+func (c *clip) body(f format) (*mem.Reader, error) {
+	var list pieces
+	var err error
+	switch {
+	case f == annexB && !hasAnnexB(c.track.Codec):
+		err = &refusal{http.StatusNotAcceptable, c.track.Codec.String() + " has no byte stream: use format=mp4"}
+	case f == annexB:
+		list, err = c.annexB()
+	case f == frameMessages:
+		list = c.messages()
+	case f == jpeg:
+		list, err = c.coded()
+	default:
+		list = c.mp4()
+	}
+	if err != nil {
+		c.release()
+		return nil, err
+	}
+	return mem.NewReader(list, c.release), nil
+}
+
+// around sets the headers that say where else there is something.
+func (c *clip) around(head http.Header, gop bool) {
+	set := func(name, value string) {
+		head.Set(name, value)
+		head.Set(exposedHeader, head.Get(exposedHeader)+", "+name)
+	}
+	set("X-Window-Start", nanoseconds(c.window[0]))
+	set("X-Window-End", nanoseconds(c.window[1]))
+	if !gop {
+		return
+	}
+	set("X-Gop-Frames", strconv.Itoa(len(c.packets)))
+	set("X-Gop-Open", strconv.FormatBool(c.open)) // more of it may come
+	if c.next != nil {
+		set("X-Gop-Next-Pts", nanoseconds(*c.next))
 	}
 }
+
+func nanoseconds(m mark) string { return strconv.FormatInt(int64(m.tb.Duration(m.ticks)), 10) }

@@ -128,8 +128,8 @@ func TestParameters(t *testing.T) {
 			{"/cam/keyframe?index=-99", 404, "older"},
 			{"/cam/keyframe?format=png", 400, "not annexb"},
 			{"/cam/keyframe?format=mp4&format=mp4", 400, "twice"},
-			{"/cam/keyframe?format=jpeg", 501, "no ffmpeg"},
-			{"/cam/gop?format=jpeg", 400, "annexb or mp4"},
+			{"/cam/keyframe?format=jpeg", 501, "no cleave-av"},
+			{"/cam/gop?format=jpeg", 400, "annexb, mp4 or frames"},
 			{"/cam/keyframe?at=-100", 404, "older"},
 			{"/cam/frames?after=x", 400, "PTS"},
 			{"/cam/frames?after=1&after=2", 400, "PTS"},
@@ -322,7 +322,7 @@ func TestPublisherReturns(t *testing.T) {
 	})
 }
 
-// A stream without video has no key frames, and one that begins has none yet.
+// A stream without video has no key frames; that of one that begins is waited for.
 func TestWithoutVideo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, live.Config{}, 0)
@@ -338,8 +338,21 @@ func TestWithoutVideo(t *testing.T) {
 		r := newRig(t, live.Config{}, endless)
 		defer r.end()
 		pass(10 * time.Millisecond)
-		if w := r.get("/cam/keyframe"); w.Code != 503 || w.Header().Get("Retry-After") == "" {
-			t.Errorf("at the beginning: %d %s", w.Code, w.Body)
+		from := time.Now()
+		if w := r.get("/cam/keyframe"); w.Code != 200 || time.Since(from) == 0 || time.Since(from) > time.Second {
+			t.Errorf("at the beginning, after %v: %d %s", time.Since(from), w.Code, w.Body)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, live.Config{}, endless)
+		defer r.end()
+		none := avtest.Pace(avtest.NewSynthetic(avtest.Spec{Video: avtest.Video{Frames: 1, Timebase: av.Timebase{Num: 1, Den: 90000}, FrameDur: 3600, Size: 2000}}))
+		none.Change = func(*av.Packet) bool { return false }
+		r.wg.Go(func() { _ = r.hub.Publish(context.Background(), "none", none) })
+		pass(10 * time.Millisecond)
+		from := time.Now()
+		if w := r.get("/none/keyframe"); w.Code != 503 || w.Header().Get("Retry-After") == "" || time.Since(from) != wait {
+			t.Errorf("of one that does not go on, after %v: %d %s", time.Since(from), w.Code, w.Body)
 		}
 	})
 }

@@ -1,15 +1,13 @@
 package frames
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"io"
-	"io/fs"
-	"net/http"
-	"os/exec"
-	"strings"
 	"time"
+
+	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/format/libav"
+	"github.com/cleave-video/cleave/mem"
 )
 
 // Bounds of the decoder, a child process.
@@ -19,14 +17,23 @@ const (
 	decodeTimeout = 10 * time.Second
 )
 
-// decoderArgs reads MP4 on standard input and writes one JPEG picture. It opens
-// nothing else, decodes what is served here, and allocates no block of more than 256 MiB.
-const decoderArgs = "-v error -nostdin -max_alloc 268435456 -protocol_whitelist pipe -format_whitelist mov " +
-	"-codec_whitelist h264,hevc,libdav1d,libaom-av1,av1,vp9 -max_pixels 67108864 -threads 1 -f mp4 -i pipe:0 -map 0:v:0 -frames:v 1 " +
-	"-c:v mjpeg -threads 1 -pix_fmt yuvj420p -q:v 3 -f image2pipe pipe:1"
+// coded returns the clip's key frame as the decoder takes it.
+func (c *clip) coded() (out pieces, err error) {
+	data := c.packets[0].Data
+	head, err := libav.PictureHead(&c.track, len(data))
+	switch {
+	case errors.Is(err, av.ErrUnsupported):
+		return nil, &refusal{406, "of " + c.track.Codec.String() + " no pictures are made: use format=mp4"}
+	case err != nil:
+		return nil, err
+	}
+	out.add(head)
+	out.add(data)
+	return out, nil
+}
 
-// picture has FFmpeg decode the clip's key frame.
-func (h *Handler) picture(ctx context.Context, c *clip) ([]byte, error) {
+// picture has a worker, which may do nothing but compute, decode what coded returned.
+func (h *Handler) picture(ctx context.Context, in *mem.Reader, rotation uint16) ([]byte, error) {
 	select {
 	case h.pictures <- struct{}{}:
 		defer func() { <-h.pictures }()
@@ -35,38 +42,16 @@ func (h *Handler) picture(ctx context.Context, c *clip) ([]byte, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, decodeTimeout)
 	defer cancel()
-	body := c.mp4()
-	out := &limited{left: maxPicture}
-	cmd := exec.CommandContext(ctx, h.cfg.FFmpeg, strings.Fields(decoderArgs)...)
-	cmd.Stdin = io.NewSectionReader(&body, 0, body.size)
-	cmd.Stdout = out
-	cmd.Env = []string{} // nothing of ours
-	cmd.WaitDelay = time.Second
-	err := cmd.Run()
+	b, err := libav.Picture(ctx, h.cfg.Worker, in, maxPicture)
 	switch {
-	case out.left < 0:
-		return nil, &refusal{http.StatusInternalServerError, "the picture is too large"}
+	case err == nil:
+		return libav.Turn(b, rotation), nil
+	case errors.Is(err, av.ErrTooLarge):
+		return nil, &refusal{500, "the picture is too large"}
 	case ctx.Err() != nil:
 		return nil, later("the picture was not decoded in time")
-	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
-		return nil, &refusal{http.StatusNotImplemented, "ffmpeg is no longer there"}
-	case err != nil || out.b.Len() == 0:
-		return nil, &refusal{http.StatusInternalServerError, "ffmpeg cannot decode the picture"}
+	case errors.Is(err, libav.ErrNoWorker):
+		return nil, &refusal{501, "cleave-av is no longer there"}
 	}
-	return out.b.Bytes(), nil
-}
-
-// limited keeps what is written to it, up to a bound.
-type limited struct {
-	b    bytes.Buffer
-	left int
-}
-
-var errLong = errors.New("frames: more than the bound")
-
-func (l *limited) Write(p []byte) (int, error) {
-	if l.left -= len(p); l.left < 0 {
-		return 0, errLong
-	}
-	return l.b.Write(p)
+	return nil, &refusal{500, "the picture cannot be decoded"}
 }

@@ -8,12 +8,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/mem"
 )
 
 // A decoder that misbehaves is ended, and costs no more than its bounds.
 func TestDecoderIsBounded(t *testing.T) {
-	c := &clip{id: 1, init: []byte("header"), packets: []av.Packet{{Dur: 1, Flags: av.Key, Data: []byte("picture")}}}
+	file := func() *mem.Reader { return mem.NewReader([][]byte{[]byte("header"), []byte("picture")}, nil) }
 	for _, x := range []struct {
 		name, script string
 		limit        time.Duration
@@ -28,16 +28,16 @@ func TestDecoderIsBounded(t *testing.T) {
 		{"is gone", "", time.Minute, 501},
 	} {
 		t.Run(x.name, func(t *testing.T) {
-			program := filepath.Join(t.TempDir(), "ffmpeg")
+			program := filepath.Join(t.TempDir(), "worker")
 			if x.script != "" {
 				if err := os.WriteFile(program, []byte("#!/bin/sh\nPATH=/usr/bin:/bin\n"+x.script+"\n"), 0o755); err != nil {
 					t.Fatal(err)
 				}
 			}
-			h := New(Config{FFmpeg: program})
+			h := New(Config{Worker: program})
 			ctx, cancel := context.WithTimeout(t.Context(), x.limit)
 			defer cancel()
-			_, err := h.picture(ctx, c)
+			_, err := h.picture(ctx, file(), 0)
 			var no *refusal
 			if !errors.As(err, &no) || no.code != x.code {
 				t.Errorf("%v, want %d", err, x.code)
@@ -47,12 +47,12 @@ func TestDecoderIsBounded(t *testing.T) {
 			}
 		})
 	}
-	h := New(Config{FFmpeg: "ffmpeg"})
+	h := New(Config{Worker: "worker"})
 	for range maxDecoders {
 		h.pictures <- struct{}{}
 	}
 	var no *refusal
-	if _, err := h.picture(t.Context(), c); !errors.As(err, &no) || no.code != 503 {
+	if _, err := h.picture(t.Context(), file(), 0); !errors.As(err, &no) || no.code != 503 {
 		t.Errorf("one too many: %v", err)
 	}
 }

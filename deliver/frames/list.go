@@ -11,10 +11,11 @@ import (
 	"time"
 
 	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/httpio"
 	"github.com/cleave-video/cleave/live"
 )
 
-// wait is how long the next frame is waited for.
+// wait is how long the next frame, or the first key frame, is waited for.
 const wait = 10 * time.Second
 
 // list answers with one frame, or with all as they come.
@@ -62,7 +63,7 @@ func (h *Handler) list(w http.ResponseWriter, r *http.Request, s *live.Stream) e
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 		if r.Method != http.MethodHead {
-			defer expire(w, int64(len(body)))()
+			defer httpio.Expire(w, int64(len(body)))()
 			_, _ = w.Write(body) // a client that is gone needs no answer
 		}
 	})

@@ -16,6 +16,7 @@ const (
 	anyFormat format = iota
 	annexB
 	mp4File
+	frameMessages
 	jpeg
 )
 
@@ -86,7 +87,7 @@ func seconds(text string) (time.Duration, error) {
 	return time.Duration(s)*time.Second + time.Duration(ns), nil
 }
 
-// parseFormat reads format=annexb|mp4|jpeg.
+// parseFormat reads format=annexb|mp4|frames|jpeg.
 func parseFormat(q url.Values, picture bool) (format, error) {
 	if len(q["format"]) > 1 {
 		return 0, fmt.Errorf("format: given twice")
@@ -98,11 +99,13 @@ func parseFormat(q url.Values, picture bool) (format, error) {
 		return annexB, nil
 	case f == "mp4":
 		return mp4File, nil
+	case f == "frames":
+		return frameMessages, nil
 	case f == "jpeg" && picture:
 		return jpeg, nil
 	case picture:
-		return 0, fmt.Errorf("format=%.40q: not annexb, mp4 or jpeg", f)
+		return 0, fmt.Errorf("format=%.40q: not annexb, mp4, frames or jpeg", f)
 	default:
-		return 0, fmt.Errorf("format=%.40q: not annexb or mp4", f)
+		return 0, fmt.Errorf("format=%.40q: not annexb, mp4 or frames", f)
 	}
 }

@@ -203,7 +203,10 @@ const (
 // messageHead is the bytes of a message that length counts, without the payload.
 const messageHead = 13
 
-func (*multiplex) kind() string { return "application/vnd.cleave.frames" }
+// messagesType is the media type of messages.
+const messagesType = "application/vnd.cleave.frames"
+
+func (*multiplex) kind() string { return messagesType }
 
 func message(b []byte, flags byte, timestamp, duration int64, size int) []byte {
 	b = binary.BigEndian.AppendUint32(b, uint32(messageHead+size))
@@ -224,7 +227,12 @@ func (*multiplex) skip(b []byte, s *skipped) []byte {
 
 func (*multiplex) idle(b []byte) []byte { return message(b, flagIdle, 0, 0, 0) }
 
-func (*multiplex) frame(b []byte, f *feed, p *av.Packet) (out, data []byte) {
+func (m *multiplex) frame(b []byte, f *feed, p *av.Packet) (out, data []byte) {
+	return m.packet(b, f.tb, p)
+}
+
+// packet writes one frame whose times are in ticks of tb.
+func (*multiplex) packet(b []byte, tb av.Timebase, p *av.Packet) (out, data []byte) {
 	var flags byte
 	if p.Flags.Has(av.Key) {
 		flags |= flagKey
@@ -232,8 +240,8 @@ func (*multiplex) frame(b []byte, f *feed, p *av.Packet) (out, data []byte) {
 	if p.Flags.Has(av.Leading) {
 		flags |= flagLeading
 	}
-	us := min(f.tb.Rescale(p.Dur, microsecond), 1<<32-1)
-	return message(b, flags, f.tb.Rescale(p.PTS, microsecond), us, len(p.Data)), p.Data
+	us := min(tb.Rescale(p.Dur, microsecond), 1<<32-1)
+	return message(b, flags, tb.Rescale(p.PTS, microsecond), us, len(p.Data)), p.Data
 }
 
 // Message is one of the binary stream.

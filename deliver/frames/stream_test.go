@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -280,6 +281,80 @@ func TestMultiplex(t *testing.T) {
 		}
 		if n < 120 || len(payload) != 2 {
 			t.Errorf("%d frames, sizes %v", n, payload)
+		}
+	})
+}
+
+// A GOP as messages has the frames of the binary stream; its headers lead from GOP to
+// GOP, to the end of the window and back.
+func TestGOPAsMessages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, live.Config{}, endless)
+		defer r.end()
+		pass(5 * time.Second)
+		l, stop := r.listen("/cam/frames?payload=1")
+		pass(5*time.Second + 200*time.Millisecond)
+		stop()
+		want := map[int64]Message{}
+		for b := strings.NewReader(l.body()); ; {
+			m, err := ReadMessage(b)
+			if err != nil {
+				break
+			}
+			if m.Frame() {
+				want[m.Timestamp] = m
+			}
+		}
+		at := func(ns int64) string { return fmt.Sprintf("/cam/gop?format=frames&at=%d.%09d", ns/1e9, ns%1e9) }
+		newest := r.get("/cam/keyframe?format=frames")
+		first, end := ticks(t, newest, "X-Window-Start"), ticks(t, newest, "X-Window-End")
+		if end-first < 9e9 || newest.Header().Get("X-Gop-Frames") != "" {
+			t.Errorf("%v", newest.Header())
+		}
+		seen, compared := 0, 0
+		for ns := first; ; {
+			w := r.get(at(ns))
+			if w.Code != 200 || w.Header().Get("Content-Type") != messagesType || ticks(t, w, "X-Frame-PTS") != ns {
+				t.Fatalf("at %d: %d, %v", ns, w.Code, w.Header())
+			}
+			m, err := ReadMessage(w.Body)
+			var d Decoder
+			if err != nil || !m.Config() || json.Unmarshal(m.Payload, &d) != nil || d.Width != 320 || d.Timebase != "1/90000" {
+				t.Fatalf("the first message: %v, %+v", err, m)
+			}
+			n := int64(0)
+			for ; ; n++ {
+				m, err := ReadMessage(w.Body)
+				if errors.Is(err, io.EOF) {
+					break
+				}
+				if err != nil || m.Key() != (n == 0) {
+					t.Fatalf("message %d: %v, %x", n, err, m.Flags)
+				}
+				if same, ok := want[m.Timestamp]; ok {
+					if compared++; !bytes.Equal(same.Payload, m.Payload) || same.Flags != m.Flags {
+						t.Errorf("%d: not as in the stream", m.Timestamp)
+					}
+				}
+			}
+			if n != ticks(t, w, "X-Gop-Frames") {
+				t.Errorf("%d messages, %v", n, w.Header())
+			}
+			if seen++; w.Header().Get("X-Gop-Open") == "true" {
+				if w.Header().Get("X-Gop-Next-Pts") != "" {
+					t.Errorf("%v", w.Header())
+				}
+				break
+			}
+			next := ticks(t, w, "X-Gop-Next-Pts")
+			// One tick before; half of one is taken to the nearest.
+			if before := r.get(at(next - 11112)); ticks(t, before, "X-Frame-PTS") != ns {
+				t.Errorf("before %d: %v", next, before.Header())
+			}
+			ns = next
+		}
+		if seen < 10 || compared < 100 {
+			t.Errorf("%d GOPs, %d frames compared", seen, compared)
 		}
 	})
 }

@@ -17,9 +17,6 @@ import (
 	"github.com/cleave-video/cleave/store"
 )
 
-// maxRanges bounds the ranges of one request: each costs a header of its own.
-const maxRanges = 8
-
 // place names a segment, or a part of one.
 type place struct {
 	epoch     uint32
@@ -69,7 +66,7 @@ func (h *Handler) segment(w http.ResponseWriter, r *http.Request, s *live.Stream
 		return
 	}
 	if p.part < 0 {
-		h.serve(w, r, x.Track.Kind, seg, name, 0, seg.Size, seg.Retain())
+		h.serve(w, r, x.Track.Kind, seg, tagOf(r, seg, name), 0, seg.Size, seg.Retain())
 		return
 	}
 	part := &seg.Parts[p.part]
@@ -77,7 +74,7 @@ func (h *Handler) segment(w http.ResponseWriter, r *http.Request, s *live.Stream
 	if b := part.Retain(); b != nil {
 		held = []*mem.Block{b}
 	}
-	h.serve(w, r, x.Track.Kind, seg, name, part.Offset, part.Size, held)
+	h.serve(w, r, x.Track.Kind, seg, strconv.Quote(name), part.Offset, part.Size, held)
 }
 
 // awaitPart waits for a part that comes next, and returns the rendition when it is
@@ -123,46 +120,36 @@ func (h *Handler) init(w http.ResponseWriter, r *http.Request, s *live.Stream, r
 		return
 	}
 	if b := s.Init(name); b != nil {
-		describe(w, x.Track.Kind, name)
+		describe(w, x.Track.Kind, strconv.Quote(name))
 		defer httpio.Expire(w, int64(len(b)))()
-		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(string(b)))
+		http.ServeContent(w, httpio.IgnoreRange(r), "", time.Time{}, strings.NewReader(string(b)))
 		return
 	}
-	h.stored(w, r, x.Track.Kind, name, s.Name()+"/"+name, 0, -1)
+	h.stored(w, r, x.Track.Kind, strconv.Quote(name), s.Name()+"/"+name, 0, -1)
 }
 
 // describe sets the headers of media, which never changes under its name.
-func describe(w http.ResponseWriter, kind av.Kind, name string) {
+func describe(w http.ResponseWriter, kind av.Kind, tag string) {
 	w.Header().Set("Content-Type", kind.String()+"/mp4")
 	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
-	w.Header().Set("Etag", strconv.Quote(name))
+	w.Header().Set("Etag", tag)
 }
 
 // serve answers with size bytes of a segment from off on: those of held, which it
 // releases, or if there are none the store's.
-func (h *Handler) serve(w http.ResponseWriter, r *http.Request, kind av.Kind, seg *live.Segment, name string, off, size int64, held []*mem.Block) {
-	if strings.Count(r.Header.Get("Range"), ",") >= maxRanges {
-		for _, b := range held {
-			b.Release()
-		}
-		httpio.Fail(w, http.StatusRequestedRangeNotSatisfiable, fmt.Sprintf("at most %d ranges", maxRanges))
-		return
-	}
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, kind av.Kind, seg *live.Segment, tag string, off, size int64, held []*mem.Block) {
 	if held == nil {
 		key, at, ok := seg.Stored()
 		if !ok {
 			httpio.Fail(w, http.StatusNotFound, "it was lost")
 			return
 		}
-		h.stored(w, r, kind, name, key, at+off, size)
+		h.stored(w, r, kind, tag, key, at+off, size)
 		return
 	}
-	defer func() {
-		for _, b := range held {
-			b.Release()
-		}
-	}()
-	describe(w, kind, name)
+	body := mem.NewBlockReader(held)
+	defer body.Close()
+	describe(w, kind, tag)
 	defer httpio.Expire(w, size)()
 	if plain(r) {
 		w.Header().Set("Accept-Ranges", "bytes")
@@ -170,14 +157,10 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, kind av.Kind, se
 		if r.Method == http.MethodHead {
 			return
 		}
-		for _, b := range held {
-			if _, err := w.Write(b.Bytes()); err != nil {
-				return // the client is gone, or too slow
-			}
-		}
+		_, _ = body.WriteTo(w) // a client that is gone, or too slow, needs no answer
 		return
 	}
-	http.ServeContent(w, r, "", time.Time{}, io.NewSectionReader(blocks(held), 0, size))
+	httpio.ServeReader(w, r, time.Time{}, body)
 }
 
 // plain reports whether a request has no conditions and asks for everything.
@@ -191,7 +174,10 @@ func plain(r *http.Request) bool {
 }
 
 // stored answers with bytes of an object in the store; size -1 is all of it.
-func (h *Handler) stored(w http.ResponseWriter, r *http.Request, kind av.Kind, name, key string, off, size int64) {
+func (h *Handler) stored(w http.ResponseWriter, r *http.Request, kind av.Kind, tag, key string, off, size int64) {
+	if !httpio.FewRanges(w, r) {
+		return
+	}
 	o, err := h.cfg.Store.Open(r.Context(), key)
 	switch {
 	case errors.Is(err, store.ErrNotExist), errors.Is(err, store.ErrKey):
@@ -205,27 +191,7 @@ func (h *Handler) stored(w http.ResponseWriter, r *http.Request, kind av.Kind, n
 	if size < 0 {
 		size = o.Size()
 	}
-	describe(w, kind, name)
+	describe(w, kind, tag)
 	defer httpio.Expire(w, size)()
-	http.ServeContent(w, r, "", time.Time{}, io.NewSectionReader(o, off, size))
-}
-
-// blocks reads blocks, one behind the other.
-type blocks []*mem.Block
-
-// ReadAt implements io.ReaderAt.
-func (b blocks) ReadAt(p []byte, off int64) (n int, err error) {
-	for _, k := range b {
-		data := k.Bytes()
-		if off >= int64(len(data)) {
-			off -= int64(len(data))
-			continue
-		}
-		n += copy(p[n:], data[off:])
-		off = 0
-		if n == len(p) {
-			return n, nil
-		}
-	}
-	return n, io.EOF
+	http.ServeContent(w, httpio.IgnoreRange(r), "", time.Time{}, io.NewSectionReader(o, off, size))
 }

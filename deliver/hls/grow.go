@@ -2,6 +2,8 @@ package hls
 
 import (
 	"net/http"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/cleave-video/cleave/av"
@@ -70,7 +72,7 @@ func (g *growing) send(x *live.Rendition, head bool) (done, ok bool) {
 		return whole, !whole && !g.begun
 	}
 	if !g.begun && len(seg.Parts) > 0 {
-		describe(g.w, g.kind, segmentURI(seg)[:len(segmentURI(seg))-len(".m4s")])
+		describe(g.w, g.kind, strconv.Quote(strings.TrimSuffix(segmentURI(seg), ".m4s")))
 		g.begun = true
 	}
 	if head && g.begun {

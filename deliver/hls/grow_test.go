@@ -55,7 +55,10 @@ func TestOpenSegmentGrows(t *testing.T) {
 			if whole.Code != 200 || !bytes.Equal(whole.Body.Bytes(), a.Body.Bytes()) || whole.Header().Get("Content-Length") == "" {
 				t.Errorf("%s: it grew to %d bytes, and has %d", name, a.Body.Len(), whole.Body.Len())
 			}
-			for _, head := range []string{"Etag", "Cache-Control"} {
+			if again := r.get(video+name+".m4s", "If-None-Match", a.Header().Get("Etag")); again.Code != http.StatusNotModified {
+				t.Errorf("%s: it is %d by the tag that it had as it grew", name, again.Code)
+			}
+			for _, head := range []string{"Cache-Control"} {
 				if whole.Header().Get(head) != a.Header().Get(head) {
 					t.Errorf("%s: %s %q, and when it is whole %q", name, head, a.Header().Get(head), whole.Header().Get(head))
 				}

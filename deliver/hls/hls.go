@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cleave-video/cleave/deliver"
 	"github.com/cleave-video/cleave/httpio"
 	"github.com/cleave-video/cleave/live"
 	"github.com/cleave-video/cleave/store"
@@ -16,6 +17,9 @@ import (
 // DefaultWait is how long the first request waits for a stream that has just begun.
 const DefaultWait = 10 * time.Second
 
+// DefaultCache is how many bytes of segments in MPEG-TS are kept.
+const DefaultCache = 32 << 20
+
 // Config is what a Handler is made of.
 type Config struct {
 	Hub   *live.Hub
@@ -23,6 +27,8 @@ type Config struct {
 	// Wait is how long the first request waits for a stream that has just begun;
 	// 0 is DefaultWait.
 	Wait time.Duration
+	// Cache is how many bytes of segments in MPEG-TS are kept; 0 is DefaultCache.
+	Cache int64
 }
 
 // Handler answers GET and HEAD of
@@ -33,11 +39,14 @@ type Config struct {
 //	/NAME/RENDITION/EPOCH-NUMBER.m4s        a segment
 //	/NAME/RENDITION/EPOCH-NUMBER.PART.m4s   a part; the next one is waited for
 //	/NAME/RENDITION/init-HASH.mp4           an initialization section
+//	/NAME/ts/index.m3u8                     a media playlist of MPEG-TS, without parts
+//	/NAME/ts/EPOCH-NUMBER.ts                a segment of it
 //
 // Names of media have one content for ever. There are no redirects.
 type Handler struct {
-	cfg Config
-	zip httpio.Zipper
+	cfg  Config
+	zip  httpio.Zipper
+	made made // segments in MPEG-TS
 }
 
 var _ http.Handler = (*Handler)(nil)
@@ -47,7 +56,10 @@ func New(cfg Config) *Handler {
 	if cfg.Wait <= 0 {
 		cfg.Wait = DefaultWait
 	}
-	return &Handler{cfg: cfg}
+	if cfg.Cache <= 0 {
+		cfg.Cache = DefaultCache
+	}
+	return &Handler{cfg: cfg, made: made{most: cfg.Cache}}
 }
 
 // ServeHTTP implements http.Handler.
@@ -57,29 +69,48 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	parts := strings.Split(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	last := parts[len(parts)-1]
-	if s := h.stream(parts[:len(parts)-1]); s != nil && last == "index.m3u8" {
-		h.multivariant(w, r, s)
+	if name := strings.Join(parts[:len(parts)-1], "/"); last == "index.m3u8" && h.cfg.Hub.Known(name) {
+		if s, leave := deliver.Enter(w, r, h.cfg.Hub, name); s != nil {
+			defer leave()
+			h.multivariant(w, r, s)
+		}
 		return
 	}
 	if len(parts) < 3 {
 		httpio.Fail(w, http.StatusNotFound, "no such stream")
 		return
 	}
-	s, rend := h.stream(parts[:len(parts)-2]), parts[len(parts)-2]
-	switch {
-	case s == nil:
+	name, rend := strings.Join(parts[:len(parts)-2], "/"), parts[len(parts)-2]
+	if last == "index.m3u8" || last == "iframes.m3u8" {
+		if s, leave := deliver.Enter(w, r, h.cfg.Hub, name); s != nil {
+			defer leave()
+			if rend == transportName && last == "index.m3u8" {
+				h.transports(w, r, s)
+				return
+			}
+			h.media(w, r, s, rend, last == "iframes.m3u8")
+		}
+		return
+	}
+	h.file(w, r, name, rend, last)
+}
+
+// file answers with what playlists name. That starts no source: a playlist does.
+func (h *Handler) file(w http.ResponseWriter, r *http.Request, name, rend, last string) {
+	s, leave := h.cfg.Hub.Visit(name)
+	if s == nil {
 		httpio.Fail(w, http.StatusNotFound, "no such stream")
-	case last == "index.m3u8", last == "iframes.m3u8":
-		h.media(w, r, s, rend, last == "iframes.m3u8")
+		return
+	}
+	defer leave()
+	switch {
 	case strings.HasSuffix(last, ".m4s"):
 		h.segment(w, r, s, rend, strings.TrimSuffix(last, ".m4s"))
+	case isTransport(rend, last):
+		h.transport(w, r, s, strings.TrimSuffix(last, ".ts"))
 	case strings.HasPrefix(last, "init-"):
 		h.init(w, r, s, rend, last)
 	default:
 		httpio.Fail(w, http.StatusNotFound, "no such resource")
 	}
-}
-
-func (h *Handler) stream(parts []string) *live.Stream {
-	return h.cfg.Hub.Lookup(strings.Join(parts, "/"))
 }

@@ -42,7 +42,7 @@ func media(e *live.Edge, r *live.Rendition, skip int64) []byte {
 	for i := int(skip); i < len(r.Segments); i++ {
 		s := &r.Segments[i]
 		x := segment(s)
-		x.URI, x.Gap = segmentURI(s), s.Gap || gone(s)
+		x.URI, x.Gap, x.Keys = segmentURI(s), s.Gap || gone(s), segmentKeys(e, s)
 		if i >= parts && s.Listed == len(s.Parts) { // they add up to it, or are not listed
 			x.Parts = listParts(s)
 		}
@@ -50,7 +50,7 @@ func media(e *live.Edge, r *live.Rendition, skip int64) []byte {
 	}
 	if o := r.Open; o != nil && o.Listed > 0 && !e.Ended {
 		x := segment(o)
-		x.Parts = listParts(o)
+		x.Parts, x.Keys = listParts(o), segmentKeys(e, o)
 		m.Segments = append(m.Segments, x)
 	}
 	if e.PartTarget > 0 && !e.Ended {
@@ -232,7 +232,7 @@ func iframes(e *live.Edge, r *live.Rendition) []byte {
 			at := key.PTS - shift
 			m.Segments = append(m.Segments, text.Segment{
 				URI: segmentURI(s), Span: span(s, at, max(1, end-at)), Range: text.ByteRange{Length: key.Size, Offset: key.Offset},
-				Discontinuity: broke, Map: text.Map{URI: s.Init},
+				Discontinuity: broke, Map: text.Map{URI: s.Init}, Keys: segmentKeys(e, s),
 				ProgramDateTime: s.Date.Add(av.Timebase{Num: 1, Den: s.Timescale}.Duration(at - s.DTS)),
 			})
 			broke = false

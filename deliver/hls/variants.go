@@ -11,7 +11,7 @@ import (
 
 // multivariant offers each video with each audio.
 func multivariant(e *live.Edge) []byte {
-	m := &text.Multivariant{}
+	m := &text.Multivariant{SessionKeys: sessionKeys(e)}
 	var audioPeak, audioMean int64
 	var codecs []string
 	var videos []*live.Rendition

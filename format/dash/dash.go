@@ -51,7 +51,7 @@ type Set struct {
 type Protection struct {
 	Scheme     string // "cenc" or "cbcs"
 	DefaultKID [16]byte
-	PSSH       []byte // a box of the W3C's common system that names all keys
+	PSSH       []byte // a box of the W3C's common system that names all keys; nil: DefaultKID does
 	LicenseURL string // where a ClearKey client asks for keys; or empty
 }
 
@@ -209,7 +209,9 @@ func (p *Protection) build() []*mpd.ContentProtectionType {
 	k := p.DefaultKID
 	first.DefaultKID = fmt.Sprintf("%x-%x-%x-%x-%x", k[:4], k[4:6], k[6:8], k[8:10], k[10:])
 	clear := element(schemeClear, "ClearKey1.0")
-	clear.Pssh = &mpd.PsshType{Value: base64.StdEncoding.EncodeToString(p.PSSH)}
+	if p.PSSH != nil {
+		clear.Pssh = &mpd.PsshType{Value: base64.StdEncoding.EncodeToString(p.PSSH)}
+	}
 	if p.LicenseURL != "" {
 		clear.LaURL = &mpd.LaURLType{LicenseType: "EME-1.0", Value: mpd.AnyURI(p.LicenseURL)}
 	}

@@ -39,6 +39,10 @@ func TestKeys(t *testing.T) {
 			Media{Segments: []Segment{{URI: "1", Keys: samples("k")}, {URI: "2", Keys: []Key{{Method: MethodNone}}}}},
 			"5 KEY:METHOD=SAMPLE-AES,URI=\"k\" 1 KEY:METHOD=NONE 2",
 		},
+		"with an ID": {
+			Media{Segments: []Segment{{URI: "1", Keys: []Key{{Method: MethodSampleAES, URI: "k", Format: FormatClearKey, ID: []byte{15: 10}}}}}},
+			"5 KEY:METHOD=SAMPLE-AES,URI=\"k\",KEYFORMAT=\"org.w3.clearkey\",KEYID=0x0000000000000000000000000000000a 1",
+		},
 		"two formats": {
 			Media{Segments: []Segment{{URI: "1", Keys: []Key{
 				{Method: MethodSampleAESCTR, URI: "k"}, {Method: MethodSampleAESCTR, URI: "u", Format: "urn:uuid:1", Versions: "1/2"},
@@ -114,6 +118,18 @@ func TestBadKeys(t *testing.T) {
 		m := Media{Keys: keys}
 		if n := strings.Count(string(m.Append(nil)), "\n"); n != 5+len(keys) {
 			t.Errorf("%s: it breaks out of its line:\n%s", name, m.Append(nil))
+		}
+	}
+}
+
+// TestKeyID: KEYID is read where it is an ID, and passed over where it is anything else.
+func TestKeyID(t *testing.T) {
+	for value, want := range map[string]bool{
+		"0x000102030405060708090A0b0c0d0e0f": true, `"0x000102030405060708090A0b0c0d0e0f"`: true, "0x00": false, "x": false, `"a b"`: false, "0x0g": false,
+	} {
+		m, err := (&Reader{}).Media([]byte("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-KEY:METHOD=SAMPLE-AES,URI=\"k\",KEYID=" + value + "\n#EXTINF:1,\n1\n"))
+		if err != nil || (len(m.Segments[0].Keys[0].ID) == 16) != want {
+			t.Errorf("%s: %+v, %v", value, m, err)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package hls
 
 import (
+	"encoding/hex"
 	"fmt"
 	"strings"
 	"time"
@@ -251,6 +252,12 @@ func parseKey(l Line) (Key, error) {
 		IV: v.hexadecimal("IV"), Line: l.Number,
 	}
 	k.URI = v.text("URI", k.Method != "NONE")
+	// No rule says what KEYID is: anything else is passed over.
+	if digits, ok := strings.CutPrefix(strings.ToLower(v.list.Get("KEYID")), "0x"); ok {
+		if id, err := hex.DecodeString(digits); err == nil && len(id) == 16 {
+			k.ID = id
+		}
+	}
 	return k, v.err
 }
 

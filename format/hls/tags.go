@@ -15,6 +15,10 @@ const (
 	MethodSampleAESCTR = "SAMPLE-AES-CTR" // samples; cenc in fMP4
 )
 
+// FormatClearKey is the Key.Format of keys that a browser's module asks a license server
+// for (W3C EME 9.1).
+const FormatClearKey = "org.w3.clearkey"
+
 // Key is EXT-X-KEY or EXT-X-SESSION-KEY (4.4.4.4, 4.4.6.5).
 type Key struct {
 	Method   string
@@ -22,7 +26,10 @@ type Key struct {
 	IV       []byte // 16 bytes, or nil: the media sequence number
 	Format   string // KEYFORMAT; empty is "identity"
 	Versions string // KEYFORMATVERSIONS; empty is "1"
-	Line     int
+	// ID is KEYID, which is not in RFC 8216bis: hls.js, and others that leave keys to a
+	// module of the browser, know by it which key is meant; nil: it is not said.
+	ID   []byte
+	Line int
 }
 
 // need is the protocol version that the key needs (section 8).
@@ -82,7 +89,7 @@ type Steering struct {
 
 // same reports whether k and o are the same but for where they stand.
 func (k Key) same(o Key) bool {
-	return k.Method == o.Method && k.URI == o.URI && bytes.Equal(k.IV, o.IV) && k.Format == o.Format && k.Versions == o.Versions
+	return k.Method == o.Method && k.URI == o.URI && bytes.Equal(k.IV, o.IV) && k.Format == o.Format && k.Versions == o.Versions && bytes.Equal(k.ID, o.ID)
 }
 
 // append writes the attributes. METHOD=NONE has no other (4.4.4.4).
@@ -100,6 +107,9 @@ func (k *Key) append(dst []byte) []byte {
 	}
 	if k.Versions != "" {
 		dst = appendQuoted(dst, ",KEYFORMATVERSIONS=", k.Versions)
+	}
+	if k.ID != nil {
+		dst = hex.AppendEncode(append(dst, ",KEYID=0x"...), k.ID)
 	}
 	return append(dst, '\n')
 }

@@ -49,9 +49,9 @@ type Demuxer struct {
 	notes  []string // what probing found
 	err    error    // ends the stream
 
-	// The batch at hand, and the one that the worker is filling.
+	// The batch at hand; the worker is filling the other slots.
 	batch   batch
-	asked   bool
+	raw     raw
 	next    int   // slot of the next batch
 	since   int64 // done at the last packet
 	probing bool
@@ -112,23 +112,24 @@ func (d *Demuxer) Warnings() []string {
 
 // enter begins a call that uses the worker.
 func (d *Demuxer) enter() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closed {
+	d.mu.Lock() // for each packet: a deferred Unlock would cost more than the rest
+	closed := d.closed
+	d.busy = d.busy || !closed
+	d.mu.Unlock()
+	if closed {
 		return fs.ErrClosed
 	}
-	d.busy = true
 	return nil
 }
 
 // leave ends it; a Close that came meanwhile is completed.
 func (d *Demuxer) leave() {
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	d.busy = false
 	if d.closed {
 		d.stop()
 	}
+	d.mu.Unlock()
 }
 
 // stop ends the worker, if there is one, and returns how it ended. mu is held.
@@ -197,7 +198,13 @@ func (d *Demuxer) open() error {
 		return d.fail(err)
 	}
 	d.makeLanes()
-	return d.ask()
+	d.batch.slot = -1
+	for i := range wire.Slots {
+		if err := d.ask(i); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // forgotten is what a Demuxer holds that nobody closed.
@@ -283,12 +290,11 @@ func (d *Demuxer) lost() error {
 	return nil
 }
 
-// ask lets the worker fill the next slot, while the one at hand is used.
-func (d *Demuxer) ask() error {
-	if err := d.proc.send(wire.Message{Op: wire.OpNext, N: uint32(d.next)}); err != nil {
+// ask lets the worker fill a slot.
+func (d *Demuxer) ask(slot int) error {
+	if err := d.proc.send(wire.Message{Op: wire.OpNext, N: uint32(slot)}); err != nil {
 		return d.fail(err)
 	}
-	d.asked = true
 	return nil
 }
 

@@ -15,6 +15,7 @@ type batch struct {
 	descs   [wire.DescsSize]byte // a copy
 	n, at   int
 	payload []byte
+	slot    int // -1: none yet
 }
 
 // raw is a packet as libavformat gave it.
@@ -59,9 +60,9 @@ func (d *Demuxer) ReadPacket(a av.Allocator) (av.Packet, error) {
 			d.queue[0] = raw{}
 			d.queue = d.queue[1:]
 		case d.batch.at < d.batch.n:
-			r, err := d.peek()
+			err := d.peek(&d.raw)
 			if err == nil {
-				err = d.take(&r, a)
+				err = d.take(&d.raw, a)
 			}
 			if err != nil {
 				return av.Packet{}, err
@@ -77,25 +78,25 @@ func (d *Demuxer) ReadPacket(a av.Allocator) (av.Packet, error) {
 	}
 }
 
-// peek returns the next packet of the batch.
-func (d *Demuxer) peek() (raw, error) {
+// peek puts the next packet of the batch in r.
+func (d *Demuxer) peek(r *raw) (err error) {
 	b := &d.batch
-	desc, ok := wire.ParseDesc(b.descs[b.at*wire.DescSize:], len(b.payload))
-	if !ok {
+	var ok bool
+	if r.Desc, ok = wire.ParseDesc(b.descs[b.at*wire.DescSize:], len(b.payload)); !ok {
 		b.n = 0
-		return raw{}, d.fail(fmt.Errorf("%w", wire.ErrMessage))
+		return d.fail(fmt.Errorf("%w", wire.ErrMessage))
 	}
-	end := desc.Off + desc.Size
-	return raw{Desc: desc, data: b.payload[desc.Off:end:end], extra: b.payload[end : end+desc.Extra]}, nil
+	end := r.Off + r.Size
+	r.data, r.extra = b.payload[r.Off:end:end], b.payload[end:end+r.Extra]
+	return nil
 }
 
 // more waits for the next batch, or sets err.
 func (d *Demuxer) more() {
-	if !d.asked {
-		if d.ask() != nil {
-			return
-		}
+	if used := d.batch.slot; used >= 0 && d.ask(used) != nil {
+		return
 	}
+	d.batch.slot = -1
 	m, err := d.await()
 	if err == nil && m.Op != wire.OpBatch {
 		err = d.said(m)
@@ -114,16 +115,14 @@ func (d *Demuxer) more() {
 		return
 	}
 	descs, payload := d.proc.slot(d.next)
-	d.batch = batch{n: int(m.N), payload: payload}
-	copy(d.batch.descs[:], descs)
+	b := &d.batch
+	b.n, b.at, b.payload, b.slot = int(m.N), 0, payload, d.next
+	copy(b.descs[:], descs[:b.n*wire.DescSize])
 	if d.in.file != nil {
 		d.done.Store(m.B)
 	}
 	d.since = d.done.Load()
 	d.next = (d.next + 1) % wire.Slots
-	if d.ask() != nil {
-		d.batch.n = 0 // the memory is gone with the worker
-	}
 }
 
 // Bounds of the search for tracks: a whole GOP of most streams, or as much as
@@ -146,8 +145,8 @@ func (d *Demuxer) probe() error {
 			d.more()
 			continue
 		}
-		r, err := d.peek()
-		if err != nil {
+		var r raw
+		if err := d.peek(&r); err != nil {
 			return err
 		}
 		d.batch.at++

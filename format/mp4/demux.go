@@ -40,6 +40,8 @@ type Demuxer struct {
 	checked  bool  // queue[head] was checked for new parameter sets
 	eofAt    int64 // the input ends here, as a short read showed
 	fault    error // the first in a track's tables
+	last     int64 // where the samples so far end in the input
+	total    int64 // bytes of them
 	err      error
 	warnings warnings
 

@@ -82,7 +82,7 @@ func readTraf(traf box, moofOff, prevEnd int64, find func(id uint32) *track, siz
 		f := &fields{b: b}
 		version, _ := f.full()
 		d := f.u32or64(version, "baseMediaDecodeTime")
-		if f.err == nil && d > 1<<62 {
+		if f.err == nil && (d > reachTicks || !t.reach.has(int64(d))) {
 			f.err = av.Errorf("mp4", b.off, "tfdt.baseMediaDecodeTime", "%w: %d", av.ErrInvalid, d)
 		}
 		if f.err != nil {

@@ -34,6 +34,12 @@ func hostile(t testing.TB) map[string][]byte {
 	b, frag := sample(t, "last.mp4"), sample(t, "frag.mp4")
 	traf := box("traf", box("tfhd", 0, 2, 0, 0, 0, 0, 0, 1)...)
 	trun := box("trun", make([]byte, 8)...)
+	// A traf of samples that are all of one size, of as many truns.
+	alike := func(size byte, trun []byte, n int) []byte {
+		tfhd := box("tfhd", 0, 2, 0, 0x10, 0, 0, 0, 1, 0, 0, size, 0)
+		return append(bytes.Clone(frag), box("moof", box("traf", append(tfhd, bytes.Repeat(trun, n)...)...)...)...)
+	}
+	behind := box("trun", 0, 0, 0, 1, 0, 0, 0, 1, 0xFF, 0xFF, 0xF0, 0) // a sample 4 KiB before the moof
 	nested := []byte{}
 	for range 20_000 {
 		nested = box("moov", nested...)[:min(len(nested)+8, 100_000)]
@@ -89,6 +95,9 @@ func hostile(t testing.TB) map[string][]byte {
 		"fragments of one empty traf":   append(bytes.Clone(frag), bytes.Repeat(box("moof", traf...), 30_000)...),
 		"a fragment of empty trafs":     append(bytes.Clone(frag), box("moof", bytes.Repeat(traf, 30_000)...)...),
 		"a fragment of empty truns":     append(bytes.Clone(frag), box("moof", box("traf", append(box("tfhd", 0, 2, 0, 0, 0, 0, 0, 1), bytes.Repeat(trun, 50_000)...)...)...)...),
+		"truns of 2^32 samples":         alike(1, box("trun", append(make([]byte, 4), ones...)...), 20),
+		"truns of empty samples":        alike(0, box("trun", 0, 0, 0, 0, 0, 1, 0, 0), 50_000),
+		"samples over others":           alike(16, behind, 50_000),
 		"movies extended without end":   box("moov", box("mvex", bytes.Repeat(box("trex", make([]byte, 24)...), 20_000)...)...),
 		"empty fragments of many trafs": append(bytes.Clone(frag), box("moof", bytes.Repeat(box("traf"), 50_000)...)...),
 	}
@@ -98,23 +107,31 @@ func hostile(t testing.TB) map[string][]byte {
 // saying where and why; what was good is read.
 func TestHostile(t *testing.T) {
 	for name, b := range hostile(t) {
-		t.Run(name, func(t *testing.T) {
-			done := make(chan struct{})
-			go func() {
-				defer close(done)
-				avtest.AllocBound(t, len(b), func() {
-					n, err := drain(t, open(b))
-					if n == 0 && errors.Is(err, io.EOF) {
-						t.Error("no packet, and no reason")
+		for kind, open := range map[string]func(b []byte) *mp4.Demuxer{
+			"file": open, "stream": func(b []byte) *mp4.Demuxer { return mp4.NewStream(bytes.NewReader(b)) },
+		} {
+			t.Run(name+"/"+kind, func(t *testing.T) {
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					size := len(b)
+					if kind == "stream" {
+						size += 1 << 20 // for its window
 					}
-				})
-			}()
-			select {
-			case <-done:
-			case <-time.After(20 * time.Second):
-				t.Fatal("it hangs")
-			}
-		})
+					avtest.AllocBound(t, size, func() {
+						n, err := drain(t, open(b))
+						if n == 0 && errors.Is(err, io.EOF) {
+							t.Error("no packet, and no reason")
+						}
+					})
+				}()
+				select {
+				case <-done:
+				case <-time.After(20 * time.Second):
+					t.Fatal("it hangs")
+				}
+			})
+		}
 	}
 }
 

@@ -43,6 +43,9 @@ func (d *Demuxer) plan() error {
 	}
 	total := 0
 	for total < batchBytes && len(d.batch) < batchCount {
+		if d.closed.Load() {
+			return io.ErrClosedPipe
+		}
 		t, err := d.pick()
 		if err != nil {
 			return err
@@ -66,7 +69,9 @@ func (d *Demuxer) plan() error {
 			return av.ErrTracks
 		}
 		t.peeked = false
-		if d.admit(t) {
+		if ok, err := d.admit(t); err != nil {
+			return err
+		} else if ok {
 			d.batch = append(d.batch, planned{t: t, s: t.s})
 			d.sums[t.index] += int(t.s.size)
 			total += int(t.s.size)
@@ -75,24 +80,35 @@ func (d *Demuxer) plan() error {
 	return errBatch
 }
 
-// admit says whether the sample can be there; a track ends where the input does.
-func (d *Demuxer) admit(t *track) bool {
+// admit says whether the sample can be there; a track ends where the input does. The
+// error is of an input whose tables say more than it can hold.
+func (d *Demuxer) admit(t *track) (bool, error) {
 	end := t.s.off + int64(t.s.size)
 	switch {
 	case t.s.size == 0:
-		d.warnings.empty++
-		return false
+		if d.warnings.empty++; d.warnings.empty > maxEmpty {
+			return false, av.Errorf("mp4", t.s.off, "sample_size", "%w: more than %d samples without a byte", av.ErrTooLarge, maxEmpty)
+		}
+		return false, nil
 	case t.s.size > maxSample:
 		d.warnings.large++
-		return false
+		return false, nil
 	case d.size >= 0 && end > d.size || end > d.eofAt:
 		d.eofAt = min(d.eofAt, max(t.s.off, 0))
 		d.warnings.beyond++
 		t.done = true
-		return false
+		return false, nil
 	}
-	return true
+	d.last = max(d.last, end)
+	if d.total += int64(t.s.size); d.total > 2*d.last+1<<20 {
+		return false, av.Errorf("mp4", t.s.off, "sample_size", "%w: samples of track %d lie over others: they are %d bytes, in the first %d of the input",
+			av.ErrInvalid, t.id, d.total, d.last)
+	}
+	return true, nil
 }
+
+// maxEmpty bounds the samples without a byte, which cost the input nothing.
+const maxEmpty = 1 << 20
 
 // endTrack ends a track in whose tables a fault was found: the first is what the input
 // ends with.
@@ -305,16 +321,36 @@ func (d *Demuxer) readFragment(kind fourcc, pos int64, head int, size int64) err
 }
 
 // end returns where the data of the traf ends, which is where that of the next
-// begins if it does not say, and the least composition offset.
+// begins if it does not say, and the least composition offset. It costs what the traf has
+// bytes, however many samples that are all alike it says there are.
 func (c *fragCursor) end() (off int64, least int32, err error) {
 	walk := *c
 	var s sample
 	for {
-		ok, err := walk.next(&s)
+		b, ok := walk.runs.next()
 		if !ok {
-			return walk.off, least, err
+			return walk.off, least, walk.runs.err
 		}
-		least = min(least, s.cts)
+		if b.kind != cc("trun") {
+			continue
+		}
+		if err := walk.nextRun(b); err != nil {
+			return 0, 0, err
+		}
+		if len(walk.entries) == 0 {
+			size := int64(walk.left) * int64(walk.def.size)
+			if size < 0 || walk.off > 1<<62-size {
+				return 0, 0, av.Errorf("mp4", b.off, "trun.sample_count", "%w: %d samples of %d bytes", av.ErrInvalid, walk.left, walk.def.size)
+			}
+			walk.off += size
+			walk.left = 0
+		}
+		for walk.left > 0 {
+			if _, err := walk.next(&s); err != nil {
+				return 0, 0, err
+			}
+			least = min(least, s.cts)
+		}
 	}
 }
 

@@ -40,7 +40,7 @@ func AppendSamples(dst []Sample, moof []byte, size int64) ([]Sample, uint32, err
 		return dst, 0, av.Errorf("mp4", 0, "moof", "%w: no traf", av.ErrInvalid)
 	}
 	var id uint32
-	_, c, err := readTraf(traf, 0, 0, func(n uint32) *track { id = n; return &track{} }, size)
+	_, c, err := readTraf(traf, 0, 0, func(n uint32) *track { id = n; return &track{reach: reach{-reachTicks, reachTicks}} }, size)
 	for err == nil {
 		var s sample
 		if ok, err = c.next(&s); !ok || err != nil {

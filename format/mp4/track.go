@@ -22,6 +22,7 @@ type track struct {
 	shift    int64 // added to media times: what the edit list says
 	early    int64 // by how much decode times are earlier than media time: see decodeEarlier
 	dur      int64 // mdhd duration, ticks
+	reach    reach // of every time
 	fragEnd  int64 // where the fragments so far end, media time
 
 	index   int // into Demuxer.tracks
@@ -218,6 +219,7 @@ func (t *track) readMedia(mdia box) error {
 	if !t.tb.Valid() {
 		return av.Errorf("mp4", mdia.off, "mdhd.timescale", "%w: track %d has no timescale", av.ErrInvalid, t.id)
 	}
+	t.reach = reachOf(t.tb)
 	if err := t.refuseExternal(minf); err != nil {
 		return err
 	}
@@ -308,10 +310,14 @@ func (t *track) readEdits(trak box, movieTB av.Timebase, warnings *[]string) err
 		switch {
 		case f.err != nil:
 			return f.err
-		case media == -1 && !real && movieTB.Valid():
-			t.shift += movieTB.Rescale(dur, t.tb)
-		case media < -1 || dur < 0 || t.shift > 1<<53:
+		case media < -1 || dur < 0 || !t.reach.has(-media):
 			return av.Errorf("mp4", elst.off, "elst.media_time", "%w: %d in edit %d", av.ErrInvalid, media, i)
+		case media == -1 && !real && movieTB.Valid():
+			empty := movieTB.Rescale(dur, t.tb)
+			if !t.reach.has(empty) || !t.reach.has(t.shift+empty) {
+				return av.Errorf("mp4", elst.off, "elst.segment_duration", "%w: %d in edit %d, which is empty", av.ErrInvalid, dur, i)
+			}
+			t.shift += empty
 		case !real && media >= 0:
 			t.shift -= media
 			real = true
@@ -342,10 +348,23 @@ func (t *track) peek() (bool, error) {
 			t.cur = nil
 			continue
 		}
+		if !t.reach.has(t.s.dts) || !t.reach.has(t.s.dts+t.shift) {
+			t.cur, t.frag = nil, len(t.frags)
+			return false, t.outOfReach()
+		}
 		t.peeked = true
 		t.fragEnd = t.s.dts + int64(t.s.dur)
 	}
 	return t.peeked, nil
+}
+
+// outOfReach says which durations have led to the time of t.s.
+func (t *track) outOfReach() error {
+	field := "stts.sample_delta"
+	if t.fragmented {
+		field = "trun.sample_duration"
+	}
+	return av.Errorf("mp4", t.s.off, field, "%w: track %d has a sample at %d, of %d ticks a second", av.ErrInvalid, t.id, t.s.dts, t.tb.Den)
 }
 
 // configIsInSample reports whether the track's configuration is the header of its

@@ -89,8 +89,24 @@ type latmPayload struct {
 
 func (l *latmPayload) config() []byte { return l.asc }
 
+// withoutExtension mends a configuration whose AudioSpecificConfig goes on with the
+// syncExtensionType of ISO 14496-3 1.6.5, which audioMuxVersion 0 has no room for:
+// GStreamer's rtpmp4apay writes what it is given, and ffmpeg's encoder gives that. Its
+// 0x2b7 is read as the frameLengthType 2, which is reserved, and what follows as other
+// data; frames are then those of frameLengthType 0.
+func withoutExtension(c *mpeg4audio.StreamMuxConfig) {
+	const reserved = 2 // ISO 14496-3 table 1.42
+	if len(c.Programs) != 1 || len(c.Programs[0].Layers) != 1 || c.Programs[0].Layers[0].FrameLengthType != reserved {
+		return
+	}
+	l := c.Programs[0].Layers[0]
+	l.FrameLengthType, l.LatmBufferFullness = 0, 255
+	c.OtherDataPresent, c.OtherDataLenBits, c.CRCCheckPresent, c.CRCCheckSum = false, 0, false, 0
+}
+
 func (l *latmPayload) reset() (err error) {
 	if l.mux == nil && l.format.StreamMuxConfig != nil {
+		withoutExtension(l.format.StreamMuxConfig)
 		if _, err := l.adopt(l.format.StreamMuxConfig); err != nil {
 			return err
 		}

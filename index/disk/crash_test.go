@@ -82,7 +82,8 @@ type crasher struct {
 	states  int
 }
 
-func (c *crasher) at(p point, path string) error {
+// track notes what a point says of a file.
+func (c *crasher) track(p point, path string) {
 	switch p {
 	case afterSync:
 		if st, err := os.Stat(path); err == nil {
@@ -97,6 +98,10 @@ func (c *crasher) at(p point, path string) error {
 			c.named[filepath.Join(path, e.Name())] = true
 		}
 	}
+}
+
+func (c *crasher) at(p point, path string) error {
+	c.track(p, path)
 	if n := c.acked % index.PerBlock; n > 3 && n < index.PerBlock-2 {
 		return nil // nothing happens there that does not elsewhere
 	}
@@ -178,6 +183,66 @@ func TestCrash(t *testing.T) {
 	t.Logf("%d states", c.states)
 	if c.states < 100 {
 		t.Errorf("only %d states", c.states)
+	}
+}
+
+// TestReplaceCrash crashes at every point of replacing a stream's entries: the old ones
+// are there, or the new ones, and the state in both cases. Then each point fails.
+func TestReplaceCrash(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "index")
+	d := open(t, root, small, WithoutSync())
+	list := indextest.Entries(4, 2*index.PerBlock+20)
+	if err := d.AddAll(t.Context(), name, list[:index.PerBlock+30]); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.SetState(t.Context(), name, indextest.State()); err != nil {
+		t.Fatal(err)
+	}
+	fresh := list[20:]
+	states := 0
+	look := func(when, dir string) {
+		r := open(t, dir, WithoutSync())
+		got, err := all(t, r)
+		if err != nil {
+			t.Errorf("%s: %v", when, err)
+			return
+		}
+		if want := list[:index.PerBlock+30]; len(got) == len(want) {
+			prefix(t, when, got, want, len(want), len(want))
+		} else {
+			prefix(t, when, got, fresh, len(fresh), len(fresh))
+		}
+		if s, err := r.State(t.Context(), name); err != nil || s.Epoch != indextest.State().Epoch {
+			t.Errorf("%s: %+v, %v", when, s, err)
+		}
+	}
+	d.fault = func(p point, path string) error {
+		dir := filepath.Join(t.TempDir(), "index")
+		copyTree(t, root, dir, func(_ string, b []byte) []byte { return b })
+		states++
+		look(fmt.Sprintf("point %d, %s", p, path), dir)
+		return nil
+	}
+	if err := d.Replace(t.Context(), name, fresh); err != nil {
+		t.Fatal(err)
+	}
+	if states < 10 {
+		t.Errorf("only %d states", states)
+	}
+	for p := range points {
+		hit := false
+		d.fault = func(at point, path string) error {
+			if at != p {
+				return nil
+			}
+			hit = true
+			return &fs.PathError{Op: "test", Path: path, Err: unix.EIO}
+		}
+		err := d.Replace(t.Context(), name, list[:index.PerBlock+30])
+		d.fault = nil
+		if got, rerr := all(t, d); rerr != nil || hit && err == nil && len(got) != index.PerBlock+30 || err != nil && len(got) != len(fresh) && len(got) != index.PerBlock+30 {
+			t.Errorf("point %d: hit %v, %v: %d entries, %v", p, hit, err, len(got), rerr)
+		}
 	}
 }
 

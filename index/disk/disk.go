@@ -40,6 +40,9 @@ var (
 	_ index.Index    = (*Disk)(nil)
 	_ index.Batcher  = (*Disk)(nil)
 	_ index.Streamer = (*Disk)(nil)
+	_ index.Replacer = (*Disk)(nil)
+	_ index.Repairer = (*Disk)(nil)
+	_ index.Walker   = (*Disk)(nil)
 )
 
 // Option changes what Open does.
@@ -212,6 +215,29 @@ func (d *Disk) list(ctx context.Context, name string, from, to time.Time, last *
 		}
 	}
 	return nil
+}
+
+// Walk implements index.Walker. What is dropped meanwhile may be left out.
+func (d *Disk) Walk(ctx context.Context, name string, f func(e *index.Entry) bool) error {
+	last, err := int64(-1), errDropped
+	for errors.Is(err, errDropped) { // again if what it read was dropped since it looked
+		s, serr := d.stream(ctx, name)
+		if serr != nil {
+			return serr
+		}
+		t, first, terr := s.table()
+		if terr != nil {
+			return terr
+		}
+		err = index.WalkTable(ctx, t, first, func(e *index.Entry) bool {
+			if e.Seq <= last {
+				return true
+			}
+			last = e.Seq
+			return f(e)
+		})
+	}
+	return err
 }
 
 // Last implements index.Index.

@@ -3,8 +3,10 @@ package disk
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/cleave-video/cleave/index"
 )
@@ -23,16 +25,73 @@ func (d *Disk) Repair(ctx context.Context, name string) (entries int, err error)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.renew(func(fresh *stream) (int, error) { return s.salvage(ctx, fresh) })
+}
+
+// Replace implements index.Replacer. The files that were there are kept as Repair
+// keeps damaged ones.
+func (d *Disk) Replace(ctx context.Context, name string, list []index.Entry) error {
+	s, err := d.stream(ctx, name)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(list) == 0 { // numbers go on from the last entry
+		if err := s.load(); err != nil {
+			return err
+		}
+		t := s.view.Load().table
+		if t.Len() == 0 {
+			return nil
+		}
+		last, err := index.LastOf(&t)
+		if err != nil {
+			return err
+		}
+		_, err = s.renew(func(fresh *stream) (int, error) {
+			w := &salvager{to: fresh, dropped: &last}
+			return w.finish()
+		})
+		return err
+	}
+	_, err = s.renew(func(fresh *stream) (int, error) {
+		for part := range slices.Chunk(list, perReplace) {
+			if err := context.Cause(ctx); err != nil {
+				return 0, err
+			}
+			if err := fresh.commit(&pending{list: part}); err != nil {
+				return 0, err
+			}
+		}
+		return len(list), nil
+	})
+	return err
+}
+
+// perReplace is how many entries Replace writes at a time.
+const perReplace = 4096
+
+// renew has fill write the stream anew, beside the old files, whose place that takes;
+// it returns what fill returns. s.mu is held.
+func (s *stream) renew(fill func(fresh *stream) (int, error)) (entries int, err error) {
+	d := s.d
 	if err := os.MkdirAll(filepath.Join(d.root, freshDir), 0o755); err != nil {
 		return 0, err
 	}
 	defer os.RemoveAll(filepath.Join(d.root, freshDir))
-	fresh := newStream(d, filepath.Join(d.root, freshDir, dirName(name)))
-	entries, err = s.salvage(ctx, fresh)
+	name := filepath.Base(s.dir)
+	fresh := newStream(d, filepath.Join(d.root, freshDir, name))
+	entries, err = fill(fresh)
 	if err = errors.Join(err, fresh.close()); err != nil {
 		return 0, err
 	}
-	if err := d.exchange(fresh.dir, s.dir, filepath.Join(d.root, badPrefix+dirName(name))); err != nil {
+	s.states.Lock()
+	defer s.states.Unlock()
+	if err := d.keepState(s.dir, fresh.dir); err != nil {
+		return 0, err
+	}
+	if err := d.exchange(fresh.dir, s.dir, filepath.Join(d.root, badPrefix+name)); err != nil {
 		return 0, err
 	}
 	for _, g := range s.segs {
@@ -46,6 +105,18 @@ func (d *Disk) Repair(ctx context.Context, name string) (entries int, err error)
 	s.loaded, s.err = false, nil
 	s.view.Store(nil)
 	return entries, s.load()
+}
+
+// keepState copies the file of a stream's state, if there is one.
+func (d *Disk) keepState(from, to string) error {
+	b, err := os.ReadFile(filepath.Join(from, stateName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return d.writeFile(filepath.Join(to, stateName), b)
 }
 
 // exchange puts the folder fresh in the place of old at once, and old into bad.

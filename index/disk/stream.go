@@ -34,6 +34,8 @@ type stream struct {
 	broken    bool  // the log may end otherwise than size says
 	sealAt    int   // entries of the run at which a segment is written
 
+	states sync.Mutex // guards the file of the state
+
 	view atomic.Pointer[view] // what readers see; nil before load and after close
 
 	queue   sync.Mutex // guards what follows
@@ -198,7 +200,9 @@ func (s *stream) readDir() (logs []uint64, err error) {
 	s.segs = nil
 	for _, e := range entries {
 		path := filepath.Join(s.dir, e.Name())
-		if strings.HasSuffix(e.Name(), tmpSuffix) {
+		if e.Name() == stateName+tmpSuffix {
+			continue // may be being written, and is written anew
+		} else if strings.HasSuffix(e.Name(), tmpSuffix) {
 			if err := s.d.remove(path); err != nil {
 				return nil, err
 			}

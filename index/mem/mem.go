@@ -3,8 +3,10 @@ package mem
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,12 +18,16 @@ import (
 type Mem struct {
 	mu      sync.Mutex // guards what follows
 	streams map[string]*stream
+	states  map[string]index.State
 }
 
 var (
-	_ index.Index    = (*Mem)(nil)
-	_ index.Batcher  = (*Mem)(nil)
-	_ index.Streamer = (*Mem)(nil)
+	_ index.Index     = (*Mem)(nil)
+	_ index.Batcher   = (*Mem)(nil)
+	_ index.Streamer  = (*Mem)(nil)
+	_ index.Catalogue = (*Mem)(nil)
+	_ index.Replacer  = (*Mem)(nil)
+	_ index.Walker    = (*Mem)(nil)
 )
 
 type stream struct {
@@ -30,7 +36,9 @@ type stream struct {
 }
 
 // New returns an empty index.
-func New() *Mem { return &Mem{streams: make(map[string]*stream)} }
+func New() *Mem {
+	return &Mem{streams: make(map[string]*stream), states: make(map[string]index.State)}
+}
 
 func check(ctx context.Context, name string) error {
 	if err := index.CheckStream(name); err != nil {
@@ -106,6 +114,18 @@ func (m *Mem) Range(ctx context.Context, name string, from, to time.Time) iter.S
 	}
 }
 
+// Walk implements index.Walker.
+func (m *Mem) Walk(ctx context.Context, name string, f func(e *index.Entry) bool) error {
+	t, first, err := m.table(ctx, name)
+	if errors.Is(err, index.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return index.WalkTable(ctx, t, first, f)
+}
+
 // Last implements index.Index.
 func (m *Mem) Last(ctx context.Context, name string) (index.Entry, error) {
 	t, _, err := m.table(ctx, name)
@@ -157,4 +177,56 @@ func (m *Mem) Streams(ctx context.Context) iter.Seq2[string, error] {
 			}
 		}
 	}
+}
+
+// SetState implements index.Catalogue.
+func (m *Mem) SetState(ctx context.Context, name string, s index.State) error {
+	if err := check(ctx, name); err != nil {
+		return err
+	}
+	if err := s.Validate(); err != nil {
+		return err
+	}
+	s.Breaks = slices.Clone(s.Breaks)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.states[name] = s
+	return nil
+}
+
+// State implements index.Catalogue.
+func (m *Mem) State(ctx context.Context, name string) (index.State, error) {
+	if err := check(ctx, name); err != nil {
+		return index.State{}, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s, ok := m.states[name]
+	if !ok {
+		return index.State{}, fmt.Errorf("%w: state of %s", index.ErrNotFound, name)
+	}
+	s.Breaks = slices.Clone(s.Breaks)
+	return s, nil
+}
+
+// Replace implements index.Replacer.
+func (m *Mem) Replace(ctx context.Context, name string, list []index.Entry) error {
+	if err := check(ctx, name); err != nil {
+		return err
+	}
+	s := &stream{}
+	for i := range list {
+		if err := s.run.Append(&list[i]); err != nil {
+			return err
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	old := m.streams[name]
+	if len(list) == 0 && old != nil && old.run.Len() > 0 {
+		old.first = old.run.Len()
+		return nil
+	}
+	m.streams[name] = s
+	return nil
 }

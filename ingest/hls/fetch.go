@@ -22,13 +22,16 @@ const (
 
 // errStatus is an answer that is not what was asked for.
 type errStatus struct {
-	url    string
-	status string
+	url  string
+	code int
 }
 
 func (e *errStatus) Error() string {
-	return fmt.Sprintf("hls: %s: the server answered %s", e.url, e.status)
+	return fmt.Sprintf("hls: %s: the server answered %s", e.url, e.Answer())
 }
+
+// Answer is the status, which may be shown to anybody.
+func (e *errStatus) Answer() string { return fmt.Sprintf("%d %s", e.code, http.StatusText(e.code)) }
 
 // resolve returns the address of a URI that a playlist has.
 func resolve(base *url.URL, uri string) (*url.URL, error) {
@@ -72,7 +75,7 @@ func get(ctx context.Context, c *http.Client, u *url.URL, r hls.ByteRange) (*htt
 	}
 	if res.StatusCode != want {
 		res.Body.Close()
-		return nil, &errStatus{u.Redacted(), res.Status}
+		return nil, &errStatus{u.Redacted(), res.StatusCode}
 	}
 	return res, nil
 }

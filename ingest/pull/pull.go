@@ -1,5 +1,6 @@
 // Package pull keeps declared sources running: it opens them, gives them to be
-// published, and opens them again when they end, later each time they fail.
+// published, and opens them again when they end, later each time they fail. Sources on
+// demand run only while somebody watches.
 package pull
 
 import (
@@ -21,6 +22,8 @@ import (
 type Source struct {
 	Name string // of the stream
 	URL  string
+	// OnDemand: it starts with the first viewer, and stops when the last one has gone.
+	OnDemand bool
 }
 
 // Defaults of Config.
@@ -28,6 +31,8 @@ const (
 	DefaultMinDelay = time.Second
 	DefaultMaxDelay = 15 * time.Second
 	DefaultMax      = 1024
+	DefaultTimeout  = 10 * time.Second
+	DefaultIdle     = 10 * time.Second
 )
 
 // Open opens a source. ctx ends it, also later.
@@ -40,12 +45,19 @@ type Config struct {
 	Open map[string]Open
 	// Check reports what is wrong with a stream's name; nil: nothing is.
 	Check func(name string) error
-	// Publish reads d until it ends. d is closed behind it.
-	Publish func(ctx context.Context, name string, d av.Demuxer) error
+	// Publish reads d until it ends. It calls shown once, when viewers have something to
+	// see. d is closed behind it.
+	Publish func(ctx context.Context, name string, d av.Demuxer, shown func()) error
+	// Look tells what viewers have under a name, and Forget lets go of it when nobody
+	// wants it any more. They are needed for sources on demand, and must not call a Set.
+	Look   func(name string) Shown
+	Forget func(ctx context.Context, name string)
 
 	MinDelay time.Duration // before a source is opened again; 0: DefaultMinDelay
 	MaxDelay time.Duration // after many failures; 0: DefaultMaxDelay
 	Max      int           // sources; 0: DefaultMax
+	Timeout  time.Duration // a viewer waits so long for a source on demand; 0: DefaultTimeout
+	Idle     time.Duration // it goes on so long without a viewer; 0: DefaultIdle
 	Log      *slog.Logger  // a line for each time that a source ends; nil: none
 }
 
@@ -53,9 +65,10 @@ type Config struct {
 type State uint8
 
 // The states, in the order of a source's life; from Waiting it goes back to
-// Connecting.
+// Connecting, or to Unwatched.
 const (
 	Idle       State = iota // not begun
+	Unwatched               // on demand, and nobody wants it
 	Connecting              // being opened
 	Running                 // being published
 	Waiting                 // for its next attempt
@@ -63,7 +76,7 @@ const (
 )
 
 func (s State) String() string {
-	return [...]string{"idle", "connecting", "running", "waiting", "stopped"}[s]
+	return [...]string{"idle", "waiting for a viewer", "connecting", "running", "waiting", "stopped"}[s]
 }
 
 // Status is how a source is.
@@ -75,6 +88,14 @@ type Status struct {
 	Failed  int       // attempts in a row that have failed
 	LastErr error     // why the last attempt ended; nil: none has, or the source said so
 	Bytes   int64     // received by the present attempt, where that is known
+}
+
+// Shown is what viewers have under a name, whoever publishes it.
+type Shown struct {
+	There bool // something, also while its publisher is away
+	Live  bool // somebody publishes
+	// Pace is how far apart the requests of one viewer may be.
+	Pace time.Duration
 }
 
 // Errors of Add.
@@ -104,6 +125,12 @@ func New(c Config) *Set {
 	}
 	if c.Max <= 0 {
 		c.Max = DefaultMax
+	}
+	if c.Timeout <= 0 {
+		c.Timeout = DefaultTimeout
+	}
+	if c.Idle <= 0 {
+		c.Idle = DefaultIdle
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -136,7 +163,10 @@ func (s *Set) Add(src Source) error {
 		return fmt.Errorf("%w: %d", ErrMany, len(s.sources))
 	}
 	x := &source{cfg: &s.cfg, name: src.Name, url: u, open: open, stop: make(chan struct{}), done: make(chan struct{})}
-	x.status = Status{Source: Source{src.Name, u.Redacted()}, Since: time.Now()}
+	x.status = Status{Source: Source{src.Name, u.Redacted(), src.OnDemand}, Since: time.Now()}
+	if src.OnDemand {
+		x.demand = newDemand()
+	}
 	s.sources[src.Name] = x
 	s.fresh = append(s.fresh, x)
 	select {
@@ -161,6 +191,8 @@ func (s *Set) Remove(name string) bool {
 	close(x.stop)
 	if begun {
 		<-x.done
+	} else {
+		x.set(Stopped, nil)
 	}
 	return true
 }
@@ -215,6 +247,7 @@ type source struct {
 	mu     sync.Mutex // guards what follows
 	status Status
 	input  av.Progress // nil if none runs, or it cannot tell
+	demand *demand     // nil: it always runs
 }
 
 func (x *source) snapshot() Status {
@@ -234,6 +267,7 @@ func (x *source) set(state State, input av.Progress) {
 		x.status.Tried++
 		x.status.Bytes = 0
 	}
+	x.demand.change()
 }
 
 // ended notes how an attempt ended, and returns how long to wait for the next.
@@ -247,7 +281,10 @@ func (x *source) ended(err error, ran time.Duration) time.Duration {
 	if err != nil {
 		x.status.Failed++
 	}
-	return delay(x.cfg, x.status.Failed, rand.Float64())
+	wait := delay(x.cfg, x.status.Failed, rand.Float64())
+	x.status.State, x.status.Since, x.input = Waiting, time.Now(), nil
+	x.demand.answer(x.status.Since.Add(wait))
+	return wait
 }
 
 // delay doubles with each failure, up to the most; half of it is left to chance, so
@@ -277,15 +314,17 @@ func (x *source) run(ctx context.Context) {
 		}
 	}()
 	defer cancel()
-	for {
+	for x.wanted(ctx) {
 		began := time.Now()
-		err := x.attempt(ctx)
+		err := hide(x.watched(ctx), x.url)
 		if ctx.Err() != nil {
 			return
 		}
+		if errors.Is(err, errUnwanted) {
+			continue
+		}
 		wait := x.ended(err, time.Since(began))
 		x.cfg.Log.Info("source ended", "name", x.name, "url", x.url.Redacted(), "err", err, "again", wait.Round(time.Millisecond))
-		x.set(Waiting, nil)
 		t := time.NewTimer(wait)
 		select {
 		case <-t.C:
@@ -306,5 +345,5 @@ func (x *source) attempt(ctx context.Context) error {
 	defer d.Close()
 	p, _ := d.(av.Progress)
 	x.set(Running, p)
-	return x.cfg.Publish(ctx, x.name, d)
+	return x.cfg.Publish(ctx, x.name, d, x.shown)
 }

@@ -44,7 +44,7 @@ func (d *input) ReadPacket(av.Allocator) (av.Packet, error) {
 }
 
 // publish reads until the end, as a hub does.
-func publish(ctx context.Context, _ string, d av.Demuxer) error {
+func publish(ctx context.Context, _ string, d av.Demuxer, _ func()) error {
 	stop := context.AfterFunc(ctx, func() { d.Close() })
 	defer stop()
 	_, err := d.ReadPacket(nil)
@@ -68,7 +68,7 @@ func TestBackOff(t *testing.T) {
 			}
 			return newInput(nil), nil
 		}}})
-		if err := s.Add(Source{"a", "x://user:secret@host/"}); err != nil {
+		if err := s.Add(Source{Name: "a", URL: "x://user:secret@host/"}); err != nil {
 			t.Fatal(err)
 		}
 		if st := s.List(); st[0].State != Idle || strings.Contains(st[0].URL, "secret") {
@@ -116,7 +116,7 @@ func TestReset(t *testing.T) {
 			}
 			return newInput(io.EOF), nil
 		}}})
-		if err := s.Add(Source{"a", "x:"}); err != nil {
+		if err := s.Add(Source{Name: "a", URL: "x:"}); err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -157,7 +157,7 @@ func TestManyAtOnce(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()
 	for i := range many {
-		if err := s.Add(Source{fmt.Sprint("s", i), "x:"}); err != nil {
+		if err := s.Add(Source{Name: fmt.Sprint("s", i), URL: "x:"}); err != nil {
 			t.Fatal(err)
 		}
 		s.List()
@@ -193,21 +193,21 @@ func TestAddRefuses(t *testing.T) {
 		src  Source
 		want error
 	}{
-		{Source{"a", "y://h"}, nil},
-		{Source{"a", "y://h"}, ErrExists},
-		{Source{"b", "file:///etc/passwd"}, ErrScheme},
-		{Source{"b", "x://h"}, ErrScheme},
-		{Source{"b", "gopher://h"}, ErrScheme},
-		{Source{"b", "concat:a|b"}, ErrScheme},
-		{Source{"bad", "y://h"}, bad},
-		{Source{"b", "y://h"}, nil},
-		{Source{"c", "y://h"}, ErrMany},
+		{Source{Name: "a", URL: "y://h"}, nil},
+		{Source{Name: "a", URL: "y://h"}, ErrExists},
+		{Source{Name: "b", URL: "file:///etc/passwd"}, ErrScheme},
+		{Source{Name: "b", URL: "x://h"}, ErrScheme},
+		{Source{Name: "b", URL: "gopher://h"}, ErrScheme},
+		{Source{Name: "b", URL: "concat:a|b"}, ErrScheme},
+		{Source{Name: "bad", URL: "y://h"}, bad},
+		{Source{Name: "b", URL: "y://h"}, nil},
+		{Source{Name: "c", URL: "y://h"}, ErrMany},
 	} {
 		if err := s.Add(test.src); !errors.Is(err, test.want) {
 			t.Errorf("%v: %v, want %v", test.src, err, test.want)
 		}
 	}
-	if err := s.Add(Source{"d", "://"}); err == nil {
+	if err := s.Add(Source{Name: "d", URL: "://"}); err == nil {
 		t.Error("a URL that is none")
 	}
 	if !s.Remove("a") {

@@ -346,9 +346,8 @@ func (c *Client) flush() error {
 // Publish sends what d gives until io.EOF, as fast as the server takes it, and
 // returns nil then. It closes neither d nor c.
 func (c *Client) Publish(d av.Demuxer) error {
-	buf := new(reused)
 	for {
-		p, err := d.ReadPacket(buf)
+		p, err := d.ReadPacket(av.Heap{}) // some demuxers hold several packets at a time
 		switch {
 		case errors.Is(err, av.ErrTracks):
 			err = c.WriteTracks(d.Tracks())
@@ -361,16 +360,6 @@ func (c *Client) Publish(d av.Demuxer) error {
 			return err
 		}
 	}
-}
-
-// reused is an Allocator whose memory lasts until the next packet.
-type reused struct{ b []byte }
-
-func (r *reused) Alloc(_, n int) ([]byte, error) {
-	if cap(r.b) < n {
-		r.b = make([]byte, n+n/2)
-	}
-	return r.b[:n], nil
 }
 
 // Close says that the stream has ended and closes the connection. It is

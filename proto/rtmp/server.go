@@ -108,6 +108,15 @@ const (
 
 func (r *Refused) Error() string { return "rtmp: refused: " + r.Code + ": " + r.Description }
 
+// Answer is the code, if it is one of RTMP's and not a text that a server has chosen.
+func (r *Refused) Answer() string {
+	switch r.Code {
+	case NotFound, PlayFailed, BadName, Denied, "NetConnection.Connect.Rejected", "NetConnection.Connect.InvalidApp", "NetConnection.Connect.Closed":
+		return r.Code
+	}
+	return "with an error"
+}
+
 // ErrCrowded is logged for a connection over MaxConns or MaxPending.
 var ErrCrowded = errors.New("rtmp: too many connections")
 

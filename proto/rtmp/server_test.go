@@ -92,6 +92,46 @@ func TestClient(t *testing.T) {
 	}
 }
 
+// ahead reads a packet before the one before it is returned, as the demuxer of MP4 does.
+type ahead struct {
+	av.Demuxer
+	packets []av.Packet
+}
+
+func (d *ahead) ReadPacket(a av.Allocator) (av.Packet, error) {
+	for len(d.packets) < 2 {
+		p, err := d.Demuxer.ReadPacket(a)
+		if errors.Is(err, io.EOF) && len(d.packets) > 0 {
+			break
+		}
+		if err != nil {
+			return av.Packet{}, err
+		}
+		d.packets = append(d.packets, p)
+	}
+	p := d.packets[0]
+	d.packets = d.packets[1:]
+	return p, nil
+}
+
+// TestClientReadsAhead: a demuxer may hold several packets at a time.
+func TestClientReadsAhead(t *testing.T) {
+	out := make(chan result, 1)
+	addr := serve(t, Config{Publish: collect(out)})
+	c, err := Dial(t.Context(), "rtmp://"+addr+"/live/cam")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const name = "h264_aac.flv"
+	if err := c.Publish(&ahead{Demuxer: flv.NewDemuxer(bytes.NewReader(sample(t, name)))}); err != nil {
+		t.Error(err)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	same(t, avtest.ReadAll(t, flv.NewDemuxer(bytes.NewReader(sample(t, name)))), (<-out).sets)
+}
+
 // same compares what was read to what was published.
 func same(t *testing.T, want, got []avtest.Generation) {
 	t.Helper()

@@ -8,8 +8,10 @@ import (
 	"io"
 	"io/fs"
 	"net"
+	"net/http"
 	"net/netip"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +19,7 @@ import (
 	"github.com/bluenviron/gortsplib/v5"
 	"github.com/bluenviron/gortsplib/v5/pkg/base"
 	"github.com/bluenviron/gortsplib/v5/pkg/format"
+	"github.com/bluenviron/gortsplib/v5/pkg/liberrors"
 	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 
@@ -127,11 +130,35 @@ func counting(dial func(ctx context.Context, network, address string) (net.Conn,
 	}
 }
 
+// errStatus is a server's answer that is not 200.
+type errStatus struct {
+	method string
+	code   base.StatusCode
+	err    error
+}
+
+func (e *errStatus) Error() string { return fmt.Sprintf("rtsp: %s: %v", e.method, e.err) }
+func (e *errStatus) Unwrap() error { return e.err }
+
+// Answer is the status, which may be shown to anybody.
+func (e *errStatus) Answer() string {
+	return strings.TrimSpace(fmt.Sprintf("%d %s", e.code, http.StatusText(int(e.code))))
+}
+
+// failed says which method was answered with an error.
+func failed(method string, err error) error {
+	var status liberrors.ErrClientBadStatusCode
+	if errors.As(err, &status) {
+		return &errStatus{method, status.Code, err}
+	}
+	return fmt.Errorf("rtsp: %s: %w", method, err)
+}
+
 // play asks for the description and has every medium of it sent.
 func (p *Pulled) play(address *base.URL, c PullConfig) error {
 	d, _, err := p.client.Describe(address)
 	if err != nil {
-		return fmt.Errorf("rtsp: DESCRIBE: %w", err)
+		return failed("DESCRIBE", err)
 	}
 	limit := c.MaxQueue
 	if limit == 0 {
@@ -142,7 +169,7 @@ func (p *Pulled) play(address *base.URL, c PullConfig) error {
 		return err
 	}
 	if err := p.client.SetupAll(d.BaseURL, d.Medias); err != nil {
-		return fmt.Errorf("rtsp: SETUP: %w", err)
+		return failed("SETUP", err)
 	}
 	for i, m := range d.Medias {
 		// The client's goroutines are its own: they may wait.
@@ -150,7 +177,7 @@ func (p *Pulled) play(address *base.URL, c PullConfig) error {
 		p.client.OnPacketRTCP(m, func(pkt rtcp.Packet) { p.control(i, pkt, true) })
 	}
 	if _, err := p.client.Play(nil); err != nil {
-		return fmt.Errorf("rtsp: PLAY: %w", err)
+		return failed("PLAY", err)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"os"
 	"strconv"
 	"sync"
 	"time"
@@ -20,7 +21,7 @@ import (
 )
 
 // ErrTimeout is a server that does not answer.
-var ErrTimeout = errors.New("srt: no answer")
+var ErrTimeout = fmt.Errorf("srt: no answer: %w", os.ErrDeadlineExceeded)
 
 // DefaultTimeout is how long a server may take to answer.
 const DefaultTimeout = 3 * time.Second

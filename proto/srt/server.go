@@ -116,6 +116,8 @@ const (
 	Conflict      = Reason(srt.REJX_CONFLICT) // somebody publishes under this name
 	Failed        = Reason(srt.REJX_ISE)
 	Unimplemented = Reason(srt.REJX_UNIMPLEMENTED)
+	Gateway       = Reason(srt.REJX_GW)   // the stream's own source failed
+	Down          = Reason(srt.REJX_DOWN) // not now
 )
 
 func (r Reason) String() string {
@@ -142,6 +144,10 @@ func (r Reason) String() string {
 		return "failed"
 	case Unimplemented:
 		return "unimplemented"
+	case Gateway:
+		return "bad gateway"
+	case Down:
+		return "not available"
 	}
 	return fmt.Sprintf("reason %d", uint32(r))
 }
@@ -154,6 +160,9 @@ type Refused struct {
 }
 
 func (r *Refused) Error() string { return "srt: refused: " + r.Reason.String() + ": " + r.Description }
+
+// Answer is the reason in our words.
+func (r *Refused) Answer() string { return r.Reason.String() }
 
 // Server accepts publishers and readers.
 type Server struct {

@@ -36,6 +36,7 @@ type Disk struct {
 var (
 	_ store.Store             = (*Disk)(nil)
 	_ store.ConditionalPutter = (*Disk)(nil)
+	_ store.KeyLister         = (*Disk)(nil)
 )
 
 // Option changes what Open does.

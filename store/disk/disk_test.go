@@ -2,8 +2,10 @@ package disk
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/cleave-video/cleave/store"
@@ -83,5 +85,40 @@ func TestPutWritesBuffers(t *testing.T) {
 	b := make([]byte, 3)
 	if _, err := o.ReadAt(b, 0); err != nil || string(b) != "abc" {
 		t.Errorf("%q, %v", b, err)
+	}
+}
+
+// Keys are those that List gives, also where folders, shards and objects are mixed.
+func TestKeys(t *testing.T) {
+	d, err := Open(t.TempDir(), WithoutSync())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"a/0000001023.chunk", "a/0000001024.chunk", "a/0000002048.chunk", "a/0000001500/x", "a/00000020", "a/1", "a/1/2", "b", "a/+", "a/2000", "a/10000", "a.b", "a/0000001024.chunk.more"} {
+		err := d.Put(t.Context(), key, bytes.NewReader(nil), 0)
+		if err != nil && !errors.Is(err, store.ErrKey) {
+			t.Fatal(err)
+		}
+	}
+	for _, prefix := range []string{"", "a", "a/", "a/00000010", "a/1", "b", "c"} {
+		var want, got []string
+		for info, err := range d.List(t.Context(), prefix) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, info.Key)
+		}
+		for key, err := range d.Keys(t.Context(), prefix) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, key)
+		}
+		if !slices.Equal(want, got) || !slices.IsSorted(got) {
+			t.Errorf("%q: %q, listed are %q", prefix, got, want)
+		}
+		if prefix == "" && len(got) < 9 {
+			t.Errorf("only %q", got)
+		}
 	}
 }

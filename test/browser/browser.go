@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -43,14 +44,28 @@ func Dir() string {
 // is, as in continuous integration, it fails it.
 func Modules(t *testing.T) string {
 	t.Helper()
-	npm := Need(t, "npm")
-	if out, err := install(npm, Dir()); err != nil {
+	Need(t, "npm")
+	dir, err := Install()
+	if err != nil {
 		if os.Getenv("CLEAVE_MEDIA") != "" {
-			t.Fatalf("npm ci: %v\n%s", err, out)
+			t.Fatal(err)
 		}
-		t.Skipf("npm ci: %v: players and hls-parser are left out\n%s", err, out)
+		t.Skipf("%v: players and hls-parser are left out", err)
 	}
-	return filepath.Join(Dir(), "node_modules")
+	return dir
+}
+
+// Install returns the folder of the node packages, installed by npm if they are not as
+// package-lock.json says.
+func Install() (dir string, err error) {
+	npm, err := exec.LookPath("npm")
+	if err != nil {
+		return "", err
+	}
+	if out, err := install(npm, Dir()); err != nil {
+		return "", fmt.Errorf("npm ci: %w\n%s", err, out)
+	}
+	return filepath.Join(Dir(), "node_modules"), nil
 }
 
 // install makes dir's node_modules what its package-lock.json says, unless they are

@@ -22,6 +22,7 @@ type Watched struct {
 	Dropped int
 	Width   int
 	Live    bool
+	Keys    bool // a module of the browser decrypted
 }
 
 // Watch plays the live stream at src, the URL of a server that lets pages of any origin
@@ -30,11 +31,21 @@ type Watched struct {
 // if it is not nil.
 func (b *Browser) Watch(t *testing.T, player, src string, frames int, after func(tab context.Context)) (w Watched) {
 	t.Helper()
+	return b.WatchSealed(t, player, src, frames, nil, after)
+}
+
+// WatchSealed is Watch with further parameters of the page, where it gets keys: see there.
+func (b *Browser) WatchSealed(t *testing.T, player, src string, frames int, query url.Values, after func(tab context.Context)) (w Watched) {
+	t.Helper()
 	tab, cancel := chromedp.NewContext(b.ctx)
 	defer cancel()
 	tab, cancel = context.WithTimeout(tab, 2*time.Minute)
 	defer cancel()
-	page := b.URL + "/live?" + url.Values{"player": {player}, "src": {src}}.Encode()
+	all := url.Values{"player": {player}, "src": {src}}
+	for k, v := range query {
+		all[k] = v
+	}
+	page := b.URL + "/live?" + all.Encode()
 	if _, err := chromedp.Run(tab, chromedp.Navigate(page)); err != nil {
 		t.Fatal(err)
 	}

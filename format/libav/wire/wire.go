@@ -9,7 +9,9 @@
 //	window = what the parent read for the worker
 //
 // The parent asks, the worker answers; in between the worker may ask for bytes of
-// the input. The parent trusts nothing that the worker wrote: it copies, then looks.
+// the input. Slots are asked for in turn, each again once the parent has done with it,
+// so that the worker need not wait. The parent trusts nothing that the worker wrote:
+// it copies, then looks.
 package wire
 
 import (
@@ -19,7 +21,7 @@ import (
 )
 
 // Version is that of this protocol. Parent and worker must agree.
-const Version = 1
+const Version = 2
 
 // The descriptors of files that the worker inherits.
 const (
@@ -29,9 +31,10 @@ const (
 )
 
 // Bounds of a batch: whichever is reached first ends it. A batch of many large
-// packets would leave the processor's cache.
+// packets would leave the processor's cache; one of few small ones costs two processes
+// more to wake up than to read.
 const (
-	MaxPackets = 64
+	MaxPackets = 512
 	BatchBytes = 256 << 10
 	MaxUnit    = 16 << 20 // bytes of one packet
 )
@@ -42,7 +45,7 @@ const (
 	DescsSize   = MaxPackets * DescSize
 	PayloadSize = MaxUnit + BatchBytes
 	SlotSize    = DescsSize + PayloadSize
-	Slots       = 2
+	Slots       = 3
 	WindowOff   = Slots * SlotSize
 	WindowSize  = 64 << 10
 	MemorySize  = WindowOff + WindowSize
@@ -139,11 +142,12 @@ type Desc struct {
 // ParseDesc reads a descriptor from DescSize bytes. What it says is checked
 // against payload, the bytes of the payload area that are in use.
 func ParseDesc(b []byte, payload int) (Desc, bool) {
-	u32, u64 := binary.LittleEndian.Uint32, binary.LittleEndian.Uint64
+	b = b[:DescSize]
+	le := binary.LittleEndian
 	d := Desc{
-		Stream: int(int32(u32(b))), Flags: u32(b[4:]),
-		PTS: int64(u64(b[8:])), DTS: int64(u64(b[16:])), Dur: int64(u64(b[24:])), Pos: int64(u64(b[32:])),
-		Off: int(u32(b[40:])), Size: int(u32(b[44:])), Extra: int(u32(b[48:])),
+		Stream: int(int32(le.Uint32(b))), Flags: le.Uint32(b[4:]),
+		PTS: int64(le.Uint64(b[8:])), DTS: int64(le.Uint64(b[16:])), Dur: int64(le.Uint64(b[24:])), Pos: int64(le.Uint64(b[32:])),
+		Off: int(le.Uint32(b[40:])), Size: int(le.Uint32(b[44:])), Extra: int(le.Uint32(b[48:])),
 	}
 	ok := d.Stream >= 0 && d.Size >= 0 && d.Extra >= 0 && d.Off >= 0 &&
 		int64(d.Off)+int64(d.Size)+int64(d.Extra) <= int64(payload)

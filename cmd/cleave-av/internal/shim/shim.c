@@ -12,6 +12,7 @@
 #include <libavutil/avutil.h>
 #include <libavutil/dict.h>
 #include <libavutil/opt.h>
+#include <libavutil/time.h>
 
 #include "_cgo_export.h"
 
@@ -321,14 +322,21 @@ static size_t put_packet(cav *c, struct cav_packet *d, uint8_t *payload, size_t 
 	return size + d->extra;
 }
 
+// A batch of more than BATCH_FEW packets ends when it has taken BATCH_TIME
+// microseconds: a slow input is not held up by batches that are large for a fast one.
+enum { BATCH_FEW = 64, BATCH_TIME = 10000 };
+
 int cav_read(cav *c, struct cav_packet *desc, int max, uint8_t *payload, size_t cap, size_t soft, int *n)
 {
 	size_t used = 0;
+	int64_t begun = av_gettime_relative();
 
 	*n = 0;
 	while (*n < max && used < soft) {
 		if (atomic_load(&c->dead))
 			return AVERROR_EXIT;
+		if (*n >= BATCH_FEW && *n % 16 == 0 && av_gettime_relative() - begun > BATCH_TIME)
+			return 0;
 		if (!c->held) {
 			int err = av_read_frame(c->fmt, c->pkt);
 

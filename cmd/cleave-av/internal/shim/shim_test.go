@@ -14,6 +14,7 @@ import (
 	"sync"
 	"testing"
 	"testing/iotest"
+	"time"
 	"unsafe"
 
 	"go.uber.org/goleak"
@@ -36,9 +37,9 @@ func sample(tb testing.TB, name string) []byte {
 }
 
 // buffers are memory for a batch that C may keep pointers to during a call: slices of
-// bytes hold no Go pointers.
+// bytes hold no Go pointers. An input of the tests has several of these batches.
 func buffers() Batch {
-	return Batch{Descs: make([]byte, wire.DescsSize), Payload: make([]byte, 1<<20), Soft: wire.BatchBytes}
+	return Batch{Descs: make([]byte, 64*wire.DescSize), Payload: make([]byte, 1<<20), Soft: wire.BatchBytes}
 }
 
 // count reads d to its end.
@@ -242,6 +243,33 @@ func TestMany(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// slow gives a few bytes at a time, and waits once when most have been given.
+type slow struct {
+	r    *bytes.Reader
+	wait time.Duration
+}
+
+func (s *slow) Read(p []byte) (int, error) {
+	if s.wait > 0 && s.r.Len() < 1000 {
+		<-time.After(s.wait)
+		s.wait = 0
+	}
+	return s.r.Read(p[:min(len(p), 100)])
+}
+
+// TestSlow: a large batch ends when its input has become slow.
+func TestSlow(t *testing.T) {
+	d, err := Open(&slow{bytes.NewReader(sample(t, "av.mkv")), 50 * time.Millisecond}, -1, wire.Options{ProbeSize: 2000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	n, err := d.Read(Batch{Descs: make([]byte, wire.DescsSize), Payload: make([]byte, 1<<20), Soft: wire.BatchBytes})
+	if err != nil || n < 64 || n >= packets {
+		t.Errorf("%d packets, %v", n, err)
+	}
 }
 
 // TestGarbage: the collector runs between and during calls, and closes what nobody

@@ -1,0 +1,76 @@
+package httpio
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/cleave-video/cleave/mem"
+)
+
+// MaxRanges bounds the ranges of one request: each costs a header of its own.
+const MaxRanges = 8
+
+// FewRanges reports whether r asks for at most MaxRanges ranges, and answers it if not.
+func FewRanges(w http.ResponseWriter, r *http.Request) bool {
+	if r.Method != http.MethodGet || strings.Count(r.Header.Get("Range"), ",") < MaxRanges {
+		return true
+	}
+	Fail(w, http.StatusRequestedRangeNotSatisfiable, fmt.Sprintf("at most %d ranges", MaxRanges))
+	return false
+}
+
+// ServeReader answers as http.ServeContent does, with conditions and ranges, and writes
+// the memory itself unless several ranges are asked for. It closes content, which is let
+// go of when nothing reads it any more: with several ranges a goroutine of net/http may
+// still do that when ServeReader has returned. Content-Type must be set; modified may be
+// zero.
+func ServeReader(w http.ResponseWriter, r *http.Request, modified time.Time, content *mem.Reader) {
+	defer content.Close()
+	if !FewRanges(w, r) {
+		return
+	}
+	http.ServeContent(uncopied{w}, IgnoreRange(r), "", modified, content)
+}
+
+// IgnoreRange returns r without a Range that is to be ignored: of a method that has none, or
+// of a unit that is not known here (RFC 9110 14.2), which net/http refuses. Names of units
+// are not case-sensitive (14.1).
+func IgnoreRange(r *http.Request) *http.Request {
+	given := r.Header.Get("Range")
+	unit, set, _ := strings.Cut(given, "=") // one without a set is none
+	want := ""
+	if r.Method == http.MethodGet && strings.EqualFold(strings.TrimSpace(unit), "bytes") {
+		want = "bytes=" + set
+	}
+	if want == given {
+		return r
+	}
+	out := *r
+	out.Header = r.Header.Clone()
+	if out.Header.Del("Range"); want != "" {
+		out.Header.Set("Range", want)
+	}
+	return &out
+}
+
+// uncopied lets a mem.Reader write itself.
+type uncopied struct{ http.ResponseWriter }
+
+// ReadFrom implements io.ReaderFrom. http.ServeContent gives it content, limited to a
+// range, by io.CopyN.
+func (w uncopied) ReadFrom(src io.Reader) (int64, error) {
+	if l, ok := src.(*io.LimitedReader); ok {
+		if m, ok := l.R.(*mem.Reader); ok {
+			n, err := m.CopyTo(w.ResponseWriter, l.N)
+			l.N -= n
+			return n, err
+		}
+	}
+	return io.Copy(w.ResponseWriter, src)
+}
+
+// Unwrap is for http.ResponseController.
+func (w uncopied) Unwrap() http.ResponseWriter { return w.ResponseWriter }

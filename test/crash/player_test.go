@@ -1,0 +1,123 @@
+package crash
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+)
+
+// TestPlayerGoesOn kills a server under a player in a browser: the page plays on when
+// the server and the publisher are back.
+func TestPlayerGoesOn(t *testing.T) {
+	for _, program := range []string{"ffmpeg", "chromium"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skipf("%s is not installed: no player is watched", program)
+		}
+	}
+	binary, data := build(t), filepath.Join(t.TempDir(), "data")
+	at, to := free(t), free(t)
+	start := func() (p *process, stop func()) {
+		p, err := run(t.Context(), binary, data, "--http", at, "--rtmp", to, "--target", "2s", "--part", "200ms", "--max-chunk", "10s", "--window", "1m")
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-p.ready
+		if err := p.started(); err != nil {
+			t.Fatalf("%v\n%s", err, p.kill())
+		}
+		return p, film(t, p.rtmp)
+	}
+	p, stop := start()
+	if res, err := http.Get("http://" + at + "/hls.min.js"); err != nil || res.Body.Close() != nil || res.StatusCode != http.StatusOK {
+		stop()
+		p.kill()
+		t.Skip("built without hls.js: no player is watched")
+	}
+	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox, chromedp.WindowSize(1100, 900), chromedp.Flag("autoplay-policy", "no-user-gesture-required"))
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	ctx, cancel = chromedp.NewExecAllocator(ctx, opts...)
+	defer cancel()
+	ctx, cancel = chromedp.NewContext(ctx)
+	defer cancel()
+	played := func(frames float64) (now float64) {
+		t.Helper()
+		js := fmt.Sprintf("document.querySelector('video').getVideoPlaybackQuality().totalVideoFrames > %v", frames)
+		_, err := chromedp.Run(ctx, chromedp.Poll[bool](js, chromedp.WithPollingTimeout(50*time.Second), chromedp.WithPollingInterval(200*time.Millisecond)))
+		now, nerr := chromedp.Run(ctx, chromedp.Evaluate[float64]("document.querySelector('video').getVideoPlaybackQuality().totalVideoFrames"))
+		if err = errors.Join(err, nerr); err != nil {
+			screenshot(ctx, t, "stuck.png")
+			t.Fatalf("%v: %v frames of %v", err, now, frames)
+		}
+		return now
+	}
+	if _, err := chromedp.Run(ctx, chromedp.Navigate(p.http)); err != nil {
+		t.Fatal(err)
+	}
+	before := played(100)
+	log := p.kill()
+	stop()
+	p, stop = start()
+	defer func() {
+		stop()
+		if log += p.kill(); t.Failed() {
+			t.Log(log)
+		}
+	}()
+	after := played(before + 200)
+	screenshot(ctx, t, "restarted.png")
+	t.Logf("%v frames before, %v after the restart", before, after)
+}
+
+// free returns an address of the loopback that nobody listens to.
+func free(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// film publishes a test picture with a GOP of one second until stop is called.
+func film(t *testing.T, address string) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	cmd := exec.CommandContext(ctx, "ffmpeg", strings.Fields("-v error -nostdin -re -f lavfi -i testsrc2=size=320x180:rate=25 -f lavfi -i sine=sample_rate=44100 "+
+		"-c:v libx264 -preset ultrafast -bf 2 -g 25 -keyint_min 25 -sc_threshold 0 -pix_fmt yuv420p -c:a aac -f flv "+address)...)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		cancel()
+		_ = cmd.Wait() // killed
+	}
+}
+
+// screenshot saves the page for people to look at, if CLEAVE_SCREENSHOTS names a folder.
+func screenshot(ctx context.Context, t *testing.T, name string) {
+	t.Helper()
+	dir := os.Getenv("CLEAVE_SCREENSHOTS")
+	if dir == "" {
+		return
+	}
+	png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+	if err != nil {
+		t.Log(err)
+		return
+	}
+	if err := os.WriteFile(filepath.Join(dir, name), png, 0o600); err != nil {
+		t.Error(err)
+	}
+}

@@ -92,7 +92,7 @@ func (h *Hub) Forget(ctx context.Context, name string) {
 		return
 	}
 	s.finish()
-	h.remove(s)
+	h.remove(s, time.Time{})
 	h.mu.Unlock()
 	h.cfg.Log.Info("stream ended", "stream", name, "waited", time.Duration(0))
 	s.deleteExpired(ctx, time.Now().Add(h.cfg.Window+time.Minute)) // what expires expires earlier
@@ -111,10 +111,11 @@ func (s *Stream) finish() {
 	s.ring.clear(true)
 }
 
-// remove takes a stream that has ended off the map. mu is held.
-func (h *Hub) remove(s *Stream) {
+// remove takes a stream that has ended off the map; its objects expire at a time. mu is
+// held.
+func (h *Hub) remove(s *Stream, at time.Time) {
 	delete(h.streams, s.name)
-	s.expireAll()
+	s.expireAll(at)
 	s.memory.forget()
 	h.ended = append(h.ended, s)
 }

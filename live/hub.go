@@ -15,6 +15,7 @@ import (
 
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/index"
+	"github.com/cleave-video/cleave/internal/peer"
 	"github.com/cleave-video/cleave/mem"
 	"github.com/cleave-video/cleave/pack"
 	"github.com/cleave-video/cleave/store"
@@ -28,7 +29,7 @@ const (
 	DefaultMaxChunk = 10 * time.Second
 	DefaultWindow   = time.Minute
 	DefaultGrace    = 30 * time.Second
-	DefaultStreams  = 64
+	DefaultStreams  = 256
 	DefaultMemory   = 512 << 20
 	DefaultStream   = 128 << 20
 	DefaultViewer   = 4 << 20
@@ -46,8 +47,11 @@ type Config struct {
 	MaxChunk time.Duration // longest chunk of the first GOP, and so the longest promise
 	Window   time.Duration // of playlists; segments that left it stay as long again
 	Grace    time.Duration // how long a stream waits for its publisher to return
-	Streams  int           // at most so many at a time
-	Memory   int64         // bytes of payload of all streams
+	Streams  int           // with a publisher at a time
+	// PerAddress is how many of them clients of one address may publish; 0: half of
+	// Streams, so that nobody takes every place.
+	PerAddress int
+	Memory     int64 // bytes of payload of all streams
 	// StreamMemory is the bytes of payload of one stream: packets and parts. Viewer
 	// is how many of them a viewer may be behind before it jumps.
 	StreamMemory, Viewer int64
@@ -93,6 +97,9 @@ func (c *Config) defaults() {
 	if c.Streams <= 0 {
 		c.Streams = DefaultStreams
 	}
+	if c.PerAddress <= 0 {
+		c.PerAddress = (c.Streams + shareOfAddress - 1) / shareOfAddress
+	}
 	bytes := func(n *int64, v int64) {
 		if *n <= 0 {
 			*n = v
@@ -110,7 +117,7 @@ func (c *Config) defaults() {
 var (
 	ErrTaken   = errors.New("live: somebody publishes under this name")
 	ErrName    = errors.New("live: not a stream name")
-	ErrCrowded = errors.New("live: too many streams")
+	ErrCrowded = errors.New("live: too many publishers")
 	ErrMemory  = errors.New("live: too little memory for another publisher")
 	// ErrTakenOver is the cause of the end of a publisher whose name another one took.
 	ErrTakenOver = errors.New("live: another publisher took the name over")
@@ -130,7 +137,9 @@ type Hub struct {
 
 	mu      sync.Mutex // guards what follows
 	streams map[string]*Stream
-	ended   []*Stream // that are over and have objects to be deleted
+	places  map[string]int // publishers, by the key of their address
+	taken   int            // publishers
+	ended   []*Stream      // that are over and have objects to be deleted
 }
 
 // NewHub returns a Hub without streams.
@@ -139,7 +148,7 @@ func NewHub(cfg Config) (*Hub, error) {
 		return nil, errors.New("live: no store")
 	}
 	cfg.defaults()
-	return &Hub{cfg: cfg, puts: retry.New(cfg.Store, retry.Config{}), pool: mem.NewPool(cfg.Memory), began: time.Now(), streams: make(map[string]*Stream)}, nil
+	return &Hub{cfg: cfg, puts: retry.New(cfg.Store, retry.Config{}), pool: mem.NewPool(cfg.Memory), began: time.Now(), streams: make(map[string]*Stream), places: make(map[string]int)}, nil
 }
 
 // Close gives the memory back. Every Publish must have returned; cursors that are
@@ -158,7 +167,7 @@ func (h *Hub) Close() error {
 // InUse returns the bytes of payload held.
 func (h *Hub) InUse() int64 { return h.pool.InUse() }
 
-// Limits returns how many streams there may be at a time, and bytes of payload.
+// Limits returns how many publishers there may be at a time, and bytes of payload.
 func (h *Hub) Limits() (streams int, memory int64) { return h.cfg.Streams, h.cfg.Memory }
 
 // Lookup returns the stream of that name, or nil.
@@ -188,6 +197,9 @@ type PublishOptions struct {
 	// Shown, if not nil, is called once, when viewers have the first key frame, by the
 	// goroutine that reads.
 	Shown func()
+	// From is the client's address, HOST:PORT; empty for a source of the server's own,
+	// which Config.PerAddress does not bound.
+	From string
 }
 
 // Publish is PublishWith for a source that sends in real time.
@@ -204,62 +216,13 @@ func (h *Hub) Publish(ctx context.Context, name string, d av.Demuxer) error {
 func (h *Hub) PublishWith(ctx context.Context, name string, d av.Demuxer, o PublishOptions) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	t := &turn{in: d, stop: cancel, done: make(chan struct{})}
+	t := &turn{in: d, from: peer.Key(o.From), stop: cancel, done: make(chan struct{})}
 	s, err := h.claim(ctx, name, t)
 	if err != nil {
 		return err
 	}
-	defer func() { s.unclaim(t, time.Now()) }()
+	defer func() { h.unclaim(s, t, time.Now()) }()
 	return s.publish(ctx, d, o)
-}
-
-// claim returns the stream of that name for one publisher, if need be when the one
-// before has left.
-func (h *Hub) claim(ctx context.Context, name string, t *turn) (*Stream, error) {
-	if err := CheckName(name); err != nil {
-		return nil, err
-	}
-	for {
-		s, before, err := h.tryClaim(name, t)
-		if err != nil || before == nil {
-			return s, err
-		}
-		if !h.cfg.Takeover {
-			return nil, ErrTaken
-		}
-		before.stop(ErrTakenOver)
-		_ = before.in.Close() // unblocks its reader, whose error is the cause above
-		select {
-		case <-before.done:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-	}
-}
-
-// tryClaim gives the name to t, or returns whose it is.
-func (h *Hub) tryClaim(name string, t *turn) (s *Stream, before *turn, err error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	s = h.streams[name]
-	if s == nil {
-		if len(h.streams) >= h.cfg.Streams {
-			return nil, nil, fmt.Errorf("%w: %d", ErrCrowded, len(h.streams))
-		}
-		s = newStream(h, name)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.turn != nil {
-		return s, s.turn, nil
-	}
-	// An eighth is what running streams need to go on.
-	if used := h.pool.InUse(); used > h.cfg.Memory-h.cfg.Memory/8 {
-		return nil, nil, fmt.Errorf("%w: %d of %d bytes are in use", ErrMemory, used, h.cfg.Memory)
-	}
-	s.turn = t
-	h.streams[name] = s
-	return s, nil, nil
 }
 
 // Now returns the time of day by the clock that gives segments their dates.
@@ -324,7 +287,7 @@ func (h *Hub) sweep(now time.Time, last []*Stream) []*Stream {
 	}
 	for _, s := range h.streams {
 		if s.over(now) {
-			h.remove(s)
+			h.remove(s, time.Time{})
 		}
 		s.ring.sweep(now)
 		if !slices.Contains(last, s) {

@@ -61,7 +61,7 @@ func (s *Stream) publish(ctx context.Context, d av.Demuxer, o PublishOptions) er
 		defer s.keepKeys(ctx)()
 	}
 	s.epoch++
-	pool := s.hub.pool.Sub(s.hub.cfg.StreamMemory)
+	pool := s.newPool()
 	p := &publisher{
 		s: s, ctx: ctx, in: timeline.New(d, timeline.Options{}), elastic: o.Elastic, shown: o.Shown,
 		pool: pool, arena: pool.NewArena(ctx), blocks: pool.NewOverdraft(), earliest: 1<<63 - 1,

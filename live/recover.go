@@ -76,7 +76,7 @@ func (h *Hub) restoreAll(ctx context.Context, streamer index.Streamer, left salv
 func (h *Hub) adopt(s *Stream) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.streams) >= h.cfg.Streams {
+	if len(h.streams) >= namesPerStream*h.cfg.Streams {
 		return false
 	}
 	h.streams[s.name] = s

@@ -13,6 +13,7 @@ import (
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/chunk"
 	"github.com/cleave-video/cleave/index"
+	"github.com/cleave-video/cleave/mem"
 	"github.com/cleave-video/cleave/store"
 )
 
@@ -32,9 +33,11 @@ type Stream struct {
 	feedMu sync.Mutex // guards feeds
 	feeds  map[string]*Feed
 
-	mu      sync.Mutex // guards what follows
-	turn    *turn      // of the publisher; nil: nobody publishes
-	left    time.Time  // when the last one left
+	mu      sync.Mutex  // guards what follows
+	turn    *turn       // of the publisher; nil: nobody publishes
+	from    string      // where the last one came from
+	left    time.Time   // when the last one left
+	pools   []*mem.Pool // of publishers, of which something is in use
 	expired []expiry
 
 	// Of the one publisher, which the turn hands on.
@@ -121,6 +124,7 @@ func (s *streamStats) count(c *chunk.Chunk) {
 // turn is a publisher's claim of a name.
 type turn struct {
 	in   av.Demuxer
+	from string // key of the client's address
 	stop context.CancelCauseFunc
 	done chan struct{} // closed when the name is free again
 }
@@ -312,8 +316,8 @@ func (s *Stream) expires() bool {
 	return len(s.expired) > 0
 }
 
-// expireAll lets everything go that is still there. Nobody publishes any more.
-func (s *Stream) expireAll() {
+// expireAll lets everything that is still there go at a time. Nobody publishes any more.
+func (s *Stream) expireAll(at time.Time) {
 	list := s.leaving
 	s.leaving = nil
 	for _, r := range s.edge.Load().Renditions {
@@ -323,7 +327,7 @@ func (s *Stream) expireAll() {
 	for i := range list {
 		if key := list[i].object.key; !seen[key] {
 			seen[key] = true
-			s.expire(key, time.Time{}, list[i].Date.Add(list[i].Duration()))
+			s.expire(key, at, list[i].Date.Add(list[i].Duration()))
 		}
 	}
 }

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
+
+	"github.com/cleave-video/cleave/internal/whole"
 )
 
 // The picture's measures in pixels. The time axis goes from left to right.
@@ -63,24 +63,7 @@ func (r *Report) SVG(w io.Writer) error {
 }
 
 // WriteFile draws r into a file, which appears when it is whole.
-func WriteFile(name string, r *Report) error {
-	if st, err := os.Stat(name); err == nil && !st.Mode().IsRegular() { // a pipe, a terminal
-		f, err := os.OpenFile(name, os.O_WRONLY, 0)
-		if err != nil {
-			return err
-		}
-		return errors.Join(r.SVG(f), f.Close())
-	}
-	f, err := os.CreateTemp(filepath.Dir(name), ".svg-*")
-	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	defer os.Remove(f.Name())
-	if err := errors.Join(r.SVG(f), f.Chmod(0o644), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), name)
-}
+func WriteFile(name string, r *Report) error { return whole.WriteFile(name, r.SVG) }
 
 // extent finds the stretch of time that is drawn.
 func (d *drawing) extent() {
@@ -166,7 +149,9 @@ func (d *drawing) panel(h px, name string, remarks []string, legend []entry) box
 // axis writes the times below a panel.
 func (d *drawing) axis() {
 	for _, t := range d.ticks {
-		d.text(d.x(t), d.y+15, "m", tickLabel(t, d.step))
+		text := tickLabel(t, d.step)
+		half := px(3.5 * float64(len([]rune(text)))) // of what stands in the middle
+		d.text(min(d.x(t), width-4-half), d.y+15, "m", text)
 	}
 	d.y += 18
 }

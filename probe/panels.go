@@ -126,10 +126,13 @@ func (d *drawing) gopTime(n, columns float64) time.Duration {
 // minRateWidth is the shortest time a bit rate is given for; less shows frames.
 const minRateWidth = 320 * time.Millisecond
 
+// sliver is the share of that below which a time says nothing.
+const sliver = 0.25
+
 // rates draws the bit rate of the lead and of all tracks.
 func (d *drawing) rates() {
 	s := d.p.series.coarser(max(minRateWidth, d.columnTime(), d.gopTime(2, 24)))
-	if len(s.b) == 0 {
+	if len(s.b) == 0 || d.to-d.from < sliver*s.width.Seconds() { // a frame or two have no rate
 		return
 	}
 	most, sum, others := 1.0, 0.0, false
@@ -179,7 +182,7 @@ func (d *drawing) rates() {
 func (d *drawing) rate(s *series, i int, bytes int64) float64 {
 	t := time.Duration(s.first+int64(i)) * s.width
 	w := min((t+s.width).Seconds(), d.to) - max(t.Seconds(), d.from)
-	if w < s.width.Seconds()/4 { // a sliver at either end says nothing
+	if w < sliver*s.width.Seconds() { // at either end
 		w = s.width.Seconds()
 	}
 	return float64(bytes) * 8 / w

@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -122,7 +123,7 @@ func TestSVG(t *testing.T) {
 	if got, err := os.ReadFile(file); err != nil || !bytes.Equal(got, b) {
 		t.Errorf("the file is not the picture: %v", err)
 	}
-	if left, err := filepath.Glob(filepath.Join(filepath.Dir(file), ".svg-*")); err != nil || len(left) > 0 {
+	if left, err := filepath.Glob(filepath.Join(filepath.Dir(file), ".*")); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v %v", left, err)
 	}
 	if err := WriteFile(filepath.Join(t.TempDir(), "none", "out.svg"), r); err == nil {
@@ -307,6 +308,42 @@ func TestTicks(t *testing.T) {
 			if n := len(ticksOf(from, from+length, tickStep(length))); n < 3 || n > 15 {
 				t.Errorf("%v from %v: %d marks", length, from, n)
 			}
+		}
+	}
+}
+
+// Lengths are written as the axis writes times.
+func TestShort(t *testing.T) {
+	for v, want := range map[float64]string{
+		0: "0.000 s", 59.99: "59.990 s", 59.999: "1:00", 60: "1:00", 61.2: "1:01.2", 119.994: "1:59.99", 180: "3:00", 3600: "1:00:00", 3750.25: "1:02:30.25", -0.5: "-0.500 s",
+	} {
+		if got := short(v); got != want {
+			t.Errorf("%v: %s, want %s", v, got, want)
+		}
+	}
+}
+
+// Of a frame that lasts no time there is no bit rate, and what stands below the axis
+// ends inside the picture.
+func TestOneFrame(t *testing.T) {
+	p := feed(t, 0, 1)
+	pkt := av.Packet{PTS: 61*90000 + 18000, DTS: 61*90000 + 18000, Flags: av.Key, Data: make([]byte, 1230)}
+	if err := p.packet(&pkt); err != nil {
+		t.Fatal(err)
+	}
+	p.finish(nil)
+	b := draw(t, p.report)
+	parseSVG(t, b)
+	if bytes.Contains(b, []byte("Bit rate")) || bytes.Contains(b, []byte("bit/s")) {
+		t.Error("a bit rate of one frame")
+	}
+	labels := regexp.MustCompile(`<text x="([0-9.]+)" y="[0-9.]+" class="m">([^<]+)<`).FindAllSubmatch(b, -1)
+	if len(labels) < 5 {
+		t.Errorf("%d labels", len(labels))
+	}
+	for _, l := range labels {
+		if x, err := strconv.ParseFloat(string(l[1]), 64); err != nil || x+3.5*float64(len(l[2])) > width {
+			t.Errorf("%s at %s", l[2], l[1])
 		}
 	}
 }

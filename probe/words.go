@@ -10,12 +10,22 @@ import (
 	"unicode"
 )
 
-// short prints seconds as people read them.
+// short prints seconds as people read them, and as the axis of a picture has them:
+// "12.480 s", "1:30", "1:02:30.5".
 func short(seconds float64) string {
-	if d := time.Duration(seconds * float64(time.Second)); d >= time.Minute {
-		return d.Round(10 * time.Millisecond).String()
+	d := time.Duration(seconds * float64(time.Second)).Round(10 * time.Millisecond)
+	if d < time.Minute {
+		return fmt.Sprintf("%.3f s", seconds)
 	}
-	return fmt.Sprintf("%.3f s", seconds)
+	h, m, s := d/time.Hour, d/time.Minute%60, d%time.Minute
+	text := fmt.Sprintf("%d:%02d", m, s/time.Second)
+	if h > 0 {
+		text = fmt.Sprintf("%d:%02d:%02d", h, m, s/time.Second)
+	}
+	if part := s % time.Second; part > 0 {
+		text += strings.TrimRight(fmt.Sprintf(".%02d", part/(10*time.Millisecond)), "0")
+	}
+	return text
 }
 
 // seconds prints a length that is given, such as 2 s, without loss.

@@ -39,6 +39,8 @@ type File struct {
 	Part          time.Duration `yaml:"part"`
 	LowLatency    *bool         `yaml:"low_latency"`
 	Takeover      bool          `yaml:"takeover"`
+	Streams       int           `yaml:"streams"`
+	PerAddress    int           `yaml:"streams_per_address"`
 	Memory        size.Bytes    `yaml:"memory"`
 	StreamMemory  size.Bytes    `yaml:"stream_memory"`
 	Viewer        size.Bytes    `yaml:"viewer"`
@@ -151,6 +153,11 @@ func (f *File) Apply(c *Config) {
 	}{{&c.Live.Memory, f.Memory}, {&c.Live.StreamMemory, f.StreamMemory}, {&c.Live.Viewer, f.Viewer}, {&c.SpoolFree, f.SpoolFree}, {&c.FilesIndex, f.FilesIndex}} {
 		if *n.to == 0 {
 			*n.to = int64(n.from)
+		}
+	}
+	for _, n := range []struct{ to, from *int }{{&c.Live.Streams, &f.Streams}, {&c.Live.PerAddress, &f.PerAddress}} {
+		if *n.to == 0 {
+			*n.to = *n.from
 		}
 	}
 	if c.S3 == nil && f.S3 != nil {

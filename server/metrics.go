@@ -72,7 +72,7 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 func hubMetrics() []hubMetric {
 	return []hubMetric{
 		{describe("cleave_streams", "Streams that there are, those that wait for their publisher included."), func(h *live.Hub) int64 { return int64(len(h.Names())) }},
-		{describe("cleave_streams_limit", "Streams that there may be at a time."), func(h *live.Hub) int64 { n, _ := h.Limits(); return int64(n) }},
+		{describe("cleave_streams_limit", "Publishers that there may be at a time."), func(h *live.Hub) int64 { n, _ := h.Limits(); return int64(n) }},
 		{describe("cleave_memory_in_use_bytes", "Payload that memory holds, of all streams."), (*live.Hub).InUse},
 		{describe("cleave_memory_limit_bytes", "Payload that memory may hold, of all streams."), func(h *live.Hub) int64 { _, n := h.Limits(); return n }},
 	}

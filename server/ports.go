@@ -109,7 +109,7 @@ func (p *ports) listenHTTP(address string, c *tls.Config) (port, error) {
 		defer stop()
 		worker, _ := libav.Find() // without it there are no JPEG pictures
 		r := routes{
-			hub: p.hub, pulled: p.sources, dash: p.dash, hls: hls.New(hls.Config{Hub: p.hub, Store: p.store}), keys: p.keys, feeds: feeds, push: push, files: p.files,
+			hub: p.hub, addrs: &p.addrs, pulled: p.sources, dash: p.dash, hls: hls.New(hls.Config{Hub: p.hub, Store: p.store}), keys: p.keys, feeds: feeds, push: push, files: p.files,
 			frames: frames.New(frames.Config{Hub: p.hub, Store: p.store, Files: p.files, Worker: worker}),
 		}
 		return serveHTTP(ctx, l, r.handler(), c)
@@ -128,7 +128,7 @@ func (p *ports) listenAdmin(address string, _ *tls.Config) (port, error) {
 
 func (p *ports) publishHTTP(ctx context.Context, pub *ingest.Publisher) error {
 	// A body can wait: what it has is not dropped.
-	err := p.hub.PublishWith(ctx, pub.Name(), pub, live.PublishOptions{Elastic: true})
+	err := p.hub.PublishWith(ctx, pub.Name(), pub, live.PublishOptions{Elastic: true, From: pub.RemoteAddr()})
 	for _, r := range []struct {
 		err    error
 		status int
@@ -153,7 +153,7 @@ func (p *ports) listenRTMP(address string, c *tls.Config) (port, error) {
 }
 
 func (p *ports) publishRTMP(ctx context.Context, pub *rtmp.Publisher) error {
-	err := p.hub.Publish(ctx, pub.Name(), pub)
+	err := p.hub.PublishWith(ctx, pub.Name(), pub, live.PublishOptions{From: pub.RemoteAddr().String()})
 	switch {
 	case errors.Is(err, live.ErrTaken), errors.Is(err, live.ErrName):
 		return &rtmp.Refused{Code: rtmp.BadName, Description: err.Error()}
@@ -199,7 +199,7 @@ func (p *ports) listenSRT(address string, _ *tls.Config) (port, error) {
 }
 
 func (p *ports) publishSRT(ctx context.Context, pub *srt.Publisher) error {
-	err := p.hub.Publish(ctx, pub.Name(), pub)
+	err := p.hub.PublishWith(ctx, pub.Name(), pub, live.PublishOptions{From: pub.RemoteAddr().String()})
 	for _, r := range []struct {
 		err    error
 		reason srt.Reason
@@ -271,7 +271,7 @@ func (p *ports) listenRTSP(address string, c *tls.Config) (port, error) {
 }
 
 func (p *ports) publishRTSP(ctx context.Context, pub *rtsp.Publisher) error {
-	err := p.hub.Publish(ctx, pub.Name(), pub)
+	err := p.hub.PublishWith(ctx, pub.Name(), pub, live.PublishOptions{From: pub.RemoteAddr().String()})
 	for _, r := range []struct {
 		err    error
 		status int

@@ -244,6 +244,7 @@ func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, c *tls.Confi
 // routes are what an address of delivery answers with.
 type routes struct {
 	hub    *live.Hub
+	addrs  *Addrs // for publishers
 	pulled *pull.Set
 	hls    http.Handler
 	frames http.Handler
@@ -270,9 +271,8 @@ func (x *routes) names() []string {
 func (x *routes) handler() http.Handler {
 	pages := web.New()
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		pages.Home(w, x.names())
-	})
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { pages.Home(w, x.home(r.Host)) })
+	mux.HandleFunc("GET /favicon.ico", pages.Icon)
 	mux.HandleFunc("GET /hls.min.js", pages.Script)
 	mux.HandleFunc("GET /frames.js", pages.FramesScript)
 	mux.Handle("PUT /", x.push)
@@ -294,7 +294,7 @@ func (x *routes) handler() http.Handler {
 		case frames.Serves(r.URL.Path):
 			x.frames.ServeHTTP(w, r)
 		case isPage && live.CheckName(name) == nil:
-			pages.Player(w, name) // also before the stream begins: it waits
+			pages.Player(w, name, x.hub.Known(name)) // also before the stream begins: it waits
 		case isFrames && !x.hub.Known(framesOf) && x.files.Has(framesOf):
 			pages.Frames(w, framesOf, false)
 		case isFrames && live.CheckName(framesOf) == nil:

@@ -313,7 +313,7 @@ func (f *follow) loadNew(v *version) {
 func (f *follow) loadOne(p *playlist, i int, msn int64) {
 	s := p.m.Segments[i]
 	if s.Map.URI == "" {
-		s.Map = f.c.mapOf(p, i)
+		s.Map = p.mapOf(i)
 	}
 	if len(s.Keys) == 0 {
 		if k := p.keyOf(i); k != "NONE" {

@@ -322,6 +322,10 @@ func (c *checker) checkBandwidth(x *multi, v *hls.Variant, peak, mean float64) {
 // leastMean is how much media a mean bit rate of a live stream is taken of.
 const leastMean = time.Minute
 
+// maxRun is how many segments a run may have whose bit rate counts: a target duration
+// has not nearly as many, unless they last next to nothing.
+const maxRun = 256
+
 // checkLiveBandwidth compares with what was measured of a live stream, p of it the
 // variant's own: Apple allows it a little more.
 func (c *checker) checkLiveBandwidth(x *multi, v *hls.Variant, peak, mean float64, p *playlist) {
@@ -354,7 +358,7 @@ func (p *playlist) rates() (peak, mean float64) {
 		}
 		bytes, ns = bytes+p.sizes[i], ns+p.m.Segments[i].Span.Dur
 		var b, d int64
-		for k := i; k < len(p.m.Segments) && p.sizes[k] >= 0; k++ {
+		for k := i; k < min(i+maxRun, len(p.m.Segments)) && p.sizes[k] >= 0; k++ {
 			b, d = b+p.sizes[k], d+p.m.Segments[k].Span.Dur
 			if d > td*3/2 {
 				break

@@ -18,7 +18,8 @@ type playlist struct {
 	// What its segments turned out to be.
 	tracks   []*trackState
 	sizes    []int64 // of the segments; -1 not loaded
-	looked   bool    // segments were looked into
+	forces   []inForce
+	looked   bool // segments were looked into
 	isMP4    bool
 	isTS     bool
 	duration time.Duration
@@ -256,29 +257,47 @@ func (c *checker) checkKeys(p *playlist) {
 			case key.Method != "NONE" && key.Method != "AES-128" && key.Method != "SAMPLE-AES" && key.Method != "SAMPLE-AES-CTR":
 				c.find("H16", where, "METHOD=%.40s is unknown", key.Method)
 			}
-			if m := c.mapOf(p, i); key.Method == "AES-128" && key.IV == nil && m.URI != "" {
+			if m := p.mapOf(i); key.Method == "AES-128" && key.IV == nil && m.URI != "" {
 				c.find("H16", where, "AES-128 without IV, and EXT-X-MAP follows: the initialization section has no sequence number to take the IV from")
 			}
 		}
 	}
 }
 
-// mapOf is the initialization section that applies to segment i.
-func (c *checker) mapOf(p *playlist, i int) hls.Map {
-	for ; i >= 0; i-- {
-		if p.m.Segments[i].Map.URI != "" {
-			return p.m.Segments[i].Map
+// inForce is which segments' tags apply to a segment; -1: none.
+type inForce struct{ mapAt, keysAt int }
+
+// force returns what applies to segment i. Segments are only ever added, so that each
+// is looked at once.
+func (p *playlist) force(i int) inForce {
+	for k := len(p.forces); k <= i; k++ {
+		f := inForce{-1, -1}
+		if k > 0 {
+			f = p.forces[k-1]
 		}
+		if p.m.Segments[k].Map.URI != "" {
+			f.mapAt = k
+		}
+		if len(p.m.Segments[k].Keys) > 0 {
+			f.keysAt = k
+		}
+		p.forces = append(p.forces, f)
+	}
+	return p.forces[i]
+}
+
+// mapOf is the initialization section that applies to segment i.
+func (p *playlist) mapOf(i int) hls.Map {
+	if k := p.force(i).mapAt; k >= 0 {
+		return p.m.Segments[k].Map
 	}
 	return p.m.Map
 }
 
 // keyOf is the method that applies to segment i.
 func (p *playlist) keyOf(i int) string {
-	for ; i >= 0; i-- {
-		if k := p.m.Segments[i].Keys; len(k) > 0 {
-			return k[0].Method
-		}
+	if k := p.force(i).keysAt; k >= 0 {
+		return p.m.Segments[k].Keys[0].Method
 	}
 	return "NONE"
 }
@@ -290,7 +309,7 @@ func (c *checker) checkRanges(p *playlist) {
 		if s.Range.Length > 0 {
 			c.saw("H9")
 		}
-		m := c.mapOf(p, i)
+		m := p.mapOf(i)
 		if m.URI != "" && m.Range.Length > 0 {
 			c.saw("H10")
 		}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/cleave-video/cleave/internal/plain"
 )
 
 // Finding is one place where a rule is broken.
@@ -136,7 +138,8 @@ func (r *recorder) add(id string, s Severity, at Place, format string, args ...a
 		group = at.File
 	}
 	key := id + " " + string(s) + " " + group
-	f, list := Finding{Rule: id, Severity: s, Place: at, Text: fmt.Sprintf(format, args...)}, r.lists[key]
+	at.File = plain.Text(at.File) // like the text, what a stranger wrote
+	f, list := Finding{Rule: id, Severity: s, Place: at, Text: plain.Text(fmt.Sprintf(format, args...))}, r.lists[key]
 	if r.now != nil {
 		f.At = r.now()
 		for _, i := range list {
@@ -156,7 +159,7 @@ func (r *recorder) add(id string, s Severity, at Place, format string, args ...a
 func (r *recorder) note(format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if s := fmt.Sprintf(format, args...); !slices.Contains(r.report.Notes, s) && len(r.report.Notes) < 100 {
+	if s := plain.Text(fmt.Sprintf(format, args...)); !slices.Contains(r.report.Notes, s) && len(r.report.Notes) < 100 {
 		r.report.Notes = append(r.report.Notes, s)
 	}
 }
@@ -208,18 +211,19 @@ func (r *Report) Print(w io.Writer) error {
 // Summary says in plain words what was looked at and what a player would do.
 func (r *Report) Summary() []string {
 	must, should := r.Count(Must), r.Count(Should)
-	looked := fmt.Sprintf("%s: %s, %d playlists and manifests, %d segments, %d bytes", r.Input, r.Kind, r.Playlists, r.Segments, r.Bytes)
+	looked := fmt.Sprintf("%s: %s, %s, %s, %s", plain.Text(r.Input), r.Kind,
+		number(r.Playlists, "playlist or manifest", "playlists and manifests"), number(r.Segments, "segment", "segments"), number(int(r.Bytes), "byte", "bytes"))
 	if r.Watched > 0 {
 		looked += fmt.Sprintf(", watched for %s", r.Watched.Round(time.Second))
 	}
-	out := []string{fmt.Sprintf("%s; %d rules had something to look at.", looked, len(r.Checked))}
+	out := []string{fmt.Sprintf("%s; %s had something to look at.", looked, number(len(r.Checked), "rule", "rules"))}
 	switch {
 	case must == 0 && should == 0:
 		out = append(out, "Nothing is wrong: any player that keeps the standards plays it.")
 	case must == 0:
-		out = append(out, fmt.Sprintf("No MUST is broken: players play it. %d SHOULDs are not kept:", should))
+		out = append(out, fmt.Sprintf("No MUST is broken: players play it. %s not kept:", number(should, "SHOULD is", "SHOULDs are")))
 	default:
-		out = append(out, fmt.Sprintf("%d times a MUST is broken, %d times a SHOULD. What a player would do:", must, should))
+		out = append(out, fmt.Sprintf("%s a MUST is broken, %s a SHOULD. What a player would do:", number(must, "time", "times"), number(should, "time", "times")))
 	}
 	for _, e := range r.effects() {
 		out = append(out, "  "+e)
@@ -228,6 +232,14 @@ func (r *Report) Summary() []string {
 		out = append(out, "Note: "+n)
 	}
 	return out
+}
+
+// number writes how many there are of what has a name for one and one for several.
+func number(n int, one, several string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, several)
 }
 
 // effects lists each effect once, with the rules that have it.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -299,4 +300,28 @@ func listing(r *Report) string {
 		fmt.Fprintf(&b, "%s %s: %s; ", f.Rule, f.Place, f.Text)
 	}
 	return b.String()
+}
+
+// Named pipes are no files: neither the input nor what a playlist or a folder has is
+// waited for.
+func TestPipes(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"a.ts", "b.m3u8", "c.mpd"} {
+		if err := syscall.Mkfifo(filepath.Join(dir, name), 0o600); err != nil {
+			t.Skip("no named pipes here: ", err)
+		}
+	}
+	text := "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-PLAYLIST-TYPE:VOD\n#EXTINF:2,\na.ts\n#EXT-X-ENDLIST\n"
+	if err := os.WriteFile(filepath.Join(dir, "d.m3u8"), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Run(t.Context(), Config{Input: filepath.Join(dir, "d.m3u8")})
+	if err != nil || len(r.Findings) == 0 || !strings.Contains(r.Findings[0].Text, "no regular file") {
+		t.Errorf("%v, %+v", err, r)
+	}
+	for _, name := range []string{"", "b.m3u8", "c.mpd"} {
+		if _, err := Run(t.Context(), Config{Input: filepath.Join(dir, name)}); err == nil || !strings.Contains(err.Error(), "no regular file") {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
 }

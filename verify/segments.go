@@ -188,7 +188,7 @@ func (c *checker) checkSegment(p *playlist, i int, name string, data []byte) {
 
 func (c *checker) checkMP4(p *playlist, i int, at Place, data []byte) {
 	s := &p.m.Segments[i]
-	m := c.mapOf(p, i)
+	m := p.mapOf(i)
 	c.saw("A19")
 	if m.URI == "" {
 		if !bytes.Contains(data[:min(len(data), 1<<16)], []byte("moov")) {
@@ -210,7 +210,7 @@ func (c *checker) checkMP4(p *playlist, i int, at Place, data []byte) {
 		return
 	}
 	looks := c.lookMP4(at, h, data, s.Range.Offset)
-	c.addLooks(p, i, looks, i > 0 && c.mapOf(p, i-1) != m)
+	c.addLooks(p, i, looks, i > 0 && p.mapOf(i-1) != m)
 }
 
 // headerOf loads an initialization section, each once.
@@ -455,7 +455,7 @@ func (c *checker) checkParted(p *playlist, i int, data []byte) {
 	if len(s.Parts) == 0 || !p.isMP4 {
 		return
 	}
-	h := c.headerOf(p, c.mapOf(p, i), s.Line)
+	h := c.headerOf(p, p.mapOf(i), s.Line)
 	sum := int64(0)
 	for k := range s.Parts {
 		part := &s.Parts[k]

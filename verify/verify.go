@@ -5,6 +5,7 @@
 package verify
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/cleave-video/cleave/format/hls"
 )
@@ -76,6 +78,9 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	}
 	defer root.Close()
 	c.src = &folder{root}
+	if names, err = c.tops(names); err != nil {
+		return nil, err
+	}
 	for _, name := range names {
 		if err := c.checkFile(name); err != nil {
 			return nil, err
@@ -93,16 +98,28 @@ func inputs(input string) (dir string, names []string, err error) {
 	if !st.IsDir() {
 		return filepath.Dir(input), []string{filepath.Base(input)}, nil
 	}
-	for _, pattern := range [...]string{"index.m3u8", "master.m3u8", "*.m3u8"} {
-		found, _ := filepath.Glob(filepath.Join(input, pattern))
-		if len(found) > 0 {
-			names = append(names, tops(input, found)...)
+	entries, err := os.ReadDir(input)
+	if err != nil {
+		return "", nil, err
+	}
+	for _, match := range [...]func(name string) bool{
+		func(name string) bool { return name == "index.m3u8" },
+		func(name string) bool { return name == "master.m3u8" },
+		func(name string) bool { return strings.HasSuffix(name, ".m3u8") },
+	} {
+		for _, e := range entries {
+			if match(e.Name()) {
+				names = append(names, e.Name())
+			}
+		}
+		if len(names) > 0 {
 			break
 		}
 	}
-	found, _ := filepath.Glob(filepath.Join(input, "*.mpd"))
-	for _, f := range found {
-		names = append(names, filepath.Base(f))
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), ".mpd") {
+			names = append(names, e.Name())
+		}
 	}
 	if len(names) == 0 {
 		return "", nil, fmt.Errorf("verify: %s: %w", input, ErrNothing)
@@ -111,24 +128,32 @@ func inputs(input string) (dir string, names []string, err error) {
 }
 
 // tops leaves out media playlists if there is a multivariant one: that lists them.
-func tops(dir string, found []string) []string {
-	var all, multi []string
-	for _, f := range found {
-		name := filepath.Base(f)
-		all = append(all, name)
-		b, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil || len(b) > 64<<20 {
+func (c *checker) tops(names []string) ([]string, error) {
+	var multi, manifests []string
+	for _, name := range names {
+		if strings.HasSuffix(name, ".mpd") {
+			manifests = append(manifests, name)
 			continue
 		}
-		lines, _ := (&hls.Reader{MaxBytes: 64 << 20, Fault: func(*hls.LineError) {}}).Lines(b)
+		if len(names) == 1 {
+			break
+		}
+		a, err := c.src.fetch(c.ctx, name, 0, 0)
+		if c.ctx.Err() != nil {
+			return nil, c.ctx.Err()
+		}
+		if err != nil {
+			continue // the check says why
+		}
+		lines, _ := reader(func(*hls.LineError) {}).Lines(a.body)
 		if hls.IsMultivariant(lines) {
 			multi = append(multi, name)
 		}
 	}
-	if len(multi) > 0 {
-		return multi
+	if len(multi) == 0 {
+		return names, nil
 	}
-	return all
+	return append(multi, manifests...), nil
 }
 
 func (c *checker) checkFile(name string) error {
@@ -140,8 +165,38 @@ func (c *checker) checkFile(name string) error {
 		c.kind("dash")
 		return c.checkDASH(name, a.body)
 	}
+	if !isPlaylist(name, a.body) {
+		return &otherError{name, a.body[:min(len(a.body), 12)]}
+	}
 	c.kind("hls")
 	return c.checkHLS(name, a.body)
+}
+
+// otherError says that a file to begin with is something else.
+type otherError struct {
+	name string
+	head []byte
+}
+
+func (e *otherError) Error() string {
+	return fmt.Sprintf("verify: %s: not a playlist or manifest: it begins with %q", e.name, e.head)
+}
+
+// Is reports whether target is ErrNothing.
+func (e *otherError) Is(target error) bool { return target == ErrNothing }
+
+// isPlaylist reports whether a file can be meant as a playlist: it begins as one, or
+// it is called one and begins as a damaged one may, or is at least a text.
+func isPlaylist(name string, b []byte) bool {
+	if bytes.HasPrefix(bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")), []byte("#EXTM3U")) {
+		return true
+	}
+	if !strings.HasSuffix(name, ".m3u8") && !strings.HasSuffix(name, ".m3u") {
+		return false
+	}
+	head := b[:min(len(b), 4096)]
+	control := func(r rune) bool { return r < ' ' && r != '\t' && r != '\r' && r != '\n' || r == utf8.RuneError }
+	return bytes.HasPrefix(head, []byte("#")) || !bytes.ContainsFunc(head[:max(len(head)-utf8.UTFMax, 0)], control)
 }
 
 func (c *checker) kind(k string) {

@@ -11,6 +11,9 @@ import (
 //go:embed player.html home.html frames.html frames.js
 var pages embed.FS
 
+//go:embed icon.svg
+var icon []byte
+
 // dist holds hls.min.js, if it was there when this was built: see fetch.sh.
 //
 //go:embed all:dist
@@ -36,9 +39,23 @@ func New() *Pages {
 	return p
 }
 
-// Player answers with the page that plays the stream called name.
-func (p *Pages) Player(w http.ResponseWriter, name string) {
-	p.render(w, "player.html", map[string]any{"Name": name, "Script": p.script != nil})
+// Player answers with the page that plays the stream called name, or waits for it: known
+// says whether it is there.
+func (p *Pages) Player(w http.ResponseWriter, name string, known bool) {
+	p.render(w, "player.html", map[string]any{"Name": name, "Known": known, "Script": p.script != nil})
+}
+
+// Home is what the list of streams shows.
+type Home struct {
+	Streams []Stream
+	Publish []string // URLs to publish to
+}
+
+// Stream is one of the list.
+type Stream struct {
+	Name, State string
+	Live        bool
+	Tracks      []string
 }
 
 // Frames answers with the page that shows single frames of what is called name: of a
@@ -55,8 +72,13 @@ func (p *Pages) FramesScript(w http.ResponseWriter, _ *http.Request) {
 }
 
 // Home answers with the list of streams.
-func (p *Pages) Home(w http.ResponseWriter, names []string) {
-	p.render(w, "home.html", map[string]any{"Names": names})
+func (p *Pages) Home(w http.ResponseWriter, h Home) { p.render(w, "home.html", h) }
+
+// Icon answers with the picture that browsers show beside a page's title.
+func (p *Pages) Icon(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "image/svg+xml")
+	w.Header().Set("Cache-Control", "public, max-age=86400")
+	_, _ = w.Write(icon)
 }
 
 func (p *Pages) render(w http.ResponseWriter, page string, data any) {

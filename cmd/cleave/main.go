@@ -8,9 +8,13 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"reflect"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/cleave-video/cleave/internal/plain"
 )
 
 // The exit codes.
@@ -49,6 +53,8 @@ func run(args []string) int {
 		kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.KindMapper(reflect.String, textMapper(func(s string) string { return s })),
+		kong.NamedMapper("path", textMapper(kong.ExpandPath)),
 	)
 	if err != nil {
 		panic(err) // the declarations above are wrong
@@ -73,11 +79,41 @@ func run(args []string) int {
 		return exitFailed
 	default:
 		var usage *usageError
-		fmt.Fprintf(os.Stderr, "cleave: %v\n", err)
+		fmt.Fprintf(os.Stderr, "cleave: %s\n", lines(err))
 		if errors.As(err, &usage) {
 			return exitUsage
 		}
 		return exitFailed
+	}
+}
+
+// lines is an error as the terminal may have it: names and texts of inputs are
+// strangers' words.
+func lines(err error) string {
+	all := strings.Split(err.Error(), "\n")
+	for i := range all {
+		all[i] = plain.Text(all[i])
+	}
+	return strings.Join(all, "\n")
+}
+
+// textMapper takes values as they are, then through a function. Kong's own goes by way
+// of JSON, and so gives a file whose name is not UTF-8 another one.
+func textMapper(through func(string) string) kong.MapperFunc {
+	return func(ctx *kong.DecodeContext, target reflect.Value) error {
+		token, err := ctx.Scan.PopValue("string")
+		if err != nil {
+			return err
+		}
+		s, ok := token.Value.(string)
+		if !ok {
+			return fmt.Errorf("expected a string, not %v", token.Value)
+		}
+		if s != "" {
+			s = through(s)
+		}
+		target.SetString(s)
+		return nil
 	}
 }
 

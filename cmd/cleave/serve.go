@@ -52,6 +52,8 @@ type serveCommand struct {
 	Takeover     bool          `help:"Let a second publisher of a name end the first, instead of refusing it."`
 	Memory       size.Bytes    `placeholder:"SIZE" help:"Payload in memory, of all streams (512MiB)."`
 	StreamMemory size.Bytes    `placeholder:"SIZE" help:"Payload in memory of one stream (128MiB)."`
+	Streams      int           `placeholder:"N" help:"Publishers at a time (256)."`
+	PerAddress   int           `name:"streams-per-address" placeholder:"N" help:"Of them from one address (half of them)."`
 	Viewer       size.Bytes    `placeholder:"SIZE" help:"How far a viewer of packets may be behind before it jumps (4MiB)."`
 
 	liveKeyFlags `group:"encryption"`
@@ -67,7 +69,7 @@ func (c *serveCommand) config() (server.Config, error) {
 		OnDemandTimeout: c.OnDemandTimeout, OnDemandIdle: c.OnDemandIdle,
 		Live: live.Config{
 			Target: c.Target, Part: c.Part, MaxChunk: c.MaxChunk, Window: c.Window, Grace: c.Grace, Takeover: c.Takeover,
-			Memory: int64(c.Memory), StreamMemory: int64(c.StreamMemory), Viewer: int64(c.Viewer),
+			Streams: c.Streams, PerAddress: c.PerAddress, Memory: int64(c.Memory), StreamMemory: int64(c.StreamMemory), Viewer: int64(c.Viewer),
 		},
 	}
 	var err error

@@ -11,6 +11,8 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/cleave-video/cleave/internal/plain"
+	"github.com/cleave-video/cleave/internal/whole"
 	"github.com/cleave-video/cleave/verify"
 )
 
@@ -35,11 +37,7 @@ func (c *verifyCommand) Run(ctx context.Context) error {
 		return err
 	}
 	if c.HTML != "" {
-		var page bytes.Buffer
-		if err := report.WriteHTML(&page); err != nil {
-			return err
-		}
-		if err := os.WriteFile(c.HTML, page.Bytes(), 0o644); err != nil {
+		if err := whole.WriteFile(c.HTML, report.WriteHTML); err != nil {
 			return err
 		}
 	}
@@ -74,7 +72,7 @@ func (t *liveTable) show(w io.Writer, s verify.Status) {
 		if r.Latency != 0 {
 			latency = fmt.Sprintf("%.1f s", r.Latency.Round(100*time.Millisecond).Seconds()) // of -20 ms no "-0.0"
 		}
-		fmt.Fprintf(&b, "%-24.24s %-9s %9d %8d %6d %10.0f %7.1f s %9s\n", r.Name, r.Role, r.MSN, r.Segments, r.Parts, r.Bitrate/1000, r.SinceNew.Seconds(), latency)
+		fmt.Fprintf(&b, "%-24.24s %-9s %9d %8d %6d %10.0f %7.1f s %9s\n", plain.Text(r.Name), plain.Text(r.Role), r.MSN, r.Segments, r.Parts, r.Bitrate/1000, r.SinceNew.Seconds(), latency)
 	}
 	must, reset := "", ""
 	if s.Must > 0 {

@@ -150,6 +150,10 @@ type Attribute struct {
 // Attributes is an attribute list.
 type Attributes []Attribute
 
+// maxCompared is how many attributes of a list others are compared with: no tag has as
+// many, and a list that has may have as many as its line has room for.
+const maxCompared = 64
+
 // ParseAttributes reads an attribute list. The error wraps av.ErrInvalid; what
 // was read before it is returned.
 func ParseAttributes(s string) (Attributes, error) {
@@ -177,10 +181,8 @@ func ParseAttributes(s string) (Attributes, error) {
 			a.Value, s, _ = strings.Cut(rest, ",")
 			a.Value = strings.TrimRight(a.Value, " \t")
 		}
-		for i := range out {
-			if out[i].Name == name && len(out) < 64 {
-				return out, fmt.Errorf("%s: %w: stands twice", name, av.ErrInvalid)
-			}
+		if _, twice := out[:min(len(out), maxCompared)].Lookup(name); twice {
+			return out, fmt.Errorf("%s: %w: stands twice", name, av.ErrInvalid)
 		}
 		out = append(out, a)
 	}

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/format/libav"
 	"github.com/cleave-video/cleave/timeline"
@@ -55,7 +57,7 @@ var _ av.Progress = (*Input)(nil)
 func Open(ctx context.Context, name string, o Options) (*Input, error) {
 	switch {
 	case name == "-":
-		in, err := openStream(ctx, os.Stdin, 0, o)
+		in, err := openStream(ctx, standardInput(), 0, o)
 		if err != nil {
 			return nil, fmt.Errorf("standard input: %w", err)
 		}
@@ -67,7 +69,8 @@ func Open(ctx context.Context, name string, o Options) (*Input, error) {
 			return nil, fmt.Errorf("%s: inputs are files, '-' for standard input, and http(s) URLs, not %s: live streams are what serve takes", name, scheme(name))
 		}
 	}
-	f, err := os.Open(name)
+	// A pipe is opened at once, also while nobody writes to it; of files the flag says nothing.
+	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +99,10 @@ func openFile(ctx context.Context, f *os.File, o Options) (*Input, error) {
 	if st.IsDir() {
 		return nil, errors.New("is a folder, not a media file")
 	}
-	if !st.Mode().IsRegular() { // a pipe or a device
+	if st.Mode()&os.ModeNamedPipe != 0 {
+		return openStream(ctx, &fifo{File: f}, 0, o)
+	}
+	if !st.Mode().IsRegular() { // a device
 		return openStream(ctx, f, 0, o)
 	}
 	head := make([]byte, sniffLen)
@@ -123,7 +129,8 @@ func openFile(ctx context.Context, f *os.File, o Options) (*Input, error) {
 }
 
 // openStream reads r front to back. A format that must seek goes through a
-// temporary file. r is closed with the input if it is an io.Closer.
+// temporary file. r is closed with the input, and when ctx is done, if it is an
+// io.Closer; reads then fail with ctx's error.
 func openStream(ctx context.Context, r io.Reader, size int64, o Options) (*Input, error) {
 	cl, _ := r.(io.Closer)
 	if cl == nil {
@@ -131,7 +138,7 @@ func openStream(ctx context.Context, r io.Reader, size int64, o Options) (*Input
 	}
 	stop := context.AfterFunc(ctx, func() { cl.Close() })
 	closeAll := func() error { stop(); return cl.Close() }
-	c := &counter{r: o.Timing.reader(r)}
+	c := &counter{r: o.Timing.reader(&interruptible{ctx, r})}
 	br := bufio.NewReaderSize(c, sniffLen)
 	head, err := br.Peek(sniffLen)
 	if err != nil && !errors.Is(err, io.EOF) {

@@ -1,6 +1,7 @@
 package file
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -45,6 +46,61 @@ func consume(bufs [][]byte, n int) [][]byte {
 		bufs[0] = bufs[0][n:]
 	}
 	return bufs
+}
+
+// fifo is a named pipe that was opened without waiting for a writer: its first read
+// does, and Close ends that.
+type fifo struct {
+	*os.File
+	begun bool
+}
+
+func (f *fifo) Read(b []byte) (int, error) {
+	if !f.begun {
+		c, err := f.SyscallConn()
+		if err != nil {
+			return 0, err
+		}
+		// Without a writer a read would say that the end is reached; poll says nothing
+		// before there is something, or the first writer has gone.
+		err = c.Read(func(fd uintptr) bool {
+			n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+			return n > 0 || err != nil && err != unix.EINTR
+		})
+		if err != nil {
+			return 0, err
+		}
+		f.begun = true
+	}
+	return f.File.Read(b)
+}
+
+// standardInput returns standard input, and where that is a pipe one whose Close ends
+// a read that waits. The pipe is opened anew for it: who shares it might not bear a
+// descriptor that does not block.
+func standardInput() *os.File {
+	if st, err := os.Stdin.Stat(); err != nil || st.Mode()&os.ModeNamedPipe == 0 {
+		return os.Stdin
+	}
+	f, err := os.OpenFile("/dev/stdin", os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil { // another user's
+		return os.Stdin
+	}
+	return f
+}
+
+// interruptible reads until ctx is done: who closes r then need not be understood.
+type interruptible struct {
+	ctx context.Context // of the input
+	r   io.Reader
+}
+
+func (r *interruptible) Read(b []byte) (int, error) {
+	n, err := r.r.Read(b)
+	if err != nil && err != io.EOF && r.ctx.Err() != nil {
+		err = r.ctx.Err()
+	}
+	return n, err
 }
 
 // spool makes a stream readable by position: what was read lies in a temporary

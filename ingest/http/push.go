@@ -13,18 +13,23 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/internal/peer"
 )
 
 // Defaults of Config.
 const (
-	DefaultIdleTimeout = 10 * time.Second
-	DefaultMaxUnit     = 8 << 20
-	DefaultMaxBodies   = 256
+	DefaultStartTimeout = 20 * time.Second
+	DefaultIdleTimeout  = 10 * time.Second
+	DefaultMaxUnit      = 8 << 20
+	DefaultMaxBodies    = 256
 )
+
+// shareOfAddress: one address may have one part of this many of all places.
+const shareOfAddress = 2
 
 // Config says how a Handler treats bodies. Publish is required; the zero value of
 // each other field is the default named.
@@ -39,9 +44,12 @@ type Config struct {
 	// never does.
 	End context.Context
 
-	IdleTimeout time.Duration // without any byte while one is waited for; 0: DefaultIdleTimeout
-	MaxUnit     int           // bytes of an access unit of MPEG-TS; 0: DefaultMaxUnit
-	MaxBodies   int           // at a time; 0: DefaultMaxBodies
+	StartTimeout time.Duration // waited for bytes until the tracks are known; 0: DefaultStartTimeout
+	IdleTimeout  time.Duration // waited for a KiB; 0: DefaultIdleTimeout
+	MaxUnit      int           // bytes of an access unit of MPEG-TS; 0: DefaultMaxUnit
+	MaxBodies    int           // at a time; 0: DefaultMaxBodies
+	// MaxPerAddress is how many of them clients of one address may send; 0: half.
+	MaxPerAddress int
 
 	// Log gets a line for each body that ends; nil: none.
 	Log *slog.Logger
@@ -62,14 +70,17 @@ func (r *Refused) Error() string {
 //
 //	204  the body was read to its end
 //	400  it cannot be read, or is damaged
-//	408  nothing came for Config.IdleTimeout
+//	408  too little came for Config.IdleTimeout, or no tracks within StartTimeout
 //	415  the path has no suffix that is known, or the body is of another format
-//	503  the server ends, or there are too many bodies
+//	503  the server ends, or there are too many bodies, in all or of one address
 //
 // or what Config.Publish's *Refused says.
 type Handler struct {
 	config Config
-	open   atomic.Int64
+
+	mu     sync.Mutex // guards what follows
+	open   int
+	places map[string]int // of open, by the key of the address
 }
 
 var _ http.Handler = (*Handler)(nil)
@@ -78,6 +89,9 @@ var _ http.Handler = (*Handler)(nil)
 func New(c Config) *Handler {
 	if c.Publish == nil {
 		panic("http: Config.Publish is nil")
+	}
+	if c.StartTimeout <= 0 {
+		c.StartTimeout = DefaultStartTimeout
 	}
 	if c.IdleTimeout <= 0 {
 		c.IdleTimeout = DefaultIdleTimeout
@@ -88,13 +102,40 @@ func New(c Config) *Handler {
 	if c.MaxBodies <= 0 {
 		c.MaxBodies = DefaultMaxBodies
 	}
+	if c.MaxPerAddress <= 0 {
+		c.MaxPerAddress = (c.MaxBodies + shareOfAddress - 1) / shareOfAddress
+	}
 	if c.End == nil {
 		c.End = context.Background()
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Handler{config: c}
+	return &Handler{config: c, places: make(map[string]int)}
+}
+
+// enter takes a place for a client, or says why there is none.
+func (h *Handler) enter(from string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case h.open >= h.config.MaxBodies:
+		return errors.New("too many publishers")
+	case h.places[from] >= h.config.MaxPerAddress:
+		return errors.New("too many publishers of your address")
+	}
+	h.open++
+	h.places[from]++
+	return nil
+}
+
+func (h *Handler) leave(from string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.open--
+	if h.places[from]--; h.places[from] == 0 {
+		delete(h.places, from)
+	}
 }
 
 // ServeHTTP implements http.Handler.
@@ -109,12 +150,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "publish to NAME.ts, NAME.flv or NAME.mp4", http.StatusUnsupportedMediaType)
 		return
 	}
-	if h.open.Add(1) > int64(h.config.MaxBodies) {
-		h.open.Add(-1)
-		http.Error(w, "too many publishers", http.StatusServiceUnavailable)
+	from := peer.Key(r.RemoteAddr)
+	if err := h.enter(from); err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
-	defer h.open.Add(-1)
+	defer h.leave(from)
 	p := newPublisher(w, r, name, c, h.config)
 	defer p.Close()
 	end := h.config.End
@@ -159,6 +200,7 @@ func answer(w http.ResponseWriter, err error) {
 type Publisher struct {
 	av.Demuxer // nil until the first ReadPacket
 	name       string
+	remote     string
 	container  container
 	maxUnit    int
 	body       *body
@@ -172,12 +214,15 @@ var (
 )
 
 func newPublisher(w http.ResponseWriter, r *http.Request, name string, c container, cfg Config) *Publisher {
-	b := &body{r: r.Body, control: http.NewResponseController(w), idle: cfg.IdleTimeout}
-	return &Publisher{name: name, container: c, maxUnit: cfg.MaxUnit, body: b, size: max(r.ContentLength, 0)}
+	b := &body{r: r.Body, control: http.NewResponseController(w), idle: cfg.IdleTimeout, start: cfg.StartTimeout}
+	return &Publisher{name: name, remote: r.RemoteAddr, container: c, maxUnit: cfg.MaxUnit, body: b, size: max(r.ContentLength, 0)}
 }
 
 // Name is the path without its suffix; it is not checked.
 func (p *Publisher) Name() string { return p.name }
+
+// RemoteAddr is the client's address, HOST:PORT.
+func (p *Publisher) RemoteAddr() string { return p.remote }
 
 // WrapBits is the width of the timestamps; 0 where they do not wrap.
 func (p *Publisher) WrapBits() int {
@@ -207,7 +252,9 @@ func (p *Publisher) ReadPacket(a av.Allocator) (av.Packet, error) {
 		}
 		p.Demuxer = p.container.open(r, p.maxUnit)
 	}
-	return p.Demuxer.ReadPacket(a)
+	pkt, err := p.Demuxer.ReadPacket(a)
+	p.body.begun = p.body.begun || errors.Is(err, av.ErrTracks)
+	return pkt, err
 }
 
 // Progress implements av.Progress.

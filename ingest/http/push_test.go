@@ -181,6 +181,23 @@ func TestMaxBodies(t *testing.T) {
 	}
 }
 
+// One address has its share of the places, and another one the rest.
+func TestMaxPerAddress(t *testing.T) {
+	h := New(Config{MaxBodies: 3, Publish: func(context.Context, *Publisher) error { return nil }})
+	for _, c := range []struct {
+		from string
+		want bool
+	}{{"a", true}, {"a", true}, {"a", false}, {"b", true}, {"b", false}} {
+		if err := h.enter(c.from); (err == nil) != c.want {
+			t.Errorf("%s: %v", c.from, err)
+		}
+	}
+	h.leave("a")
+	if err := h.enter("a"); err != nil {
+		t.Error(err)
+	}
+}
+
 // A body that says nothing is given up, and one whose client is gone.
 func TestSilentBody(t *testing.T) {
 	address, out := serve(t, Config{IdleTimeout: 100 * time.Millisecond})

@@ -1,0 +1,38 @@
+package plain
+
+import (
+	"testing"
+	"unicode"
+	"unicode/utf8"
+)
+
+func TestText(t *testing.T) {
+	for s, want := range map[string]string{
+		"":                        "",
+		"live/cam1: 2 s “quoted”": "live/cam1: 2 s “quoted”",
+		"a\x1b[2Jb\r\n\x00\x7f":   `a\x1b[2Jb\r\n\x00\x7f`,
+		"\xffé\xc3":               `\xffé\xc3`,
+		"\u202e\u200b":            `\u202e\u200b`,
+		"it's":                    "it's",
+		"\ufffd":                  "\ufffd", // itself
+	} {
+		if got := Text(s); got != want {
+			t.Errorf("%q: %s, want %s", s, got, want)
+		}
+	}
+}
+
+func FuzzText(f *testing.F) {
+	f.Add("a\x1b[2J\xff\u202e")
+	f.Fuzz(func(t *testing.T, s string) {
+		got := Text(s)
+		if !utf8.ValidString(got) {
+			t.Errorf("%q", got)
+		}
+		for _, r := range got {
+			if !unicode.IsPrint(r) {
+				t.Errorf("%q", got)
+			}
+		}
+	})
+}

@@ -1,0 +1,58 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/cleave-video/cleave/live"
+)
+
+// The player's page says that there is no such stream, plays it once there is, and says
+// when the server does not answer any more. It fits a small screen.
+func TestPlayerPageTells(t *testing.T) {
+	need(t, "ffmpeg")
+	browser := need(t, "chromium")
+	s := start(t, live.Config{Target: time.Second})
+	if code, _ := get(t, s.http+"/hls.min.js"); code != http.StatusOK {
+		t.Skip("built without hls.js: the page is not played")
+	}
+	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(browser), chromedp.NoSandbox,
+		chromedp.Flag("autoplay-policy", "no-user-gesture-required"))
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	ctx, cancel = chromedp.NewExecAllocator(ctx, opts...)
+	defer cancel()
+	ctx, cancel = chromedp.NewContext(ctx)
+	defer cancel()
+	says := func(want string) {
+		t.Helper()
+		js := fmt.Sprintf("document.getElementById('state').textContent === %q", want)
+		if _, err := chromedp.Run(ctx, chromedp.Poll[bool](js, chromedp.WithPollingTimeout(45*time.Second), chromedp.WithPollingInterval(100*time.Millisecond))); err != nil {
+			text, _ := chromedp.Run(ctx, chromedp.Evaluate[string]("document.getElementById('state').textContent"))
+			t.Fatalf("not %q but %q: %v", want, text, err)
+		}
+		screenshot(ctx, t, strings.ReplaceAll(want, " ", "-")+".png")
+	}
+	if _, err := chromedp.Run(ctx, chromedp.EmulateViewport(1280, 800)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := chromedp.Run(ctx, chromedp.Navigate(s.http+"/live/cam/")); err != nil {
+		t.Fatal(err)
+	}
+	says("no such stream yet")
+	const height = "document.querySelector('.keys').style.display = 'inline', document.documentElement.scrollHeight"
+	if h, err := chromedp.Run(ctx, chromedp.Evaluate[int](height)); err != nil || h > 800 {
+		t.Errorf("the page is %d pixels high, %v", h, err)
+	}
+	stop := publish(t, s.rtmp+"/live/cam")
+	defer func() { stop() }()
+	says("live")
+	s.stop()
+	says("the server does not answer")
+}

@@ -86,7 +86,7 @@ func TestLongQueue(t *testing.T) {
 // TestTinyPackets: packets of a byte count for what they cost; the bounds are those of all
 // tracks, whichever has them, and whether the lead is there or not.
 func TestTinyPackets(t *testing.T) {
-	const n = 300_000
+	const n = 150_000
 	data := []av.Track{pair[0], {Kind: av.Data, Codec: av.Private, Timebase: tick}}
 	for name, tracks := range map[string][]av.Track{"sound": pair, "data": data} {
 		for _, at := range []int64{0, 1, 1000} { // frames of the lead before

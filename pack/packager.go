@@ -74,6 +74,7 @@ type trackParts struct {
 	index    int
 	sequence uint32
 	pending  []av.Packet
+	sum      int64 // of the durations of pending, but for the last
 }
 
 // NewPackager returns a Packager without tracks.
@@ -193,6 +194,9 @@ func (k *Packager) Write(p av.Packet, to *chunk.Chunk) ([]Part, error) {
 	if t.in != to {
 		t.in, t.index, t.begin = to, 0, p.DTS
 	}
+	if n := len(t.pending); n > 0 {
+		t.sum += t.pending[n-1].Dur
+	}
 	t.pending = append(t.pending, p)
 	return k.parts, nil
 }
@@ -215,13 +219,13 @@ func (k *Packager) settle(t *trackParts, p *av.Packet, to *chunk.Chunk) error {
 	if t.most == 0 {
 		t.most = longest(t.tb, k.cfg.Target, last.Dur)
 	}
-	if n > 1 && length(t.pending) > t.most { // the last one lasts longer than was thought
+	if n > 1 && t.sum+last.Dur > t.most { // the last one lasts longer than was thought
 		if err := k.end(t, p.Track, n-1); err != nil {
 			return err
 		}
 		n = 1
 	}
-	sum := length(t.pending)
+	sum := t.sum + t.pending[n-1].Dur
 	key := p.Flags&av.Key != 0 && t.video && sum*100 >= t.most*leastPercent
 	if sum+max(p.Dur, 1) > t.most || key {
 		return k.end(t, p.Track, n)
@@ -336,6 +340,7 @@ func (k *Packager) end(t *trackParts, track, n int) error {
 	left := copy(t.pending, t.pending[n:])
 	clear(t.pending[left:])
 	t.pending = t.pending[:left]
+	t.sum = length(t.pending[:max(0, left-1)])
 	return nil
 }
 

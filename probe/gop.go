@@ -26,6 +26,22 @@ const (
 // maxTypes is how many frame types of a GOP are kept.
 const maxTypes = 64
 
+// records bounds what is kept of each GOP and chunk: a few, and then as many as the input has
+// bytes for, so that an input of tiny GOPs does not take many times its size. Real ones
+// have more.
+type records struct{ bytes int64 }
+
+const (
+	fewRecords  = 1 << 15
+	recordBytes = 96
+)
+
+// room reports whether one more of a kind may be kept of which n are; all kinds together
+// have share times the input's bytes.
+func (r *records) room(n int, share int64) bool {
+	return n < fewRecords || int64(n)*recordBytes*share < r.bytes
+}
+
 // gop follows the GOPs of the first video track.
 func (p *prober) gop(s *trackState, pkt *av.Packet, kind byte) {
 	if pkt.Flags&av.Key != 0 {
@@ -40,7 +56,10 @@ func (p *prober) gop(s *trackState, pkt *av.Packet, kind byte) {
 		if pkt.Flags&av.Gradual != 0 {
 			class = gradualGOP
 		}
-		p.inGOP = true
+		if p.inGOP = p.records.room(len(p.report.GOPs), 2); !p.inGOP {
+			p.moreGOPs++
+			return
+		}
 		p.report.GOPs = append(p.report.GOPs, GOP{PTS: pkt.PTS, Seconds: s.tb.Seconds(pkt.PTS), Class: class, open: pkt.Flags&av.Open != 0})
 	}
 	if !p.inGOP {

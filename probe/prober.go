@@ -18,6 +18,9 @@ type prober struct {
 	types   []byte // of the GOP under way
 	inGOP   bool   // a key frame came since the set of tracks began
 	cuts    *cutters
+
+	records  records
+	moreGOPs int // that are not listed
 }
 
 // trackState is what is followed of one track.
@@ -118,6 +121,7 @@ func (p *prober) packet(pkt *av.Packet) error {
 		return fmt.Errorf("probe: packet of track %d of %d", pkt.Track, len(p.tracks))
 	}
 	p.packets++
+	p.records.bytes += int64(len(pkt.Data))
 	s := &p.tracks[pkt.Track]
 	line := &p.report.Tracks[s.at]
 	line.Packets++
@@ -164,6 +168,14 @@ func (p *prober) finish(warnings []string) {
 	}
 	p.report.Strategies = p.cuts.finish()
 	p.report.Warnings = warnings
+	if p.moreGOPs > 0 {
+		p.report.Warnings = append(p.report.Warnings, fmt.Sprintf("%d more GOPs, of a few bytes each, are left out of the list", p.moreGOPs))
+	}
+	for i := range p.report.Strategies {
+		if s := &p.report.Strategies[i]; len(s.list) < s.Chunks && p.report.picture != nil {
+			p.report.Warnings = append(p.report.Warnings, fmt.Sprintf("%s: %d more chunks, of a few bytes each, are left out of the picture", s.Name, s.Chunks-len(s.list)))
+		}
+	}
 	if p.cuts.refused != "" {
 		p.report.Warnings = append(p.report.Warnings, p.cuts.refused)
 	}

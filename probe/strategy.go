@@ -48,6 +48,7 @@ type cutters struct {
 type cutter struct {
 	Strategy
 	chunker *chunk.Chunker
+	records records
 }
 
 func newCutters(o chunk.Options) (*cutters, error) {
@@ -171,5 +172,8 @@ func (c *cutter) note(k *chunk.Chunk) {
 		c.Reasons = make(map[string]int)
 	}
 	c.Reasons[k.Why.String()]++
-	c.list = append(c.list, s)
+	c.records.bytes += s.bytes
+	if c.records.room(len(c.list), 4) {
+		c.list = append(c.list, s)
+	}
 }

@@ -110,11 +110,15 @@ type cutCommand struct {
 // garbage would be most of what a long cut takes.
 const heapPercent = 25
 
-// Run cuts.
-func (c *cutCommand) Run(ctx context.Context) error {
+func leanHeap() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(heapPercent)
 	}
+}
+
+// Run cuts.
+func (c *cutCommand) Run(ctx context.Context) error {
+	leanHeap()
 	policy, err := c.policy()
 	if err != nil {
 		return err

@@ -26,6 +26,7 @@ func (c *probeCommand) Run(ctx context.Context) error {
 	if err := c.validate(); err != nil {
 		return err
 	}
+	leanHeap()
 	report, err := probe.Run(ctx, c.Input, probe.Config{Options: c.reading(), Cut: c.options(), Picture: c.SVG != "", Timing: c.Timing})
 	switch {
 	case errors.Is(err, chunk.ErrPolicy):

@@ -60,7 +60,7 @@ type found struct {
 var damaged = map[string]found{
 	"adts_truncated.aac":       {143, "171 bytes of an incomplete frame at the end dropped"},
 	"bad_lace_size.mkv":        {0, "not supported: the first bytes (Matroska or WebM)"},
-	"chunk_out_of_range.mp4":   {0, "no packet that can be cut"},
+	"chunk_out_of_range.mp4":   {0, "stco.entry_count: ends too early"},
 	"clusterfuzz_56_bytes.mp4": {0, "offset 0: moov.size: too large"},
 	"invalid_nalu.mp4":         {30, ""},
 	"mdat_too_long.mp4":        {75, ""},

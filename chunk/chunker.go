@@ -305,7 +305,7 @@ func (c *Chunker) decide(cur *Chunk, p av.Packet) Reason {
 		return why
 	}
 	if key || s.Safe {
-		if p.PTS+p.Dur-s.Start > s.Timebase.Ticks(c.cfg.Bounds.MaxDur)+p.Dur/2 { // times are rounded to ticks
+		if p.PTS+p.Dur-s.Start > s.Timebase.Ticks(c.cfg.Bounds.MaxDur+rounded) {
 			return MaxDur
 		}
 		if s.Frames >= c.cfg.Bounds.MaxFrames {
@@ -322,12 +322,15 @@ func (c *Chunker) decide(cur *Chunk, p av.Packet) Reason {
 	return why
 }
 
+// rounded is by how much GOPs of one length differ in containers whose ticks are long.
+const rounded = 2 * time.Millisecond
+
 // ahead is the bound that one more GOP like the last would exceed: it is kept at the key
 // frame p, and not inside that GOP.
 func (c *Chunker) ahead(p av.Packet) Reason {
 	s, b := &c.span, &c.cfg.Bounds
 	switch {
-	case p.PTS-s.Start+p.PTS-s.LastKey > s.Timebase.Ticks(b.MaxDur)+p.Dur/2:
+	case p.PTS-s.Start+p.PTS-s.LastKey > s.Timebase.Ticks(b.MaxDur+rounded):
 		return MaxDur
 	case b.exceeded(s.Bytes+s.GOPBytes, s.Frames+s.GOPFrames) != None:
 		return b.exceeded(s.Bytes+s.GOPBytes, s.Frames+s.GOPFrames)

@@ -165,6 +165,10 @@ func (h *Handler) transmux(ctx context.Context, s *live.Stream, segments []*live
 	if err != nil {
 		return nil, err
 	}
+	last, after := make([]int, len(lists)), make([]int, len(lists)) // packets up to the one that AppendLast is for
+	for i, l := range lists {
+		last[i], after[i] = ts.Last(l)
+	}
 	out := m.AppendHeader(make([]byte, 0, size+size/8))
 	for {
 		next := -1
@@ -180,11 +184,12 @@ func (h *Handler) transmux(ctx context.Context, s *live.Stream, segments []*live
 		lists[next] = lists[next][1:]
 		p.Track = next
 		dts, pts := tb.Rescale(p.DTS, av.Clock90k)+ts.PCRLead, tb.Rescale(p.PTS, av.Clock90k)+ts.PCRLead
-		if len(lists[next]) == 0 {
-			out = m.AppendLast(out, p, dts, pts)
+		if last[next] == 0 {
+			out = m.AppendLast(out, p, dts, pts, after[next])
 		} else {
 			out = m.AppendPacket(out, p, dts, pts)
 		}
+		last[next]--
 	}
 }
 

@@ -91,11 +91,10 @@ func (x *Index) fill(d *Demuxer, t *track, limit int) error {
 func (x *Index) add(d *Demuxer, t *track) bool {
 	s := &t.s
 	t.peeked = false
-	if s.size == 0 || s.size > maxSample {
-		return true
-	}
-	if s.off < 0 || s.off+int64(s.size) > d.size {
+	if ok, err := d.admit(t); err != nil || s.off < 0 {
 		return false
+	} else if !ok {
+		return !t.done
 	}
 	if changed := s.desc != t.desc && s.desc != 0 && int64(s.desc) <= int64(len(t.entries)); changed {
 		t.peeked = true // describe looks at it, too

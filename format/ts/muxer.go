@@ -120,14 +120,27 @@ func (m *Muxer) Discontinuity() {
 // lead track decide where PCR, PAT and PMT are put. Payload whose NAL lengths lie
 // is written as far as they hold.
 func (m *Muxer) AppendPacket(dst []byte, p av.Packet, dts, pts int64) []byte {
-	return m.appendPacket(dst, p, dts, pts, false)
+	return m.appendPacket(dst, p, dts, pts, -1)
+}
+
+// Last returns which packet of a track in a segment AppendLast is for, and how many come
+// after it. Packets of a few bytes cannot be cut into many: in a segment that has no
+// others, of silence, the counter may not come to 0.
+func Last(packets []av.Packet) (at, after int) {
+	for at = len(packets) - 1; at >= 0; at-- {
+		if len(packets[at].Data) > 2*maskCC {
+			return at, len(packets) - 1 - at
+		}
+	}
+	return len(packets) - 1, 0
 }
 
 // AppendLast is AppendPacket for the last packet of a track in a segment that is made by a
-// Muxer of its own: it is cut into so many transport packets that the next continuity
-// counter of the track is 0, with which the next segment begins.
-func (m *Muxer) AppendLast(dst []byte, p av.Packet, dts, pts int64) []byte {
-	return m.appendPacket(dst, p, dts, pts, true)
+// Muxer of its own, see Last: it is cut into so many transport packets that the continuity
+// counter of the track is 0, with which the next segment begins, when after more packets,
+// of one transport packet each, have come.
+func (m *Muxer) AppendLast(dst []byte, p av.Packet, dts, pts int64, after int) []byte {
+	return m.appendPacket(dst, p, dts, pts, after)
 }
 
 // AppendEnd appends as many PAT and PMT as make their next continuity counters 0.
@@ -138,7 +151,7 @@ func (m *Muxer) AppendEnd(dst []byte) []byte {
 	return dst
 }
 
-func (m *Muxer) appendPacket(dst []byte, p av.Packet, dts, pts int64, last bool) []byte {
+func (m *Muxer) appendPacket(dst []byte, p av.Packet, dts, pts int64, after int) []byte {
 	t := &m.tracks[p.Track]
 	lead := p.Track == m.lead
 	if lead {
@@ -156,10 +169,10 @@ func (m *Muxer) appendPacket(dst []byte, p av.Packet, dts, pts int64, last bool)
 	}
 	t.discont = false
 	if t.lengths > 0 {
-		return t.appendPicture(dst, p, dts, pts, a, last)
+		return t.appendPicture(dst, p, dts, pts, a, after)
 	}
 	m.es = t.appendES(m.es[:0], p)
-	w := newPESWriter(dst, t, len(m.es), dts, pts, a, last)
+	w := newPESWriter(dst, t, len(m.es), dts, pts, a, after)
 	w.write(m.es)
 	return w.dst
 }
@@ -267,21 +280,22 @@ type pesWriter struct {
 	t     *muxTrack
 	left  int  // bytes of the PES packet to come
 	room  int  // bytes free in the last transport packet
-	alone int  // bytes of the header, if the first packet is to have no more; else 0
+	alone int  // bytes of the first packet, if it is to have no more; else 0
 	spare int  // packets after it that are to have one byte only
 	start byte // flagStart until the first packet was begun
 	field adaptation
 }
 
-// newPESWriter appends the header of a PES packet with n bytes of payload; last: the
-// continuity counter of the track is to be 0 after it.
-func newPESWriter(dst []byte, t *muxTrack, n int, dts, pts int64, a adaptation, last bool) pesWriter {
+// newPESWriter appends the header of a PES packet with n bytes of payload. The continuity
+// counter of the track is to be 0 when after more transport packets have come; -1: it may
+// be any.
+func newPESWriter(dst []byte, t *muxTrack, n int, dts, pts int64, a adaptation, after int) pesWriter {
 	const room = packetSize - headerSize
 	var b [19]byte
 	head := appendPESHeader(b[:0], t, n, dts, pts)
 	w := pesWriter{t: t, left: len(head) + n, start: flagStart, field: a}
-	if last {
-		w.spread(len(head), n)
+	if after >= 0 {
+		w.spread(len(head), n, after)
 	}
 	n += len(head)
 	w.dst = slices.Grow(dst, (n/room+3+w.spare)*packetSize)
@@ -289,16 +303,17 @@ func newPESWriter(dst []byte, t *muxTrack, n int, dts, pts int64, a adaptation, 
 	return w
 }
 
-// spread finds how many packets of one byte bring the continuity counter to 0 after a
-// PES packet of a header and n bytes. If there are any, the header has a packet of its own.
-// A PES packet of a few bytes cannot be spread so far.
-func (w *pesWriter) spread(header, n int) {
+// spread finds how many packets of one byte bring the continuity counter to where it is
+// to be after a PES packet of a header and n bytes. If there are any, the header has a
+// packet of its own. A PES packet of a few bytes cannot be spread so far.
+func (w *pesWriter) spread(header, n, after int) {
 	const room = packetSize - headerSize
-	if (int(w.t.cc)+(header+n+w.field.size()+room-1)/room)&maskCC == 0 {
+	from := int(w.t.cc) + after
+	if (from+(header+n+w.field.size()+room-1)/room)&maskCC == 0 {
 		return
 	}
 	for spare := 0; spare <= min(maskCC, n); spare++ {
-		if (int(w.t.cc)+1+spare+(n-spare+room-1)/room)&maskCC == 0 {
+		if (from+1+spare+(n-spare+room-1)/room)&maskCC == 0 {
 			w.alone, w.spare = header, spare
 			return
 		}
@@ -366,7 +381,7 @@ func (w *pesWriter) begin() {
 // appendPicture writes an access unit of H.264 or H.265 in Annex B: a delimiter
 // in front, before a key frame the parameter sets of Config; what it would repeat
 // is left out.
-func (t *muxTrack) appendPicture(dst []byte, p av.Packet, dts, pts int64, a adaptation, last bool) []byte {
+func (t *muxTrack) appendPicture(dst []byte, p av.Packet, dts, pts int64, a adaptation, after int) []byte {
 	prefix := t.prefix[:t.aud]
 	if p.Flags.Has(av.Key) {
 		prefix = t.prefix
@@ -381,7 +396,7 @@ func (t *muxTrack) appendPicture(dst []byte, p av.Packet, dts, pts int64, a adap
 			n += len(longStartCode) + len(u)
 		}
 	}
-	w := newPESWriter(dst, t, n, dts, pts, a, last)
+	w := newPESWriter(dst, t, n, dts, pts, a, after)
 	w.write(prefix)
 	for list := nal.Split(p.Data, t.lengths); ; {
 		u, ok := list.Next()

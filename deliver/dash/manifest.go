@@ -192,6 +192,9 @@ func (b *builder) periods() (out []text.Period) {
 		if n+1 < len(b.said.periods) {
 			until = b.said.periods[n+1].first
 		}
+		if n > 0 && !b.e.Ended && lags(rows, p.first) {
+			break // players join Periods track by track: one that is not there yet would be missed
+		}
 		tb := av.Timebase{Num: 1, Den: p.stretch.Timescale}
 		x := text.Period{ID: fmt.Sprint(p.first), Start: p.stretch.Date.Sub(time.Unix(0, 0)) + tb.Duration(p.start-p.stretch.Start)}
 		for k, r := range of {
@@ -207,6 +210,11 @@ func (b *builder) periods() (out []text.Period) {
 		}
 	}
 	return out
+}
+
+// lags reports whether a row has not come to segment first.
+func lags(rows [][]*live.Segment, first int64) bool {
+	return slices.ContainsFunc(rows, func(list []*live.Segment) bool { return list[len(list)-1].MSN < first })
 }
 
 // tell returns what is said of each segment: the lead's first, whose end is that of the

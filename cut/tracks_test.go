@@ -61,7 +61,7 @@ func transport(t *testing.T, stretches ...string) string {
 			tb := tracks[p.Track].Timebase
 			dts, pts := tb.Rescale(p.DTS, av.Clock90k), tb.Rescale(p.PTS, av.Clock90k)
 			if k == last[p.Track] {
-				out = m.AppendLast(out, p, dts, pts)
+				out = m.AppendLast(out, p, dts, pts, 0)
 			} else {
 				out = m.AppendPacket(out, p, dts, pts)
 			}

@@ -53,6 +53,7 @@ func TestLiveDASH(t *testing.T) {
 // less than the three target durations of those that wait for whole segments, for
 // which shaka-player takes the manifest's suggestedPresentationDelay.
 func TestLiveDASHInBrowser(t *testing.T) {
+	t.Parallel()
 	mpd := published(t)
 	b := browser.New(t, t.TempDir())
 	for _, player := range []string{browser.Dash, browser.Shaka} {

@@ -14,6 +14,7 @@ import (
 // TestFeeds: FLV, TS and MP4 over HTTP, RTMP, SRT and RTSP, are read by ffprobe while a publisher sends, each
 // from a key frame on, and end properly when the server stops.
 func TestFeeds(t *testing.T) {
+	t.Parallel()
 	need(t, "ffmpeg")
 	need(t, "ffprobe")
 	s := start(t, live.Config{})

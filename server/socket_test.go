@@ -17,6 +17,7 @@ import (
 // TestSocketFeeds: the messages of a WebSocket, one behind the other, are FLV and TS as
 // ffprobe reads them.
 func TestSocketFeeds(t *testing.T) {
+	t.Parallel()
 	need(t, "ffmpeg")
 	probe := need(t, "ffprobe")
 	s := start(t, live.Config{})
@@ -53,6 +54,7 @@ func TestSocketFeeds(t *testing.T) {
 
 // mpegts.js plays FLV and TS, by HTTP and by WebSocket; Chromium plays MP4 by itself.
 func TestFeedsInBrowser(t *testing.T) {
+	t.Parallel()
 	need(t, "ffmpeg")
 	s := start(t, live.Config{})
 	defer publish(t, s.rtmp+"/live/cam")()

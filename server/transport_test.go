@@ -15,6 +15,7 @@ import (
 // TestTransportStream: HLS in MPEG-TS is read by ffmpeg over a restart of the publisher,
 // breaks no MUST, and shaka-player plays it.
 func TestTransportStream(t *testing.T) {
+	t.Parallel()
 	ffmpeg := need(t, "ffmpeg")
 	s := start(t, live.Config{Target: time.Second})
 	stop := publish(t, s.rtmp+"/live/cam")

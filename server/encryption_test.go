@@ -430,8 +430,17 @@ func TestStreamPatterns(t *testing.T) {
 		pattern, name string
 		want          bool
 	}{
-		{"live/cam", "live/cam", true}, {"live/cam", "live/cam1", false}, {"live/*", "live/cam", true}, {"live/*", "live/a/b", true}, {"live/*", "live", false},
-		{"*", "anything", true}, {"*/cam", "live/cam", true}, {"*/cam", "live/cam2", false}, {"a*b*c", "aXbYc", true}, {"a*b*c", "aXcYb", false}, {"*a*a*a*a", strings.Repeat("a", 300), true},
+		{"live/cam", "live/cam", true},
+		{"live/cam", "live/cam1", false},
+		{"live/*", "live/cam", true},
+		{"live/*", "live/a/b", true},
+		{"live/*", "live", false},
+		{"*", "anything", true},
+		{"*/cam", "live/cam", true},
+		{"*/cam", "live/cam2", false},
+		{"a*b*c", "aXbYc", true},
+		{"a*b*c", "aXcYb", false},
+		{"*a*a*a*a", strings.Repeat("a", 300), true},
 	} {
 		if matches(x.pattern, x.name) != x.want {
 			t.Errorf("%s, %s: %v", x.pattern, x.name, !x.want)

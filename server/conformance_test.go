@@ -397,6 +397,9 @@ source.addEventListener('skip', e => seen.push('skip'));
 			t.Fatal(err)
 		}
 		for i := 1; i < len(list); i++ {
+			if list[i] == -1 || list[i-1] == -1 {
+				continue // it was told: a browser that comes back late has missed something
+			}
 			if list[i]-list[i-1] != 40 {
 				t.Errorf("after %v came %v", list[i-1], list[i])
 			}

@@ -92,15 +92,10 @@ func (k *Packetizer) h264(t *av.Track, payloadType uint8) error {
 	if err != nil {
 		return err
 	}
-	const delimiter, sps = 9, 7
 	k.Format = f
-	k.encode = func(p *av.Packet) ([]*rtp.Packet, error) {
-		k.split(p, c.NALLength, func(unit []byte) int { return int(unit[0] & 0x1F) }, delimiter, sps, c.SPS, c.PPS)
-		if len(k.list) == 0 {
-			return nil, nil
-		}
-		return e.Encode(k.list)
-	}
+	k.encode = k.units(func(p *av.Packet) {
+		k.split(p, c.NALLength, func(unit []byte) int { return int(unit[0] & 0x1F) }, 9, 7, c.SPS, c.PPS)
+	}, e.Encode)
 	return nil
 }
 
@@ -118,22 +113,27 @@ func (k *Packetizer) h265(t *av.Track, payloadType uint8) error {
 	if err != nil {
 		return err
 	}
-	const delimiter, sps = 35, 33
 	k.Format = f
-	k.encode = func(p *av.Packet) ([]*rtp.Packet, error) {
-		k.split(p, c.NALLength, func(unit []byte) int { return int(unit[0] >> 1 & 0x3F) }, delimiter, sps, c.VPS, c.SPS, c.PPS)
-		if len(k.list) == 0 {
-			return nil, nil
-		}
-		return e.Encode(k.list)
-	}
+	k.encode = k.units(func(p *av.Packet) {
+		k.split(p, c.NALLength, func(unit []byte) int { return int(unit[0] >> 1 & 0x3F) }, 35, 33, c.VPS, c.SPS, c.PPS)
+	}, e.Encode)
 	return nil
 }
 
-// split makes the list the NAL units of p but for delimiters; a key frame that has no
-// sequence parameter set gets those of the configuration.
+// units is for encoders of what fill puts into the list; of nothing there are no packets.
+func (k *Packetizer) units(fill func(p *av.Packet), encode func(units [][]byte) ([]*rtp.Packet, error)) func(p *av.Packet) ([]*rtp.Packet, error) {
+	return func(p *av.Packet) ([]*rtp.Packet, error) {
+		k.list = k.list[:0]
+		if fill(p); len(k.list) == 0 {
+			return nil, nil
+		}
+		return encode(k.list)
+	}
+}
+
+// split adds the NAL units of p but for delimiters; a key frame that has no sequence
+// parameter set gets those of the configuration.
 func (k *Packetizer) split(p *av.Packet, length int, kind func(unit []byte) int, delimiter, sps int, sets ...[][]byte) {
-	k.list = k.list[:0]
 	if p.Flags&av.Key != 0 && !contains(p.Data, length, kind, sps) {
 		for _, s := range sets {
 			k.list = append(k.list, s...)
@@ -174,21 +174,17 @@ func (k *Packetizer) av1(t *av.Track, payloadType uint8) error {
 		sequence = t.Config[4:]
 	}
 	k.Format = f
-	k.encode = func(p *av.Packet) ([]*rtp.Packet, error) {
-		k.list = k.list[:0]
+	k.encode = k.units(func(p *av.Packet) {
 		if p.Flags&av.Key != 0 && av1.Look(p.Data).Sequence == nil {
-			k.units(sequence)
+			k.addOBUs(sequence)
 		}
-		if k.units(p.Data); len(k.list) == 0 {
-			return nil, nil
-		}
-		return e.Encode(k.list)
-	}
+		k.addOBUs(p.Data)
+	}, e.Encode)
 	return nil
 }
 
-// units adds the OBUs of b, without their sizes, to the list.
-func (k *Packetizer) units(b []byte) {
+// addOBUs adds the OBUs of b, without their sizes, to the list.
+func (k *Packetizer) addOBUs(b []byte) {
 	for {
 		o, rest, ok := av1.Next(b)
 		if !ok {
@@ -245,10 +241,7 @@ func (k *Packetizer) aac(t *av.Track, payloadType uint8) error {
 
 // frame is for encoders that can put several frames into a packet: each gets its own.
 func (k *Packetizer) frame(encode func(frames [][]byte) ([]*rtp.Packet, error)) func(p *av.Packet) ([]*rtp.Packet, error) {
-	return func(p *av.Packet) ([]*rtp.Packet, error) {
-		k.list = append(k.list[:0], p.Data)
-		return encode(k.list)
-	}
+	return k.units(func(p *av.Packet) { k.list = append(k.list, p.Data) }, encode)
 }
 
 // RFC 7587

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/cleave-video/cleave/format/hls"
+	"github.com/cleave-video/cleave/internal/pace"
 )
 
 // follow reloads one media playlist as a player does.
@@ -129,19 +130,7 @@ func (f *follow) run(ctx context.Context) {
 }
 
 // pause waits; false if ctx ended.
-func pause(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
+func pause(ctx context.Context, d time.Duration) bool { return pace.Sleep(ctx, d) == nil }
 
 // fetch asks for the playlist; without a version it says how long to wait.
 func (f *follow) fetch(target string) (*version, time.Duration) {

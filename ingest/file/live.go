@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/internal/pace"
 )
 
 // Live plays files one behind the other as a live source does: each packet comes
@@ -140,20 +141,10 @@ func (l *Live) wait() error {
 		l.begun, l.start, l.zero = true, time.Now(), at
 	}
 	d := time.Until(l.start.Add(at - l.zero))
-	if d <= 0 {
-		if l.ctx.Err() != nil {
-			return l.ending(context.Cause(l.ctx))
-		}
-		return nil
+	if err := pace.Sleep(l.ctx, d); err != nil {
+		return l.ending(err)
 	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-l.ctx.Done():
-		return l.ending(context.Cause(l.ctx))
-	}
+	return nil
 }
 
 // Progress implements av.Progress: of the present file.

@@ -15,6 +15,7 @@ import (
 	"github.com/cleave-video/cleave/format/hls"
 	"github.com/cleave-video/cleave/format/mp4"
 	"github.com/cleave-video/cleave/format/ts"
+	"github.com/cleave-video/cleave/internal/pace"
 )
 
 // rendition follows one media playlist. Its segments are read one behind the other,
@@ -125,7 +126,7 @@ func (r *rendition) following() (*hls.Segment, error) {
 		if r.fresh.Equal(r.loaded) {
 			wait = r.target()
 		}
-		if err := r.sleep(r.loaded.Add(wait).Sub(now)); err != nil {
+		if err := pace.Sleep(r.ctx, r.loaded.Add(wait).Sub(now)); err != nil {
 			return nil, err
 		}
 		if err := r.load(); err != nil {
@@ -148,24 +149,7 @@ func (r *rendition) pace(s *hls.Segment) error {
 		r.start, r.from = time.Now(), s.Span.Start
 	}
 	due := time.Duration(s.Span.Start-r.from) - 2*r.target()
-	return r.sleep(time.Until(r.start.Add(due)))
-}
-
-func (r *rendition) sleep(d time.Duration) error {
-	if d <= 0 {
-		if r.ctx.Err() != nil {
-			return context.Cause(r.ctx)
-		}
-		return nil
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-r.ctx.Done():
-		return context.Cause(r.ctx)
-	}
+	return pace.Sleep(r.ctx, time.Until(r.start.Add(due)))
 }
 
 // Read reads the section: its initialization section, and segment behind segment.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/internal/pace"
 )
 
 // Source is what is pulled.
@@ -325,11 +326,7 @@ func (x *source) run(ctx context.Context) {
 		}
 		wait := x.ended(err, time.Since(began))
 		x.cfg.Log.Info("source ended", "name", x.name, "url", x.url.Redacted(), "err", err, "again", wait.Round(time.Millisecond))
-		t := time.NewTimer(wait)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
+		if pace.Sleep(ctx, wait) != nil {
 			return
 		}
 	}

@@ -1,4 +1,5 @@
-// Package pace slows who sends datagrams to what receivers bear: UDP has no back-pressure.
+// Package pace waits, and slows who sends datagrams to what receivers bear: UDP has no
+// back-pressure.
 package pace
 
 import (
@@ -34,10 +35,19 @@ func (p *Pacer) Wait(ctx context.Context, n int) error {
 	if p.spent <= Burst {
 		return nil
 	}
-	timer := time.NewTimer(time.Duration((p.spent-Burst)/Rate*float64(time.Second)) + rest)
-	defer timer.Stop()
+	return Sleep(ctx, time.Duration((p.spent-Burst)/Rate*float64(time.Second))+rest)
+}
+
+// Sleep waits for d, or until ctx ends, and then returns its cause; so it does if d is not
+// positive and ctx has ended.
+func Sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return context.Cause(ctx)
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
 	select {
-	case <-timer.C:
+	case <-t.C:
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)

@@ -186,24 +186,13 @@ func (p *Player) Write(ctx context.Context, pkt *av.Packet, offset time.Duration
 			if !errors.As(err, &full) {
 				return fmt.Errorf("rtsp: %w", err)
 			}
-			if err := rest(ctx, fullQueue); err != nil {
+			if err := pace.Sleep(ctx, fullQueue); err != nil {
 				return err
 			}
 		}
 		p.sent.Add(int64(len(r.Payload)))
 	}
 	return nil
-}
-
-func rest(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 // refused is the answer to a request of a player that err turns away.

@@ -17,6 +17,7 @@ import (
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/av/avtest"
 	"github.com/cleave-video/cleave/format/mp4"
+	"github.com/cleave-video/cleave/internal/pace"
 )
 
 // clip is a file of 3 s as its demuxer has it.
@@ -56,7 +57,7 @@ func (c clip) config(paced bool) Config {
 			for i := range c.packets {
 				pkt := &c.packets[i]
 				if at := c.tracks[pkt.Track].Timebase.Duration(pkt.DTS); paced && time.Since(start) < at {
-					if err := rest(ctx, at-time.Since(start)); err != nil {
+					if err := pace.Sleep(ctx, at-time.Since(start)); err != nil {
 						return err
 					}
 				}
@@ -64,7 +65,7 @@ func (c clip) config(paced bool) Config {
 					return err
 				}
 			}
-			return rest(ctx, 500*time.Millisecond) // what was written last is on its way
+			return pace.Sleep(ctx, 500*time.Millisecond) // what was written last is on its way
 		},
 	}
 }

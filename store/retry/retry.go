@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/cleave-video/cleave/internal/pace"
 	"github.com/cleave-video/cleave/store"
 )
 
@@ -70,14 +71,7 @@ func (s *Store) wait(ctx context.Context, n int) error {
 	if shift := n - 1; shift < 30 && s.cfg.Base<<shift < d {
 		d = s.cfg.Base << shift
 	}
-	t := time.NewTimer(d/2 + rand.N(d/2+1))
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return pace.Sleep(ctx, d/2+rand.N(d/2+1))
 }
 
 // Put implements store.Store.

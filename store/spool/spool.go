@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cleave-video/cleave/internal/pace"
 	"github.com/cleave-video/cleave/store"
 )
 
@@ -190,12 +191,7 @@ func (s *Store) wait(ctx context.Context, n int) {
 	if shift := n - 1; shift < 20 && s.cfg.Base<<shift < d {
 		d = s.cfg.Base << shift
 	}
-	t := time.NewTimer(d/2 + rand.N(d/2+1))
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
+	_ = pace.Sleep(ctx, d/2+rand.N(d/2+1))
 }
 
 // take returns the next item to move; nil when ctx ends.

@@ -18,8 +18,8 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // evenPort returns a free pair of UDP ports of the loopback, of which the first is
-// even. They are below those that the system hands out, so that nobody takes them
-// meanwhile, and each pair is given once.
+// even. They are below those that the system hands out, and those that ffmpeg takes as a
+// client (from 5000 on), so that nobody takes them meanwhile, and each pair is given once.
 func evenPort(t *testing.T) string {
 	t.Helper()
 	for range 100 {
@@ -39,7 +39,7 @@ func evenPort(t *testing.T) string {
 	return ""
 }
 
-const firstPort, numPorts = 10000, 20000
+const firstPort, numPorts = 2000, 3000
 
 // pairs counts from a random place, so that tests in several processes do not meet.
 var pairs = func() *atomic.Int32 {

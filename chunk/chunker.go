@@ -329,12 +329,14 @@ const rounded = 2 * time.Millisecond
 // frame p, and not inside that GOP.
 func (c *Chunker) ahead(p av.Packet) Reason {
 	s, b := &c.span, &c.cfg.Bounds
-	switch {
-	case p.PTS-s.Start+p.PTS-s.LastKey > s.Timebase.Ticks(b.MaxDur+rounded):
+	if p.PTS-s.Start+p.PTS-s.LastKey > s.Timebase.Ticks(b.MaxDur+rounded) {
 		return MaxDur
-	case b.exceeded(s.Bytes+s.GOPBytes, s.Frames+s.GOPFrames) != None:
-		return b.exceeded(s.Bytes+s.GOPBytes, s.Frames+s.GOPFrames)
-	case s.Frames+s.GOPFrames > b.MaxFrames:
+	}
+	frames := s.Frames + s.GOPFrames
+	if why := b.exceeded(s.Bytes+s.GOPBytes, frames); why != None {
+		return why
+	}
+	if frames > b.MaxFrames {
 		return MaxFrames
 	}
 	return None

@@ -57,7 +57,7 @@ func TestLiveDASHInBrowser(t *testing.T) {
 	mpd := published(t)
 	b := browser.New(t, t.TempDir())
 	for _, player := range []string{browser.Dash, browser.Shaka} {
-		w := b.Watch(t, player, mpd, 400, func(tab context.Context) { screenshot(tab, t, "dash-"+player+".png") })
+		w := b.Watch(t, player, mpd, 400, func(tab context.Context) { browser.Screenshot(tab, t, "dash-"+player+".png") })
 		t.Logf("%s: %.2f s behind, %d stalls, %d of %d frames dropped, low latency %v", player, w.Latency, w.Stalls, w.Dropped, w.Frames, w.Low)
 		most := map[string]float64{browser.Dash: 6, browser.Shaka: 12}[player]
 		if w.Latency <= 0 || w.Latency > most {

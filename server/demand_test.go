@@ -22,6 +22,7 @@ import (
 	"github.com/cleave-video/cleave/ingest/pull"
 	"github.com/cleave-video/cleave/live"
 	"github.com/cleave-video/cleave/proto/srt"
+	"github.com/cleave-video/cleave/test/browser"
 )
 
 // relay passes connections on to a server, and counts them.
@@ -457,7 +458,7 @@ func played(t *testing.T, s *running, name string, code int, why string) {
 // The player page plays a source that its visitor starts.
 func TestOnDemandPage(t *testing.T) {
 	need(t, "ffmpeg")
-	browser := need(t, "chromium")
+	need(t, "chromium")
 	far := startRemote(t)
 	defer far.stop()
 	s := startWith(t, Config{
@@ -467,24 +468,18 @@ func TestOnDemandPage(t *testing.T) {
 	if code, _ := get(t, s.http+"/hls.min.js"); code != http.StatusOK {
 		t.Skip("built without hls.js: the page is not played")
 	}
-	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(browser), chromedp.NoSandbox,
-		chromedp.WindowSize(1100, 900), chromedp.Flag("autoplay-policy", "no-user-gesture-required"))
-	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
-	defer cancel()
-	ctx, cancel = chromedp.NewExecAllocator(ctx, opts...)
-	defer cancel()
-	ctx, cancel = chromedp.NewContext(ctx)
-	defer cancel()
+	ctx, stopBrowser := browser.Start(t, 90*time.Second, chromedp.WindowSize(1100, 900), browser.Autoplay)
+	defer stopBrowser()
 	state(t, s, "live/door", "waiting for a viewer")
 	if _, err := chromedp.Run(ctx, chromedp.Navigate(s.http+"/live/door")); err != nil { // which redirects
 		t.Fatal(err)
 	}
 	js := "document.querySelector('video').getVideoPlaybackQuality().totalVideoFrames > 100"
 	if _, err := chromedp.Run(ctx, chromedp.Poll[bool](js, chromedp.WithPollingTimeout(45*time.Second), chromedp.WithPollingInterval(200*time.Millisecond))); err != nil {
-		screenshot(ctx, t, "on-demand-stuck.png")
+		browser.Screenshot(ctx, t, "on-demand-stuck.png")
 		t.Fatal("the page does not play: ", err)
 	}
-	screenshot(ctx, t, "on-demand.png")
+	browser.Screenshot(ctx, t, "on-demand.png")
 	if total, open := far.byRTMP.counts(); total != 1 || open != 1 {
 		t.Errorf("%d connections, %d open", total, open)
 	}

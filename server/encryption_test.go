@@ -42,29 +42,6 @@ func encrypted(t *testing.T, e Encryption, cfg live.Config) *running {
 	return s
 }
 
-// shown sends a request that shows a token, unless that is empty.
-func shown(t *testing.T, method, url, token string) (int, string) {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
-	}
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	res, err := client.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return res.StatusCode, string(b)
-}
-
 // TestEncryptedInBrowser: hls.js and shaka-player play encrypted live streams whose keys
 // change, and ask for them with a token.
 func TestEncryptedInBrowser(t *testing.T) {
@@ -76,7 +53,7 @@ func TestEncryptedInBrowser(t *testing.T) {
 			keys := url.Values{"license": {s.http + "/live/cam/keys/clearkey"}, "token": {secret}}
 			for _, test := range []struct{ player, src string }{{browser.HLS, "/live/cam/index.m3u8"}, {browser.Shaka, "/live/cam/manifest.mpd"}} {
 				w := b.WatchSealed(t, test.player, s.http+test.src, 350, keys, func(tab context.Context) {
-					screenshot(tab, t, "sealed-"+string(scheme)+"-"+test.player+".png")
+					browser.Screenshot(tab, t, "sealed-"+string(scheme)+"-"+test.player+".png")
 				})
 				t.Logf("%s: %.2f s behind, %d stalls, %d of %d frames dropped, low latency %v", test.player, w.Latency, w.Stalls, w.Dropped, w.Frames, w.Low)
 				if !w.Keys {
@@ -121,7 +98,7 @@ func TestEncryptedShakaHLS(t *testing.T) {
 // TestEncryptedPage: the server's own page plays, with the token behind its URL.
 func TestEncryptedPage(t *testing.T) {
 	need(t, "ffmpeg")
-	program := need(t, "chromium")
+	need(t, "chromium")
 	for name, x := range map[string]struct {
 		e   Encryption
 		cfg live.Config
@@ -135,23 +112,17 @@ func TestEncryptedPage(t *testing.T) {
 			if code, _ := get(t, s.http+"/hls.min.js"); code != http.StatusOK {
 				t.Skip("built without hls.js: the page is not played")
 			}
-			opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(program), chromedp.NoSandbox,
-				chromedp.WindowSize(1100, 900), chromedp.Flag("autoplay-policy", "no-user-gesture-required"))
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-			defer cancel()
-			ctx, cancel = chromedp.NewExecAllocator(ctx, opts...)
-			defer cancel()
-			ctx, cancel = chromedp.NewContext(ctx)
-			defer cancel()
+			ctx, stopBrowser := browser.Start(t, 2*time.Minute, chromedp.WindowSize(1100, 900), browser.Autoplay)
+			defer stopBrowser()
 			if _, err := chromedp.Run(ctx, chromedp.Navigate(s.http+"/live/cam/#token="+url.QueryEscape(secret))); err != nil {
 				t.Fatal(err)
 			}
 			played := fmt.Sprintf("video.currentTime > 1 && video.getVideoPlaybackQuality().totalVideoFrames > 150 && !!video.mediaKeys == %v", name == "cbcs")
 			if _, err := chromedp.Run(ctx, chromedp.Poll[bool](played, chromedp.WithPollingTimeout(80*time.Second), chromedp.WithPollingInterval(200*time.Millisecond))); err != nil {
-				screenshot(ctx, t, "sealed-page-stuck.png")
+				browser.Screenshot(ctx, t, "sealed-page-stuck.png")
 				t.Fatal("the page does not play: ", err)
 			}
-			screenshot(ctx, t, "sealed-page-"+name+".png")
+			browser.Screenshot(ctx, t, "sealed-page-"+name+".png")
 		})
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/cleave-video/cleave/deliver/frames"
 	"github.com/cleave-video/cleave/format/libav"
 	"github.com/cleave-video/cleave/live"
+	"github.com/cleave-video/cleave/test/browser"
 )
 
 // fetch is get that returns the headers, too.
@@ -305,20 +306,15 @@ const decoder = new VideoDecoder({
 // are those that ffmpeg decodes.
 func TestFramesInBrowser(t *testing.T) {
 	need(t, "ffmpeg")
-	browser := need(t, "chromium")
+	need(t, "chromium")
 	s := start(t, live.Config{})
 	defer publish(t, s.rtmp+"/live/cam")()
 	cam := s.http + "/live/cam"
 	until(t, cam+"/video0/index.m3u8", "1-1.m4s")
 	// Another origin, whose scripts may read all this; WebCodecs needs a secure one.
 	pages := pageServer(t, page)
-	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(browser), chromedp.NoSandbox)
-	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
-	defer cancel()
-	ctx, cancel = chromedp.NewExecAllocator(ctx, opts...)
-	defer cancel()
-	ctx, cancel = chromedp.NewContext(ctx)
-	defer cancel()
+	ctx, stopBrowser := browser.Start(t, 90*time.Second)
+	defer stopBrowser()
 	if _, err := chromedp.Run(ctx, chromedp.Navigate(pages+"?cam="+cam)); err != nil {
 		t.Fatal(err)
 	}
@@ -345,7 +341,7 @@ func TestFramesInBrowser(t *testing.T) {
 			t.Errorf("after %d came %d", got.IDs[i], dts)
 		}
 	}
-	screenshot(ctx, t, "frames.png")
+	browser.Screenshot(ctx, t, "frames.png")
 	// Of the pictures of its GOP, as ffmpeg has them, the first one is the nearest.
 	res, body := fetch(t, fmt.Sprintf("%s/gop?at=%d.%06d", cam, got.First.Timestamp/1e6, got.First.Timestamp%1e6))
 	if ns := res.Header.Get("X-Frame-PTS"); ns != strconv.FormatInt(got.First.Timestamp*1000, 10) {

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -18,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/cleave-video/cleave/live"
+	"github.com/cleave-video/cleave/test/browser"
 )
 
 // running is a server under test.
@@ -90,11 +90,20 @@ func publish(t *testing.T, address string) (stop func()) {
 
 func get(t *testing.T, url string) (int, string) {
 	t.Helper()
+	return shown(t, http.MethodGet, url, "")
+}
+
+// shown sends a request that shows a token, unless that is empty.
+func shown(t *testing.T, method, url, token string) (int, string) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	req, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	res, err := client.Do(req)
@@ -211,21 +220,15 @@ func TestSecondPublisherTakesOver(t *testing.T) {
 // The page plays in a browser, and goes on when the publisher returns.
 func TestPlayerPage(t *testing.T) {
 	need(t, "ffmpeg")
-	browser := need(t, "chromium")
+	need(t, "chromium")
 	s := start(t, live.Config{Target: time.Second})
 	if code, _ := get(t, s.http+"/hls.min.js"); code != http.StatusOK {
 		t.Skip("built without hls.js: the page is not played")
 	}
 	stop := publish(t, s.rtmp+"/live/cam")
 	defer func() { stop() }()
-	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(browser), chromedp.NoSandbox,
-		chromedp.WindowSize(1100, 900), chromedp.Flag("autoplay-policy", "no-user-gesture-required"))
-	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
-	defer cancel()
-	ctx, cancel = chromedp.NewExecAllocator(ctx, opts...)
-	defer cancel()
-	ctx, cancel = chromedp.NewContext(ctx)
-	defer cancel()
+	ctx, stopBrowser := browser.Start(t, 90*time.Second, chromedp.WindowSize(1100, 900), browser.Autoplay)
+	defer stopBrowser()
 	played := func(seconds float64) error {
 		js := fmt.Sprintf("document.querySelector('video').getVideoPlaybackQuality().totalVideoFrames > %v", seconds*25)
 		_, err := chromedp.Run(ctx, chromedp.Poll[bool](js, chromedp.WithPollingTimeout(45*time.Second), chromedp.WithPollingInterval(200*time.Millisecond)))
@@ -235,10 +238,10 @@ func TestPlayerPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := played(4); err != nil {
-		screenshot(ctx, t, "stuck.png")
+		browser.Screenshot(ctx, t, "stuck.png")
 		t.Fatal("the page does not play: ", err)
 	}
-	screenshot(ctx, t, "playing.png")
+	browser.Screenshot(ctx, t, "playing.png")
 	before, err := chromedp.Run(ctx, chromedp.Evaluate[float64]("document.querySelector('video').getVideoPlaybackQuality().totalVideoFrames/25"))
 	if err != nil {
 		t.Fatal(err)
@@ -246,24 +249,8 @@ func TestPlayerPage(t *testing.T) {
 	stop()
 	stop = publish(t, s.rtmp+"/live/cam")
 	if err := played(before + 8); err != nil {
-		screenshot(ctx, t, "stuck.png")
+		browser.Screenshot(ctx, t, "stuck.png")
 		t.Fatal("the page does not go on when the publisher returns: ", err)
 	}
-	screenshot(ctx, t, "returned.png")
-}
-
-// screenshot saves the page for people to look at, if CLEAVE_SCREENSHOTS names a folder.
-func screenshot(ctx context.Context, t *testing.T, name string) {
-	dir := os.Getenv("CLEAVE_SCREENSHOTS")
-	if dir == "" {
-		return
-	}
-	png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
-	if err != nil {
-		t.Log(err)
-		return
-	}
-	if err := os.WriteFile(filepath.Join(dir, name), png, 0o644); err != nil {
-		t.Log(err)
-	}
+	browser.Screenshot(ctx, t, "returned.png")
 }

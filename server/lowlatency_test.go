@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"os"
@@ -21,27 +20,21 @@ import (
 // the clock that is in the playlists, too.
 func TestLowLatencyInBrowser(t *testing.T) {
 	need(t, "ffmpeg")
-	browser := need(t, "chromium")
+	need(t, "chromium")
 	s := start(t, live.Config{})
 	if code, _ := get(t, s.http+"/hls.min.js"); code != http.StatusOK {
 		t.Skip("built without hls.js: the page is not played")
 	}
 	defer publish(t, s.rtmp+"/live/cam")()
 	until(t, s.http+"/live/cam/video0/index.m3u8", "#EXT-X-PART:", "#EXT-X-PRELOAD-HINT")
-	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(browser), chromedp.NoSandbox,
-		chromedp.WindowSize(1100, 900), chromedp.Flag("autoplay-policy", "no-user-gesture-required"))
-	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
-	defer cancel()
-	ctx, cancel = chromedp.NewExecAllocator(ctx, opts...)
-	defer cancel()
-	ctx, cancel = chromedp.NewContext(ctx)
-	defer cancel()
+	ctx, stopBrowser := browser.Start(t, 4*time.Minute, chromedp.WindowSize(1100, 900), browser.Autoplay)
+	defer stopBrowser()
 	if _, err := chromedp.Run(ctx, chromedp.Navigate(s.http+"/live/cam/")); err != nil {
 		t.Fatal(err)
 	}
 	const played = "video.currentTime > 1 && hls && hls.latency > 0 && hls.latency < 3 && video.getVideoPlaybackQuality().totalVideoFrames > 200"
 	if _, err := chromedp.Run(ctx, chromedp.Poll[bool](played, chromedp.WithPollingTimeout(3*time.Minute), chromedp.WithPollingInterval(200*time.Millisecond))); err != nil {
-		screenshot(ctx, t, "lowlatency-stuck.png")
+		browser.Screenshot(ctx, t, "lowlatency-stuck.png")
 		t.Fatal("the page does not play: ", err)
 	}
 	const measure = "[hls.latency, (Date.now() - hls.playingDate) / 1000, hls.targetLatency, +hls.lowLatencyMode]"
@@ -49,7 +42,7 @@ func TestLowLatencyInBrowser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	screenshot(ctx, t, "lowlatency.png")
+	browser.Screenshot(ctx, t, "lowlatency.png")
 	t.Logf("hls.js: %.2f s behind the edge, %.2f s behind the clock, aims at %.2f s", got[0], got[1], got[2])
 	if got[0] > 3 || got[1] > 3 || got[2] > 1 || got[3] != 1 {
 		t.Errorf("hls.js: %v: latency, by the clock, aim, low latency", got)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/cleave-video/cleave/deliver/frames"
 	"github.com/cleave-video/cleave/live"
+	"github.com/cleave-video/cleave/test/browser"
 )
 
 // numbered is a picture whose upper third says its number: sixteen columns, the first
@@ -47,14 +48,8 @@ type framesPage struct {
 
 func openFramesPage(t *testing.T, url string, width, height int, more ...chromedp.ExecAllocatorOption) *framesPage {
 	t.Helper()
-	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(need(t, "chromium")), chromedp.NoSandbox, chromedp.WindowSize(width, height))
-	opts = append(opts, more...)
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewExecAllocator(ctx, opts...)
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewContext(ctx)
-	t.Cleanup(cancel)
+	ctx, stop := browser.Start(t, 3*time.Minute, append([]chromedp.ExecAllocatorOption{chromedp.WindowSize(width, height)}, more...)...)
+	t.Cleanup(stop)
 	p := &framesPage{t, ctx}
 	if _, err := chromedp.Run(ctx, chromedp.Navigate(url)); err != nil {
 		t.Fatal(err)
@@ -67,7 +62,7 @@ func (p *framesPage) until(js string) {
 	p.t.Helper()
 	poll := chromedp.Poll[bool](js, chromedp.WithPollingTimeout(40*time.Second), chromedp.WithPollingInterval(50*time.Millisecond))
 	if _, err := chromedp.Run(p.ctx, poll); err != nil {
-		screenshot(p.ctx, p.t, "frames-page-stuck.png")
+		browser.Screenshot(p.ctx, p.t, "frames-page-stuck.png")
 		said, _ := chromedp.Run(p.ctx, chromedp.Evaluate[string]("$('state').textContent + ': ' + $('note').textContent"))
 		p.t.Fatalf("%s: %v; the page says %q", js, err, said)
 	}
@@ -124,7 +119,7 @@ func (p *framesPage) walk(key string, from onScreen, d int) onScreen {
 	p.press(key)
 	s := p.look()
 	if s.N != from.N+d || s.Time != from.Time+int64(d)*frameTime {
-		screenshot(p.ctx, p.t, "frames-page-wrong.png")
+		browser.Screenshot(p.ctx, p.t, "frames-page-wrong.png")
 		said, _ := chromedp.Run(p.ctx, chromedp.Evaluate[string](`$('state').textContent + ' ' + $('note').textContent + ' ' + JSON.stringify([player.current.gop.key, player.current.gop.state, player.current.gop.next, player.window, [...player.gops.map.values()].map(g => [g.key, g.state, g.next, g.frames.length])])`))
 		p.t.Log(said)
 		p.t.Fatalf("behind %+v, %d frames on, came %+v", from, d, s)
@@ -145,7 +140,7 @@ func TestFramesPage(t *testing.T) {
 	p.until("player && player.mode === 'live' && $('state').textContent === 'live' && player.current.frame.timestamp > 0")
 	first := p.look()
 	p.until(fmt.Sprintf("player.current.frame.timestamp > %d", first.Time+3_000_000))
-	screenshot(p.ctx, t, "frames-page-live.png")
+	browser.Screenshot(p.ctx, t, "frames-page-live.png")
 	p.press(" ")
 	p.until("player.mode === 'paused'")
 	at := p.look()
@@ -156,7 +151,7 @@ func TestFramesPage(t *testing.T) {
 	for range 40 { // over two key frames
 		at = p.step(kb.ArrowLeft, at, -1)
 	}
-	screenshot(p.ctx, t, "frames-page-paused.png")
+	browser.Screenshot(p.ctx, t, "frames-page-paused.png")
 	for range 60 {
 		at = p.step(kb.ArrowRight, at, 1)
 	}
@@ -184,7 +179,7 @@ func TestFramesPage(t *testing.T) {
 	if now := p.look(); now.N != at.N+5 {
 		t.Errorf("the address leads to %+v", now)
 	}
-	screenshot(p.ctx, t, "frames-page-scrubbed.png")
+	browser.Screenshot(p.ctx, t, "frames-page-scrubbed.png")
 	// It plays on from there, over key frames, and goes back to what is live.
 	p.press(" ")
 	p.until(fmt.Sprintf("player.current.frame.timestamp > %d", at.Time+45*frameTime))
@@ -228,7 +223,7 @@ func TestFramesPageOfOpenGOPs(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("%d GOPs were decoded behind those before", needed)
-	screenshot(p.ctx, t, "frames-page-open.png")
+	browser.Screenshot(p.ctx, t, "frames-page-open.png")
 	// One that is on the screen while the GOP it is shown with is not held.
 	const alone = `(async () => {
 	const gop = [...player.gops.map.values()].find(g => g.frames.some(f => f.leading) && player.gops.before(g));
@@ -283,7 +278,7 @@ func TestFramesPageOnPhone(t *testing.T) {
 	if now := p.look(); now.N != at.N || now.Time != at.Time {
 		t.Errorf("back at %+v, not %+v", now, at)
 	}
-	screenshot(p.ctx, t, "frames-page-phone.png")
+	browser.Screenshot(p.ctx, t, "frames-page-phone.png")
 }
 
 // A stored file is shown like a stream: every key frame of it, and every GOP, are the
@@ -345,7 +340,7 @@ func TestStoredFile(t *testing.T) {
 	for range 30 {
 		last = p.step(kb.ArrowLeft, last, -1)
 	}
-	screenshot(p.ctx, t, "frames-page-file.png")
+	browser.Screenshot(p.ctx, t, "frames-page-file.png")
 	p.press(kb.Home)
 	if at = p.look(); at.N != 0 {
 		t.Errorf("the oldest is %+v", at)

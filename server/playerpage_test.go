@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -11,25 +10,20 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/cleave-video/cleave/live"
+	"github.com/cleave-video/cleave/test/browser"
 )
 
 // The player's page says that there is no such stream, plays it once there is, and says
 // when the server does not answer any more. It fits a small screen.
 func TestPlayerPageTells(t *testing.T) {
 	need(t, "ffmpeg")
-	browser := need(t, "chromium")
+	need(t, "chromium")
 	s := start(t, live.Config{Target: time.Second})
 	if code, _ := get(t, s.http+"/hls.min.js"); code != http.StatusOK {
 		t.Skip("built without hls.js: the page is not played")
 	}
-	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(browser), chromedp.NoSandbox,
-		chromedp.Flag("autoplay-policy", "no-user-gesture-required"))
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
-	ctx, cancel = chromedp.NewExecAllocator(ctx, opts...)
-	defer cancel()
-	ctx, cancel = chromedp.NewContext(ctx)
-	defer cancel()
+	ctx, stopBrowser := browser.Start(t, 2*time.Minute, browser.Autoplay)
+	defer stopBrowser()
 	says := func(want string) {
 		t.Helper()
 		js := fmt.Sprintf("document.getElementById('state').textContent === %q", want)
@@ -37,7 +31,7 @@ func TestPlayerPageTells(t *testing.T) {
 			text, _ := chromedp.Run(ctx, chromedp.Evaluate[string]("document.getElementById('state').textContent"))
 			t.Fatalf("not %q but %q: %v", want, text, err)
 		}
-		screenshot(ctx, t, strings.ReplaceAll(want, " ", "-")+".png")
+		browser.Screenshot(ctx, t, strings.ReplaceAll(want, " ", "-")+".png")
 	}
 	if _, err := chromedp.Run(ctx, chromedp.EmulateViewport(1280, 800)); err != nil {
 		t.Fatal(err)

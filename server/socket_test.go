@@ -63,10 +63,10 @@ func TestFeedsInBrowser(t *testing.T) {
 	for _, scheme := range []string{"http", "ws"} {
 		for _, suffix := range []string{".flv", ".ts"} {
 			src := scheme + strings.TrimPrefix(s.http, "http") + "/live/cam" + suffix
-			w := b.Watch(t, browser.Mpegts, src, 150, func(tab context.Context) { screenshot(tab, t, "mpegts-"+scheme+suffix+".png") })
+			w := b.Watch(t, browser.Mpegts, src, 150, func(tab context.Context) { browser.Screenshot(tab, t, "mpegts-"+scheme+suffix+".png") })
 			t.Logf("%s%s: %d stalls, %d of %d frames dropped, %.1f s", scheme, suffix, w.Stalls, w.Dropped, w.Frames, w.Time)
 		}
 	}
-	w := b.Watch(t, browser.Native, s.http+"/live/cam.mp4", 150, func(tab context.Context) { screenshot(tab, t, "native-mp4.png") })
+	w := b.Watch(t, browser.Native, s.http+"/live/cam.mp4", 150, func(tab context.Context) { browser.Screenshot(tab, t, "native-mp4.png") })
 	t.Logf("native: %d of %d frames dropped, %.1f s", w.Dropped, w.Frames, w.Time)
 }

@@ -29,7 +29,7 @@ func TestTransportStream(t *testing.T) {
 		t.Errorf("ffmpeg: %v\n%s", err, out)
 	}
 	b := browser.New(t, t.TempDir())
-	b.Watch(t, browser.Shaka, list, 100, func(tab context.Context) { screenshot(tab, t, "shaka-ts.png") })
+	b.Watch(t, browser.Shaka, list, 100, func(tab context.Context) { browser.Screenshot(tab, t, "shaka-ts.png") })
 	stop()
 	stop = publish(t, s.rtmp+"/live/cam")
 	until(t, list, "#EXT-X-DISCONTINUITY\n")

@@ -111,24 +111,31 @@ func TestHintedRange(t *testing.T) {
 				return held(w, r, at)
 			}
 			r := s.run(t, 30*time.Second)
-			if r.Checked["L14"] == 0 {
-				t.Fatal("no hint was looked at")
-			}
-			f := broken(r, "L14")
-			switch {
-			case x.want == "" && f != nil:
-				t.Errorf("found: %s", f.Text)
-			case x.want != "" && f == nil:
-				t.Errorf("not found; found %s", listing(r))
-			case x.want != "" && !strings.Contains(f.Text, x.want):
-				t.Errorf("found: %s", f.Text)
-			}
+			hints(t, r, x.want)
 			for _, f := range r.Findings {
 				if x.want == "" && f.Severity == Must {
 					t.Errorf("%s: %s", f.Rule, f.Text)
 				}
 			}
 		})
+	}
+}
+
+// hints says whether a report that looked at hints has the finding that has want in it,
+// or none if that is empty.
+func hints(t *testing.T, r *Report, want string) {
+	t.Helper()
+	if r.Checked["L14"] == 0 {
+		t.Fatal("no hint was looked at")
+	}
+	f := broken(r, "L14")
+	switch {
+	case want == "" && f != nil:
+		t.Errorf("found: %s", f.Text)
+	case want != "" && f == nil:
+		t.Errorf("not found; found %s", listing(r))
+	case want != "" && !strings.Contains(f.Text, want):
+		t.Errorf("found: %s", f.Text)
 	}
 }
 
@@ -161,18 +168,7 @@ func TestHintedPart(t *testing.T) {
 				s.answer = hintAnswer(s, x.send)
 			}
 			r := s.run(t, 30*time.Second)
-			if r.Checked["L14"] == 0 {
-				t.Fatal("no hint was looked at")
-			}
-			f := broken(r, "L14")
-			switch {
-			case x.want == "" && f != nil:
-				t.Errorf("found: %s", f.Text)
-			case x.want != "" && f == nil:
-				t.Errorf("not found; found %s", listing(r))
-			case x.want != "" && !strings.Contains(f.Text, x.want):
-				t.Errorf("found: %s", f.Text)
-			}
+			hints(t, r, x.want)
 		})
 	}
 }

@@ -106,9 +106,8 @@ func (l narrow) Accept() (net.Conn, error) {
 	return c, err
 }
 
-// watch asks for the stream, with a receive buffer of the size given unless it is 0.
-func watch(ctx context.Context, t *testing.T, address string, buffer int) io.ReadCloser {
-	t.Helper()
+// transport makes connections with a receive buffer of the size given unless it is 0.
+func transport(buffer int) *http.Transport {
 	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) (err error) {
 		if buffer > 0 {
 			cerr := c.Control(func(fd uintptr) {
@@ -118,13 +117,18 @@ func watch(ctx context.Context, t *testing.T, address string, buffer int) io.Rea
 		}
 		return err
 	}}
-	tr := &http.Transport{DialContext: d.DialContext, DisableKeepAlives: true, ReadBufferSize: 4096}
+	return &http.Transport{DialContext: d.DialContext, DisableKeepAlives: true, ReadBufferSize: 4096}
+}
+
+// watch asks for the stream, with a receive buffer of the size given unless it is 0.
+func watch(ctx context.Context, t *testing.T, address string, buffer int) io.ReadCloser {
+	t.Helper()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/live/cam.flv", nil)
 	if err != nil {
 		t.Error(err)
 		return nil
 	}
-	res, err := tr.RoundTrip(req)
+	res, err := transport(buffer).RoundTrip(req)
 	if err != nil || res.StatusCode != 200 {
 		t.Errorf("%v %v", res, err)
 		return nil

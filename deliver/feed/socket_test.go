@@ -13,7 +13,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -31,16 +30,7 @@ import (
 // dial opens a WebSocket, with a receive buffer of the size given unless it is 0.
 func dial(ctx context.Context, t *testing.T, address string, buffer int) *websocket.Conn {
 	t.Helper()
-	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) (err error) {
-		if buffer > 0 {
-			cerr := c.Control(func(fd uintptr) {
-				err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, buffer)
-			})
-			err = errors.Join(err, cerr)
-		}
-		return err
-	}}
-	client := &http.Client{Transport: &http.Transport{DialContext: d.DialContext, DisableKeepAlives: true, ReadBufferSize: 4096}}
+	client := &http.Client{Transport: transport(buffer)}
 	// The page of another origin, as for the answer without a WebSocket.
 	c, res, err := websocket.Dial(ctx, "ws://"+address+"/live/cam.flv", &websocket.DialOptions{
 		HTTPClient: client, HTTPHeader: http.Header{"Origin": {"https://elsewhere.example"}},

@@ -129,18 +129,26 @@ func New(t *testing.T, media string) *Browser {
 	}
 	s := httptest.NewServer(mux)
 	t.Cleanup(s.Close)
-	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(Need(t, "chromium")), chromedp.NoSandbox,
-		chromedp.Flag("autoplay-policy", "no-user-gesture-required"))
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewExecAllocator(ctx, opts...)
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewContext(ctx)
-	t.Cleanup(cancel)
+	ctx, stop := Start(t, 10*time.Minute, Autoplay)
+	t.Cleanup(stop)
 	if _, err := chromedp.Run(ctx, chromedp.Navigate("about:blank")); err != nil {
 		t.Fatal(err)
 	}
 	return &Browser{URL: s.URL, ctx: ctx}
+}
+
+// Autoplay lets pages play without a click.
+var Autoplay = chromedp.Flag("autoplay-policy", "no-user-gesture-required")
+
+// Start starts Chromium, which ends with stop, or after limit; it skips the test if there
+// is none.
+func Start(t *testing.T, limit time.Duration, more ...chromedp.ExecAllocatorOption) (tab context.Context, stop func()) {
+	t.Helper()
+	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(Need(t, "chromium")), chromedp.NoSandbox)
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	ctx, stopAllocator := chromedp.NewExecAllocator(ctx, append(opts, more...)...)
+	tab, stopBrowser := chromedp.NewContext(ctx)
+	return tab, func() { stopBrowser(); stopAllocator(); cancel() }
 }
 
 // Played is what the page says at the end.
@@ -224,4 +232,21 @@ func outcome(t *testing.T, tab context.Context) (r Played, err error) {
 		t.Fatal(err, rerr)
 	}
 	return r, err
+}
+
+// Screenshot saves a page for people to look at, if CLEAVE_SCREENSHOTS names a folder.
+func Screenshot(tab context.Context, t *testing.T, name string) {
+	t.Helper()
+	dir := os.Getenv("CLEAVE_SCREENSHOTS")
+	if dir == "" {
+		return
+	}
+	png, err := chromedp.Run(tab, chromedp.FullScreenshot(100))
+	if err != nil {
+		t.Log(err)
+		return
+	}
+	if err := os.WriteFile(filepath.Join(dir, name), png, 0o600); err != nil {
+		t.Error(err)
+	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -14,6 +13,8 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+
+	"github.com/cleave-video/cleave/test/browser"
 )
 
 // TestPlayerGoesOn kills a server under a player in a browser: the page plays on when
@@ -43,20 +44,15 @@ func TestPlayerGoesOn(t *testing.T) {
 		p.kill()
 		t.Skip("built without hls.js: no player is watched")
 	}
-	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox, chromedp.WindowSize(1100, 900), chromedp.Flag("autoplay-policy", "no-user-gesture-required"))
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
-	ctx, cancel = chromedp.NewExecAllocator(ctx, opts...)
-	defer cancel()
-	ctx, cancel = chromedp.NewContext(ctx)
-	defer cancel()
+	ctx, stopBrowser := browser.Start(t, 2*time.Minute, chromedp.WindowSize(1100, 900), browser.Autoplay)
+	defer stopBrowser()
 	played := func(frames float64) (now float64) {
 		t.Helper()
 		js := fmt.Sprintf("document.querySelector('video').getVideoPlaybackQuality().totalVideoFrames > %v", frames)
 		_, err := chromedp.Run(ctx, chromedp.Poll[bool](js, chromedp.WithPollingTimeout(50*time.Second), chromedp.WithPollingInterval(200*time.Millisecond)))
 		now, nerr := chromedp.Run(ctx, chromedp.Evaluate[float64]("document.querySelector('video').getVideoPlaybackQuality().totalVideoFrames"))
 		if err = errors.Join(err, nerr); err != nil {
-			screenshot(ctx, t, "stuck.png")
+			browser.Screenshot(ctx, t, "stuck.png")
 			t.Fatalf("%v: %v frames of %v", err, now, frames)
 		}
 		return now
@@ -75,7 +71,7 @@ func TestPlayerGoesOn(t *testing.T) {
 		}
 	}()
 	after := played(before + 200)
-	screenshot(ctx, t, "restarted.png")
+	browser.Screenshot(ctx, t, "restarted.png")
 	t.Logf("%v frames before, %v after the restart", before, after)
 }
 
@@ -102,22 +98,5 @@ func film(t *testing.T, address string) (stop func()) {
 	return func() {
 		cancel()
 		_ = cmd.Wait() // killed
-	}
-}
-
-// screenshot saves the page for people to look at, if CLEAVE_SCREENSHOTS names a folder.
-func screenshot(ctx context.Context, t *testing.T, name string) {
-	t.Helper()
-	dir := os.Getenv("CLEAVE_SCREENSHOTS")
-	if dir == "" {
-		return
-	}
-	png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
-	if err != nil {
-		t.Log(err)
-		return
-	}
-	if err := os.WriteFile(filepath.Join(dir, name), png, 0o600); err != nil {
-		t.Error(err)
 	}
 }

@@ -36,17 +36,18 @@ func (m *made) get(key string, build func() ([]byte, error)) ([]byte, error) {
 	x.used = m.clock
 	m.mu.Unlock()
 	x.once.Do(func() {
-		x.b, x.err = build()
-		m.settle(key, x)
+		b, err := build()
+		m.settle(key, x, b, err)
 	})
 	return x.b, x.err
 }
 
 // settle counts an item that was made, and lets those go that were not used for longest.
-func (m *made) settle(key string, x *item) {
+// Those that are being made are nobody's to look at yet.
+func (m *made) settle(key string, x *item, b []byte, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if x.err != nil {
+	if x.b, x.err = b, err; err != nil {
 		delete(m.items, key)
 		return
 	}

@@ -93,6 +93,28 @@ func counters(t *testing.T, b []byte) {
 	}
 }
 
+// TestMadeBeside: segments are made beside each other, and what is kept is counted right.
+func TestMadeBeside(t *testing.T) {
+	m := made{most: 100}
+	var wg sync.WaitGroup
+	for i := range 400 {
+		wg.Go(func() {
+			b, err := m.get(fmt.Sprint(i%40), func() ([]byte, error) { return make([]byte, 10+i%7), nil })
+			if err != nil || len(b) < 10 {
+				t.Error(len(b), err)
+			}
+		})
+	}
+	wg.Wait()
+	kept := int64(0)
+	for _, x := range m.items {
+		kept += int64(len(x.b))
+	}
+	if kept != m.bytes || kept > m.most || kept < m.most/2 {
+		t.Errorf("%d bytes are kept, %d counted", kept, m.bytes)
+	}
+}
+
 // TestMadeOnce: a thousand requests for what is not made yet make it once; an error is not
 // kept, and what was not used for longest goes.
 func TestMadeOnce(t *testing.T) {

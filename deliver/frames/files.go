@@ -159,12 +159,18 @@ func (x *Files) acquire(ctx context.Context, name string) (*file, error) {
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	}
-	if err != nil {
-		x.release(f)
-		return nil, err
+	if err == nil {
+		return f, nil
 	}
-	return f, nil
+	x.release(f)
+	if !mine && errors.Is(err, errLeft) {
+		return x.acquire(ctx, name) // the next of those who waited with it loads it
+	}
+	return nil, err
 }
+
+// errLeft says that who was to load a file has left.
+var errLeft = errors.New("the client has left")
 
 // entry returns the file that is open, or a new one, which is the caller's to load.
 func (x *Files) entry(name string, info fs.FileInfo) (f *file, mine bool) {
@@ -195,7 +201,7 @@ func (x *Files) load(ctx context.Context, f *file, root *os.Root, rest string) e
 	case x.loading <- struct{}{}:
 		defer func() { <-x.loading }()
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return fmt.Errorf("%w: %w", errLeft, context.Cause(ctx))
 	}
 	h, err := root.OpenFile(rest, os.O_RDONLY|syscall.O_NONBLOCK, 0) // it may have become a pipe
 	if err != nil {

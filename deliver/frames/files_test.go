@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -322,6 +323,58 @@ func TestSharedHandle(t *testing.T) {
 	}
 	if w := s.get("/vod/late.mp4/keyframe"); w.Code != 200 {
 		t.Errorf("then: %d %s", w.Code, w.Body)
+	}
+}
+
+// TestLoaderLeaves: who waits for a file that another was to load has it, though that one
+// leaves.
+func TestLoaderLeaves(t *testing.T) {
+	s := newShelf(t, 0)
+	files := s.h.cfg.Files
+	s.write("film.mp4", madeFile(t, 1))
+	for range maxLoading {
+		files.loading <- struct{}{}
+	}
+	users := func(n int) { // waits until the file has so many
+		for {
+			files.mu.Lock()
+			f := files.open["vod/film.mp4"]
+			ok := f != nil && f.refs == n
+			files.mu.Unlock()
+			if ok {
+				return
+			}
+			runtime.Gosched()
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	first, others := make(chan error, 1), make(chan error, 3)
+	go func() {
+		_, err := files.acquire(ctx, "vod/film.mp4")
+		first <- err
+	}()
+	users(1)
+	for range cap(others) {
+		go func() {
+			f, err := files.acquire(t.Context(), "vod/film.mp4")
+			if err == nil {
+				files.release(f)
+			}
+			others <- err
+		}()
+	}
+	users(1 + cap(others))
+	cancel()
+	if err := <-first; !errors.Is(err, context.Canceled) {
+		t.Error("the first:", err)
+	}
+	for range maxLoading {
+		<-files.loading
+	}
+	for range cap(others) {
+		if err := <-others; err != nil {
+			t.Error("another:", err)
+		}
 	}
 }
 

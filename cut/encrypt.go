@@ -1,8 +1,6 @@
 package cut
 
 import (
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -304,21 +302,7 @@ func (r *run) writeLicense() error {
 	if !s.scheme().Samples() || !s.hosts() {
 		return nil
 	}
-	type jwk struct {
-		Kty string `json:"kty"`
-		Kid string `json:"kid"`
-		K   string `json:"k"`
-	}
-	var license struct {
-		Keys []jwk  `json:"keys"`
-		Type string `json:"type"`
-	}
-	license.Type = "temporary"
-	text := base64.RawURLEncoding.EncodeToString
-	for i := range s.keys {
-		license.Keys = append(license.Keys, jwk{"oct", text(s.keys[i].ID[:]), text(s.keys[i].Key[:])})
-	}
-	b, err := json.Marshal(&license)
+	b, err := seal.License(s.keys)
 	if err != nil {
 		return err
 	}

@@ -31,6 +31,9 @@ func Enter(w http.ResponseWriter, r *http.Request, hub *live.Hub, name string) (
 	return nil, nil
 }
 
+// Encrypted is the answer where a stream that is Guarded would be sent as it came.
+const Encrypted = "the stream is encrypted: it is played by HLS and DASH; this would be in the clear"
+
 // Explain returns how an error of Hub.Await is answered, as a status of HTTP and a text for
 // viewers, and when to ask again.
 func Explain(err error) (code int, text string, after time.Duration) {

@@ -21,37 +21,31 @@ type metrics struct {
 	spool   *spool.Store // nil: none
 	sources *pull.Set
 
-	ofHub    []hubMetric
-	ofSpool  []spoolMetric
-	ofStream []streamMetric
-	ofSource []sourceMetric
+	ofHub    []metric[*live.Hub]
+	ofSpool  []metric[*spool.Stats]
+	ofStream []metric[*live.Stats]
+	ofSource []metric[*pull.Status]
 
 	live, lastKey, state *prometheus.Desc
 }
 
-type hubMetric struct {
-	desc *prometheus.Desc
-	read func(h *live.Hub) int64
-}
-
-type spoolMetric struct {
+// metric is read of what it is about: the hub, the spool, each stream, each declared source.
+type metric[T any] struct {
 	desc *prometheus.Desc
 	kind prometheus.ValueType
-	read func(s *spool.Stats) int64
+	read func(of T) int64
 }
 
-// streamMetric is read of each stream.
-type streamMetric struct {
-	desc *prometheus.Desc
-	kind prometheus.ValueType
-	read func(s *live.Stats) int64
+func tell[T any](ch chan<- *prometheus.Desc, list []metric[T]) {
+	for _, x := range list {
+		ch <- x.desc
+	}
 }
 
-// sourceMetric is read of each declared source.
-type sourceMetric struct {
-	desc *prometheus.Desc
-	kind prometheus.ValueType
-	read func(s *pull.Status) int64
+func collect[T any](ch chan<- prometheus.Metric, list []metric[T], of T, labels ...string) {
+	for _, x := range list {
+		ch <- prometheus.MustNewConstMetric(x.desc, x.kind, float64(x.read(of)), labels...)
+	}
 }
 
 var _ prometheus.Collector = (*metrics)(nil)
@@ -69,18 +63,19 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc(name, help, labels, nil)
 }
 
-func hubMetrics() []hubMetric {
-	return []hubMetric{
-		{describe("cleave_streams", "Streams that there are, those that wait for their publisher included."), func(h *live.Hub) int64 { return int64(len(h.Names())) }},
-		{describe("cleave_streams_limit", "Publishers that there may be at a time."), func(h *live.Hub) int64 { n, _ := h.Limits(); return int64(n) }},
-		{describe("cleave_memory_in_use_bytes", "Payload that memory holds, of all streams."), (*live.Hub).InUse},
-		{describe("cleave_memory_limit_bytes", "Payload that memory may hold, of all streams."), func(h *live.Hub) int64 { _, n := h.Limits(); return n }},
+func hubMetrics() []metric[*live.Hub] {
+	const gauge = prometheus.GaugeValue
+	return []metric[*live.Hub]{
+		{describe("cleave_streams", "Streams that there are, those that wait for their publisher included."), gauge, func(h *live.Hub) int64 { return int64(len(h.Names())) }},
+		{describe("cleave_streams_limit", "Publishers that there may be at a time."), gauge, func(h *live.Hub) int64 { n, _ := h.Limits(); return int64(n) }},
+		{describe("cleave_memory_in_use_bytes", "Payload that memory holds, of all streams."), gauge, (*live.Hub).InUse},
+		{describe("cleave_memory_limit_bytes", "Payload that memory may hold, of all streams."), gauge, func(h *live.Hub) int64 { _, n := h.Limits(); return n }},
 	}
 }
 
-func spoolMetrics() []spoolMetric {
+func spoolMetrics() []metric[*spool.Stats] {
 	const counter, gauge = prometheus.CounterValue, prometheus.GaugeValue
-	return []spoolMetric{
+	return []metric[*spool.Stats]{
 		{describe("cleave_spool_objects", "Objects in the spool; no series without one."), gauge, func(s *spool.Stats) int64 { return int64(s.Objects) }},
 		{describe("cleave_spool_bytes", "Bytes of the objects in the spool."), gauge, func(s *spool.Stats) int64 { return s.Bytes }},
 		{describe("cleave_spool_moved_objects_total", "Objects that were brought from the spool to where they are kept."), counter, func(s *spool.Stats) int64 { return s.Moved }},
@@ -88,10 +83,10 @@ func spoolMetrics() []spoolMetric {
 	}
 }
 
-func streamMetrics() []streamMetric {
-	var out []streamMetric
+func streamMetrics() []metric[*live.Stats] {
+	var out []metric[*live.Stats]
 	add := func(kind prometheus.ValueType, name, help string, read func(s *live.Stats) int64) {
-		out = append(out, streamMetric{describe("cleave_stream_"+name, help, "stream"), kind, read})
+		out = append(out, metric[*live.Stats]{describe("cleave_stream_"+name, help, "stream"), kind, read})
 	}
 	const counter, gauge = prometheus.CounterValue, prometheus.GaugeValue
 	add(counter, "packets_total", "Packets of all tracks that viewers could read.", func(s *live.Stats) int64 { return s.Packets })
@@ -112,9 +107,9 @@ func streamMetrics() []streamMetric {
 	return out
 }
 
-func sourceMetrics() []sourceMetric {
+func sourceMetrics() []metric[*pull.Status] {
 	const counter, gauge = prometheus.CounterValue, prometheus.GaugeValue
-	return []sourceMetric{
+	return []metric[*pull.Status]{
 		{describe("cleave_source_attempts_total", "Attempts to open a declared source: all but the first are reconnects, or starts on demand.", "stream"), counter, func(s *pull.Status) int64 { return s.Tried }},
 		{describe("cleave_source_failed_attempts", "Attempts in a row that have failed.", "stream"), gauge, func(s *pull.Status) int64 { return int64(s.Failed) }},
 		{describe("cleave_source_received_bytes_total", "Bytes received of a declared source; begins at 0 with each attempt.", "stream"), counter, func(s *pull.Status) int64 { return s.Bytes }},
@@ -123,18 +118,10 @@ func sourceMetrics() []sourceMetric {
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, x := range m.ofHub {
-		ch <- x.desc
-	}
-	for _, x := range m.ofSpool {
-		ch <- x.desc
-	}
-	for _, x := range m.ofStream {
-		ch <- x.desc
-	}
-	for _, x := range m.ofSource {
-		ch <- x.desc
-	}
+	tell(ch, m.ofHub)
+	tell(ch, m.ofSpool)
+	tell(ch, m.ofStream)
+	tell(ch, m.ofSource)
 	ch <- m.live
 	ch <- m.lastKey
 	ch <- m.state
@@ -142,14 +129,10 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (m *metrics) Collect(ch chan<- prometheus.Metric) {
-	for _, x := range m.ofHub {
-		ch <- prometheus.MustNewConstMetric(x.desc, prometheus.GaugeValue, float64(x.read(m.hub)))
-	}
+	collect(ch, m.ofHub, m.hub)
 	if m.spool != nil {
 		st := m.spool.Stats()
-		for _, x := range m.ofSpool {
-			ch <- prometheus.MustNewConstMetric(x.desc, x.kind, float64(x.read(&st)))
-		}
+		collect(ch, m.ofSpool, &st)
 	}
 	for _, name := range m.hub.Names() {
 		if s := m.hub.Lookup(name); s != nil {
@@ -157,9 +140,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		}
 	}
 	for _, s := range m.sources.List() {
-		for _, x := range m.ofSource {
-			ch <- prometheus.MustNewConstMetric(x.desc, x.kind, float64(x.read(&s)), s.Name)
-		}
+		collect(ch, m.ofSource, &s, s.Name)
 		for state := pull.Idle; state <= pull.Stopped; state++ {
 			ch <- prometheus.MustNewConstMetric(m.state, prometheus.GaugeValue, truth(s.State == state), s.Name, state.String())
 		}
@@ -168,9 +149,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 
 func (m *metrics) collectStream(ch chan<- prometheus.Metric, s *live.Stream) {
 	st := s.Stats()
-	for _, x := range m.ofStream {
-		ch <- prometheus.MustNewConstMetric(x.desc, x.kind, float64(x.read(&st)), s.Name())
-	}
+	collect(ch, m.ofStream, &st, s.Name())
 	ch <- prometheus.MustNewConstMetric(m.live, prometheus.GaugeValue, truth(s.Edge().Live), s.Name())
 	if !st.LastKey.IsZero() {
 		at := float64(st.LastKey.UnixMilli()) / float64(time.Second/time.Millisecond)

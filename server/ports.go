@@ -129,15 +129,20 @@ func (p *ports) listenAdmin(address string, _ *tls.Config) (port, error) {
 func (p *ports) publishHTTP(ctx context.Context, pub *ingest.Publisher) error {
 	// A body can wait: what it has is not dropped.
 	err := p.hub.PublishWith(ctx, pub.Name(), pub, live.PublishOptions{Elastic: true, From: pub.RemoteAddr()})
-	for _, r := range []struct {
-		err    error
-		status int
-	}{{live.ErrTaken, http.StatusConflict}, {live.ErrName, http.StatusBadRequest}, {live.ErrCrowded, http.StatusServiceUnavailable}, {live.ErrMemory, http.StatusServiceUnavailable}, {live.ErrKey, http.StatusServiceUnavailable}} {
-		if errors.Is(err, r.err) {
-			return &ingest.Refused{Status: r.status, Description: err.Error()}
-		}
+	switch {
+	case errors.Is(err, live.ErrTaken):
+		return &ingest.Refused{Status: http.StatusConflict, Description: err.Error()}
+	case errors.Is(err, live.ErrName):
+		return &ingest.Refused{Status: http.StatusBadRequest, Description: err.Error()}
+	case full(err):
+		return &ingest.Refused{Status: http.StatusServiceUnavailable, Description: err.Error()}
 	}
 	return err
+}
+
+// full reports whether a publisher was refused that may come again.
+func full(err error) bool {
+	return errors.Is(err, live.ErrCrowded) || errors.Is(err, live.ErrMemory) || errors.Is(err, live.ErrKey)
 }
 
 func (p *ports) listenRTMP(address string, c *tls.Config) (port, error) {
@@ -157,7 +162,7 @@ func (p *ports) publishRTMP(ctx context.Context, pub *rtmp.Publisher) error {
 	switch {
 	case errors.Is(err, live.ErrTaken), errors.Is(err, live.ErrName):
 		return &rtmp.Refused{Code: rtmp.BadName, Description: err.Error()}
-	case errors.Is(err, live.ErrCrowded), errors.Is(err, live.ErrMemory), errors.Is(err, live.ErrKey):
+	case full(err):
 		return &rtmp.Refused{Code: rtmp.Denied, Description: err.Error()}
 	}
 	return err
@@ -200,13 +205,13 @@ func (p *ports) listenSRT(address string, _ *tls.Config) (port, error) {
 
 func (p *ports) publishSRT(ctx context.Context, pub *srt.Publisher) error {
 	err := p.hub.PublishWith(ctx, pub.Name(), pub, live.PublishOptions{From: pub.RemoteAddr().String()})
-	for _, r := range []struct {
-		err    error
-		reason srt.Reason
-	}{{live.ErrTaken, srt.Conflict}, {live.ErrName, srt.BadRequest}, {live.ErrCrowded, srt.Overload}, {live.ErrMemory, srt.Overload}, {live.ErrKey, srt.Overload}} {
-		if errors.Is(err, r.err) {
-			return &srt.Refused{Reason: r.reason, Description: err.Error()}
-		}
+	switch {
+	case errors.Is(err, live.ErrTaken):
+		return &srt.Refused{Reason: srt.Conflict, Description: err.Error()}
+	case errors.Is(err, live.ErrName):
+		return &srt.Refused{Reason: srt.BadRequest, Description: err.Error()}
+	case full(err):
+		return &srt.Refused{Reason: srt.Overload, Description: err.Error()}
 	}
 	return err
 }
@@ -272,13 +277,13 @@ func (p *ports) listenRTSP(address string, c *tls.Config) (port, error) {
 
 func (p *ports) publishRTSP(ctx context.Context, pub *rtsp.Publisher) error {
 	err := p.hub.PublishWith(ctx, pub.Name(), pub, live.PublishOptions{From: pub.RemoteAddr().String()})
-	for _, r := range []struct {
-		err    error
-		status int
-	}{{live.ErrTaken, http.StatusForbidden}, {live.ErrName, http.StatusBadRequest}, {live.ErrCrowded, http.StatusServiceUnavailable}, {live.ErrMemory, http.StatusServiceUnavailable}, {live.ErrKey, http.StatusServiceUnavailable}} {
-		if errors.Is(err, r.err) {
-			return &rtsp.Refused{Status: r.status, Description: err.Error()}
-		}
+	switch {
+	case errors.Is(err, live.ErrTaken):
+		return &rtsp.Refused{Status: http.StatusForbidden, Description: err.Error()}
+	case errors.Is(err, live.ErrName):
+		return &rtsp.Refused{Status: http.StatusBadRequest, Description: err.Error()}
+	case full(err):
+		return &rtsp.Refused{Status: http.StatusServiceUnavailable, Description: err.Error()}
 	}
 	return err
 }

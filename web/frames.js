@@ -167,10 +167,6 @@ class Decoded {
       }
     }, () => picture.close()));
   }
-  forget() {
-    for (const b of this.cache.values()) b.close();
-    this.cache.clear(); this.bytes = 0;
-  }
 }
 
 class Refused extends Error { constructor(status, text) { super(text); this.status = status; } }

@@ -8,11 +8,16 @@ import (
 	"net/http"
 )
 
-//go:embed player.html home.html frames.html frames.js
+//go:embed player.html home.html frames.html
 var pages embed.FS
 
 //go:embed icon.svg
 var icon []byte
+
+// framesScript is the script of the page of frames.
+//
+//go:embed frames.js
+var framesScript []byte
 
 // dist holds hls.min.js, if it was there when this was built: see fetch.sh.
 //
@@ -23,7 +28,6 @@ var dist embed.FS
 type Pages struct {
 	templates *template.Template
 	script    []byte // hls.js, or nil
-	frames    []byte // the script of the page of frames
 }
 
 // New returns the pages; it panics only if they are not valid templates.
@@ -32,11 +36,7 @@ func New() *Pages {
 	if err != nil {
 		script = nil
 	}
-	p := &Pages{templates: template.Must(template.ParseFS(pages, "*.html")), script: script}
-	if p.frames, err = fs.ReadFile(pages, "frames.js"); err != nil {
-		panic(err) // it is embedded above
-	}
-	return p
+	return &Pages{templates: template.Must(template.ParseFS(pages, "*.html")), script: script}
 }
 
 // Player answers with the page that plays the stream called name, or waits for it: known
@@ -68,7 +68,7 @@ func (p *Pages) Frames(w http.ResponseWriter, name string, live bool) {
 func (p *Pages) FramesScript(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/javascript; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-cache")
-	_, _ = w.Write(p.frames)
+	_, _ = w.Write(framesScript)
 }
 
 // Home answers with the list of streams.

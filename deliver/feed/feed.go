@@ -118,7 +118,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if s := h.cfg.Hub.Lookup(name); s != nil && s.Guarded() != nil {
-		fail(w, http.StatusForbidden, encrypted)
+		fail(w, http.StatusForbidden, deliver.Encrypted)
 		return
 	}
 	allow(w)
@@ -135,7 +135,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if s.Guarded() != nil {
 		leave()
-		fail(w, http.StatusForbidden, encrypted)
+		fail(w, http.StatusForbidden, deliver.Encrypted)
 		return
 	}
 	v := s.Watch(f.Suffix, f.New)
@@ -145,8 +145,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	h.answer(w, r, v)
 }
-
-const encrypted = "the stream is encrypted: it is played by HLS and DASH; this would be in the clear"
 
 // maxPieces is how many pieces the first write has at most.
 const maxPieces = 16

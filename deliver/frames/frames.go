@@ -91,7 +91,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var err error
 	switch {
 	case s.Guarded() != nil:
-		err = &refusal{http.StatusForbidden, "the stream is encrypted: it is played by HLS and DASH; this would be in the clear"}
+		err = &refusal{http.StatusForbidden, deliver.Encrypted}
 	case s.Sealing() != nil && isClip:
 		err = &refusal{http.StatusForbidden, "the stream is encrypted, and so are the segments that key frames and GOPs are taken from"}
 	case isClip:

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -203,6 +204,7 @@ func (h *Handler) whole(ctx context.Context, s *live.Stream, seg *live.Segment) 
 		}
 	}
 	if held := seg.Retain(); held != nil {
+		out = slices.Grow(out, int(seg.Size))
 		for _, b := range held {
 			out = append(out, b.Bytes()...)
 			b.Release()
@@ -226,11 +228,12 @@ func (h *Handler) object(ctx context.Context, dst []byte, key string, off, size 
 	if size < 0 {
 		size = o.Size()
 	}
-	b := make([]byte, size)
-	if _, err := io.ReadFull(io.NewSectionReader(o, off, size), b); err != nil {
+	n := len(dst)
+	dst = slices.Grow(dst, int(size))[:n+int(size)]
+	if _, err := io.ReadFull(io.NewSectionReader(o, off, size), dst[n:]); err != nil {
 		return nil, fmt.Errorf("%s: %w", key, err)
 	}
-	return append(dst, b...), nil
+	return dst, nil
 }
 
 // demux returns the track and the packets of a file of CMAF.

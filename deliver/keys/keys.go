@@ -160,17 +160,12 @@ const (
 	maxBeside  = 16  // of them, beside those that are asked for
 )
 
-// jwk is a key as JSON (RFC 7517, 6.4 of RFC 7518).
-type jwk struct {
-	Kty string `json:"kty"`
-	Kid string `json:"kid"`
-	K   string `json:"k"`
-}
-
 // answer answers a ClearKey client.
 func answer(w http.ResponseWriter, r *http.Request, keys *vault.Keys) {
-	list := keys.Newest(maxNewest)
-	if r.Method == http.MethodPost {
+	var list []seal.Key
+	if r.Method != http.MethodPost {
+		list = keys.Newest(maxNewest)
+	} else {
 		ids, err := asked(http.MaxBytesReader(w, r.Body, maxRequest))
 		if err != nil {
 			httpio.Fail(w, http.StatusBadRequest, "not the request for a license of ClearKey: "+err.Error())
@@ -182,10 +177,7 @@ func answer(w http.ResponseWriter, r *http.Request, keys *vault.Keys) {
 		httpio.Fail(w, http.StatusNotFound, "there are no such keys, or they are not needed any more")
 		return
 	}
-	b, err := json.Marshal(struct {
-		Keys []jwk  `json:"keys"`
-		Type string `json:"type"`
-	}{jwks(list), "temporary"})
+	b, err := seal.License(list)
 	if err != nil {
 		httpio.Fail(w, http.StatusInternalServerError, "the keys cannot be written")
 		return
@@ -211,15 +203,6 @@ func beside(keys *vault.Keys, ids [][16]byte) (list []seal.Key) {
 		}
 	}
 	return list
-}
-
-func jwks(list []seal.Key) []jwk {
-	text := base64.RawURLEncoding.EncodeToString
-	out := make([]jwk, len(list))
-	for i := range list {
-		out[i] = jwk{"oct", text(list[i].ID[:]), text(list[i].Key[:])}
-	}
-	return out
 }
 
 // asked reads the IDs of a license request. W3C EME 9.1.3

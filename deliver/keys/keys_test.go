@@ -129,7 +129,7 @@ func TestAuthorisation(t *testing.T) {
 func licensed(t *testing.T, w *httptest.ResponseRecorder) map[string]string {
 	t.Helper()
 	var l struct {
-		Keys []jwk
+		Keys []struct{ Kty, Kid, K string }
 		Type string
 	}
 	if err := json.Unmarshal(w.Body.Bytes(), &l); err != nil || l.Type != "temporary" || w.Header().Get("Content-Type") != "application/json" {

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/cleave-video/cleave/format/dash"
@@ -168,7 +166,7 @@ func (r *run) sealTrack(rend *rendition, i int) ([]byte, error) {
 // create opens a file of the output for one segment, which is encrypted if whole
 // segments are. Its close ends the file.
 func (r *run) create(name string) (*segmentFile, error) {
-	f, err := os.OpenFile(filepath.Join(r.out.partial, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	f, err := r.out.create(name)
 	if err != nil {
 		return nil, err
 	}
@@ -183,7 +181,7 @@ func (r *run) create(name string) (*segmentFile, error) {
 // segmentFile is a segment being written.
 type segmentFile struct {
 	io.Writer
-	file   *os.File
+	file   plainFile
 	sealed *seal.Segment // nil: in the clear, or by sample
 }
 

@@ -131,26 +131,75 @@ func (o *output) check() error {
 // mkdir makes a folder in the output.
 func (o *output) mkdir(name string) error { return os.MkdirAll(filepath.Join(o.partial, name), 0o755) }
 
+// plainFile is a file of the output that is being written, by its descriptor: an os.File
+// would ask the poller about each of thousands of plain files.
+type plainFile int
+
+// create opens a new file of the output.
+func (o *output) create(name string) (plainFile, error) {
+	name = filepath.Join(o.partial, name)
+	fd, err := retry(func() (int, error) {
+		return unix.Open(name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o644)
+	})
+	if err != nil {
+		return 0, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	return plainFile(fd), nil
+}
+
+// Write implements io.Writer.
+func (f plainFile) Write(b []byte) (int, error) {
+	if err := f.writev([][]byte{b}); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// writev writes bufs, which it consumes, by as few calls as the system allows.
+func (f plainFile) writev(bufs [][]byte) error {
+	for len(bufs) > 0 {
+		n, err := retry(func() (int, error) { return unix.Writev(int(f), bufs[:min(len(bufs), 1024)]) })
+		if err != nil {
+			return err
+		}
+		for len(bufs) > 0 && n >= len(bufs[0]) {
+			n -= len(bufs[0])
+			bufs = bufs[1:]
+		}
+		if n > 0 {
+			bufs[0] = bufs[0][n:]
+		}
+	}
+	return nil
+}
+
+func (f plainFile) Close() error { return unix.Close(int(f)) }
+
+// retry calls call again as long as a signal interrupts it.
+func retry(call func() (int, error)) (int, error) {
+	for {
+		if n, err := call(); !errors.Is(err, unix.EINTR) {
+			return n, err
+		}
+	}
+}
+
 // write makes a file of bufs, which it consumes.
 func (o *output) write(name string, bufs [][]byte) error {
-	f, err := os.OpenFile(filepath.Join(o.partial, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if err != nil {
-		return err
-	}
-	if err := writev(f, bufs); err != nil {
-		f.Close()
-		return fmt.Errorf("cut: %s: %w", name, err)
-	}
-	return f.Close()
+	return o.fill(name, func(f plainFile) error { return f.writev(bufs) })
 }
 
 // stream makes a file of what render writes.
 func (o *output) stream(name string, render func(w io.Writer) error) error {
-	f, err := os.OpenFile(filepath.Join(o.partial, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	return o.fill(name, func(f plainFile) error { return render(f) })
+}
+
+func (o *output) fill(name string, write func(f plainFile) error) error {
+	f, err := o.create(name)
 	if err != nil {
 		return err
 	}
-	if err := render(f); err != nil {
+	if err := write(f); err != nil {
 		f.Close()
 		return fmt.Errorf("cut: %s: %w", name, err)
 	}
@@ -168,27 +217,6 @@ func (o *output) writeSecret(name string, b []byte) error {
 		err = cerr
 	}
 	return err
-}
-
-// writev writes bufs by as few calls as the system allows.
-func writev(f *os.File, bufs [][]byte) error {
-	for len(bufs) > 0 {
-		n, err := unix.Writev(int(f.Fd()), bufs[:min(len(bufs), 1024)])
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		for len(bufs) > 0 && n >= len(bufs[0]) {
-			n -= len(bufs[0])
-			bufs = bufs[1:]
-		}
-		if n > 0 {
-			bufs[0] = bufs[0][n:]
-		}
-	}
-	return nil
 }
 
 // commit brings all to the disk and gives the folder its name.

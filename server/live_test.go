@@ -254,3 +254,42 @@ func TestPlayerPage(t *testing.T) {
 	}
 	browser.Screenshot(ctx, t, "returned.png")
 }
+
+// The page plays HTTP-FLV when asked to, by its key, and LL-HLS again.
+func TestPlayerPageFLV(t *testing.T) {
+	t.Parallel()
+	need(t, "ffmpeg")
+	s := start(t, live.Config{Target: time.Second})
+	if code, _ := get(t, s.http+"/mpegts.js"); code != http.StatusOK {
+		t.Skip("built without mpegts.js: HTTP-FLV is not played by the page")
+	}
+	defer publish(t, s.rtmp+"/live/cam")()
+	ctx, stop := browser.Start(t, 120*time.Second, chromedp.WindowSize(1100, 980), browser.Autoplay)
+	defer stop()
+	plays := func(mode string) {
+		t.Helper()
+		// Each player has a MediaSource of its own, with which the count of pictures begins anew.
+		js := fmt.Sprintf(`document.querySelector('#mode').textContent === '%s' && document.querySelector('#state').textContent === 'live' &&
+			document.querySelector('video').src !== window.was && document.querySelector('video').getVideoPlaybackQuality().totalVideoFrames > 50`, mode)
+		if _, err := chromedp.Run(ctx, chromedp.Poll[bool](js, chromedp.WithPollingTimeout(45*time.Second), chromedp.WithPollingInterval(200*time.Millisecond))); err != nil {
+			browser.Screenshot(ctx, t, "mode-stuck.png")
+			t.Fatalf("the page does not play %s: %v", mode, err)
+		}
+		browser.Screenshot(ctx, t, "mode-"+mode+".png")
+	}
+	press := func() {
+		t.Helper()
+		const js = `window.was = document.querySelector('video').src; document.onkeydown(new KeyboardEvent('keydown', { key: 'p' })); 1`
+		if _, err := chromedp.Run(ctx, chromedp.Evaluate[int](js)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := chromedp.Run(ctx, chromedp.Navigate(s.http+"/live/cam/")); err != nil {
+		t.Fatal(err)
+	}
+	plays("LL-HLS")
+	press()
+	plays("HTTP-FLV")
+	press()
+	plays("LL-HLS")
+}

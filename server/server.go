@@ -273,7 +273,8 @@ func (x *routes) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { pages.Home(w, x.home(r.Host)) })
 	mux.HandleFunc("GET /favicon.ico", pages.Icon)
-	mux.HandleFunc("GET /hls.min.js", pages.Script)
+	mux.HandleFunc("GET /hls.min.js", pages.HLSScript)
+	mux.HandleFunc("GET /mpegts.js", pages.FLVScript)
 	mux.HandleFunc("GET /frames.js", pages.FramesScript)
 	mux.Handle("PUT /", x.push)
 	mux.HandleFunc("POST /", func(w http.ResponseWriter, r *http.Request) {

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/cleave-video/cleave/av"
-	"github.com/cleave-video/cleave/chunk"
 	"github.com/cleave-video/cleave/index"
 	"github.com/cleave-video/cleave/store"
 )
@@ -28,7 +27,7 @@ func (p *publisher) entry(o *opened, sofar bool) (index.Entry, bool) {
 			s = &l.seg
 		}
 		if s == nil && sofar {
-			s = l.nothing(c)
+			s = l.nothing(o)
 		}
 		if s == nil {
 			return e, false
@@ -57,9 +56,10 @@ func (p *publisher) entry(o *opened, sofar bool) (index.Entry, bool) {
 }
 
 // nothing is the segment of an open chunk of which the lane has had nothing.
-func (l *lane) nothing(c *chunk.Chunk) *Segment {
+func (l *lane) nothing(o *opened) *Segment {
+	c := o.c
 	start := c.Span.Timebase.Rescale(c.Span.Start, l.tb)*l.factor + l.off
-	return &Segment{Init: l.init, Timescale: l.scale, DTS: start, Start: start, Dur: 1}
+	return &Segment{Init: o.inits[l.section].name, Timescale: l.scale, DTS: start, Start: start, Dur: 1}
 }
 
 // maxUnlisted is how many entries wait for an index that takes none for the moment. More

@@ -34,9 +34,9 @@ func (p *publisher) journalChunk(o *opened) {
 	if p.journal == nil {
 		return
 	}
-	inits := make([]journal.Init, len(p.lanes))
-	for i, l := range p.lanes {
-		inits[i] = journal.Init{Name: l.init, Bytes: l.header}
+	inits := make([]journal.Init, len(o.inits))
+	for i, x := range o.inits {
+		inits[i] = journal.Init{Name: x.name, Bytes: x.header}
 	}
 	o.kept = p.journal.Open(journalID(o), inits)
 }

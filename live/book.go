@@ -25,7 +25,6 @@ const maxBreaks = 256
 // belongs to the one publisher, which the turn hands on.
 type account struct {
 	begun   int64   // number of the epoch's first chunk
-	claimed int64   // numbers below it are claimed
 	total   int64   // discontinuities so far
 	breaks  []int64 // numbers of chunks that one stands before, the newest, in order
 	keys    int64   // above the numbers of key frames
@@ -68,8 +67,8 @@ func (p *publisher) note() {
 	if !ok {
 		return
 	}
-	p.s.account.claimed = p.s.seq + ahead
-	state := p.s.state(p.s.account.claimed)
+	p.claimed = p.s.seq + ahead
+	state := p.s.state(p.claimed)
 	b := &p.s.book
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -108,15 +107,14 @@ func (s *Stream) keep(ctx context.Context, cat index.Catalogue, state index.Stat
 func (p *publisher) openBook() {
 	p.s.account.begun = p.s.seq
 	if cat, ok := p.s.hub.cfg.Index.(index.Catalogue); ok {
-		p.s.account.claimed = p.s.seq + ahead
-		p.s.keep(p.ctx, cat, p.s.state(p.s.account.claimed))
+		p.claimed = p.s.seq + ahead
+		p.s.keep(p.ctx, cat, p.s.state(p.claimed))
 	}
 }
 
 // closeBook notes which numbers were given, when all is over.
 func (p *publisher) closeBook() {
 	if cat, ok := p.s.hub.cfg.Index.(index.Catalogue); ok {
-		p.s.account.claimed = p.s.seq
 		p.s.keep(context.WithoutCancel(p.ctx), cat, p.s.state(p.s.seq))
 	}
 }

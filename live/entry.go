@@ -110,7 +110,7 @@ func (s *Stream) resumeState(ctx context.Context) (bool, error) {
 	}
 	s.epoch, s.seq = max(s.epoch, state.Epoch), max(s.seq, state.Next)
 	// Any chunk that was lost may have begun with a discontinuity.
-	s.account = account{begun: s.seq, claimed: s.seq, total: state.Discontinuities + lost, keys: state.Keys, resumed: true}
+	s.account = account{begun: s.seq, total: state.Discontinuities + lost, keys: state.Keys, resumed: true}
 	return true, s.expireBefore(ctx, time.Time{})
 }
 

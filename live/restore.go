@@ -42,7 +42,7 @@ func (h *Hub) restore(ctx context.Context, name string, left salvaged) (*Stream,
 	}
 	w.enlistGaps(ctx)
 	w.show()
-	s.keep(ctx, h.cfg.Index.(index.Catalogue), s.state(s.seq))
+	s.keep(ctx, s.state(s.seq))
 	return s, s.expireBefore(ctx, list[0].Wall)
 }
 

@@ -94,8 +94,7 @@ func (r *run) fits(t *av.Track) error {
 		_, err := ts.NewMuxer([]av.Track{*t})
 		return err
 	}
-	_, err := mp4.AppendInit(nil, t, 1, 0)
-	return err
+	return mp4.Fits(t)
 }
 
 // fault says in which track of which input something is wrong.

@@ -163,7 +163,7 @@ func (r *run) setTS(tracks []av.Track) error {
 	var of [av.Data + 1][]int
 	for i := range tracks {
 		t := &tracks[i]
-		if _, err := ts.NewMuxer(tracks[i : i+1]); err != nil {
+		if err := r.fits(t); err != nil {
 			if !errors.Is(err, av.ErrUnsupported) {
 				return r.fault(i, t, err)
 			}

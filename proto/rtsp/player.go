@@ -195,7 +195,7 @@ func (p *Player) Write(ctx context.Context, pkt *av.Packet, offset time.Duration
 	return nil
 }
 
-// refused is the answer to a request of a player that err turns away.
+// refused is the answer to a request that err turns away.
 func refused(err error) (*base.Response, error) {
 	var no *Refused
 	if errors.As(err, &no) {

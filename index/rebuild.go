@@ -119,15 +119,23 @@ func (r *rebuild) readOne(ctx context.Context, key string, of int) error {
 	case errors.Is(err, ErrNoDescription):
 		r.Others++
 	case errors.As(err, &damage):
-		if r.Lost++; len(r.Damaged) < 100 {
-			r.Damaged = append(r.Damaged, err)
-		}
+		r.damaged(err)
 	case err != nil:
 		return err
 	default:
 		r.streams[stream] = append(r.streams[stream], e)
 	}
 	return nil
+}
+
+// maxDamaged is how many damaged objects are named.
+const maxDamaged = 100
+
+// damaged notes an object that is left out. r.mu is held, or nobody else reads.
+func (r *rebuild) damaged(err error) {
+	if r.Lost++; len(r.Damaged) < maxDamaged {
+		r.Damaged = append(r.Damaged, err)
+	}
 }
 
 // perAdd is how many entries are added at a time.

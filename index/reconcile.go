@@ -51,8 +51,7 @@ func (r *Reconciled) Changed() bool {
 // a key that it is no chunk's; nil: of none. Nobody may add to either
 // meanwhile.
 func Reconcile(ctx context.Context, s store.Store, ix Index, skip func(key string) bool) (*Reconciled, error) {
-	r := &reconciler{rebuild: rebuild{s: s, streams: make(map[string][]Entry)}, ix: ix, known: make(map[string]*place), had: make(map[string]*had)}
-	r.c = RebuildConfig{Parallel: 8, Progress: func(int, int) {}}
+	r := &reconciler{rebuild: rebuild{s: s, c: RebuildConfig{}.withDefaults(), streams: make(map[string][]Entry)}, ix: ix, known: make(map[string]*place), had: make(map[string]*had)}
 	var group sync.WaitGroup
 	var objects []store.Info
 	var listed error

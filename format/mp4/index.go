@@ -96,7 +96,7 @@ func (x *Index) add(d *Demuxer, t *track) bool {
 	} else if !ok {
 		return !t.done
 	}
-	if changed := s.desc != t.desc && s.desc != 0 && int64(s.desc) <= int64(len(t.entries)); changed {
+	if t.changes() {
 		t.peeked = true // describe looks at it, too
 		err := d.describe(t)
 		t.peeked = false

@@ -19,6 +19,7 @@ import (
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/av/avtest"
 	"github.com/cleave-video/cleave/format/hls"
+	"github.com/cleave-video/cleave/internal/pace"
 	"github.com/cleave-video/cleave/proto/rtmp"
 	"github.com/cleave-video/cleave/server"
 )
@@ -83,18 +84,14 @@ func publish(ctx context.Context, address string) error {
 	defer d.Close()
 	began := time.Now()
 	for {
-		p, err := d.ReadPacket(onHeap{})
+		p, err := d.ReadPacket(av.Heap{})
 		switch {
 		case errors.Is(err, av.ErrTracks):
 			err = c.WriteTracks(d.Tracks())
 		case err == nil:
-			due := time.NewTimer(time.Until(began.Add(d.Tracks()[p.Track].Timebase.Duration(p.DTS) / speed)))
-			select {
-			case <-due.C:
+			due := began.Add(d.Tracks()[p.Track].Timebase.Duration(p.DTS) / speed)
+			if err = pace.Sleep(ctx, time.Until(due)); err == nil {
 				err = c.WritePacket(p)
-			case <-ctx.Done():
-				due.Stop()
-				return context.Cause(ctx)
 			}
 		}
 		if err != nil {
@@ -102,11 +99,6 @@ func publish(ctx context.Context, address string) error {
 		}
 	}
 }
-
-// onHeap is an av.Allocator.
-type onHeap struct{}
-
-func (onHeap) Alloc(_, n int) ([]byte, error) { return make([]byte, n), nil }
 
 // Run kills servers. The error is why the rig could not go on; what servers did wrong
 // is in the report.
@@ -152,12 +144,10 @@ func (r *rig) turn(ctx context.Context, all bool) (log string, err error) {
 	if err != nil {
 		return "", err
 	}
-	kill := time.NewTimer(time.Duration(r.random.IntN(60)) * time.Millisecond)
-	defer kill.Stop()
-	soon := r.random.IntN(8) == 0 // it is killed while it starts
-	if soon {
+	soon := time.Duration(r.random.IntN(60)) * time.Millisecond
+	if r.random.IntN(8) == 0 { // it is killed while it starts
 		r.model.counts.Starting++
-		<-kill.C
+		err = pace.Sleep(ctx, soon)
 	} else {
 		<-p.ready
 		if err := p.started(); err != nil {

@@ -13,7 +13,7 @@ func Print(w io.Writer, plain, spooled *Report, start *Recovery, machine string)
 	var b bytes.Buffer
 	fmt.Fprintf(&b, `# Reliability
 
-What is left when a server is killed by SIGKILL, shown by ` + "`make crash`" + `, which writes this page.
+What is left when a server is killed by SIGKILL, shown by `+"`make crash`"+`, which writes this page.
 [stores.md](stores.md#after-a-crash) has what stores and the index promise, and
 [serve.md](serve.md#after-a-restart) what a restart shows.
 
@@ -42,7 +42,7 @@ the same folder; and compares what it shows and keeps with all that it ever show
 	}
 	fmt.Fprintf(&b, "\n| after every kill | broken | broken |\n| --- | --: | --: |\n")
 	for _, rule := range rules {
-		fmt.Fprintf(&b, "| %s | %d | %d |\n", rule, plain.broke(rule), spooled.broke(rule))
+		fmt.Fprintf(&b, "| %s | %d | %d |\n", rule, plain.Broke[rule], spooled.Broke[rule])
 	}
 	fmt.Fprintf(&b, `
 A server with %d chunks, all of which it compares with its index, listens %v after it was started, for
@@ -53,14 +53,4 @@ which it used %v of a core's time; one without any, %v. (Medians of %d starts; t
 `, start.Entries, start.Full.Round(time.Millisecond), start.CPU.Round(time.Millisecond), start.Empty.Round(time.Millisecond), starts, machine, (plain.Took + spooled.Took).Round(time.Second))
 	_, err := w.Write(b.Bytes())
 	return err
-}
-
-// broke counts how often a rule did not hold.
-func (r *Report) broke(rule string) (n int) {
-	for _, f := range r.Findings {
-		if f.Rule == rule {
-			n++
-		}
-	}
-	return n
 }

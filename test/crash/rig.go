@@ -44,7 +44,7 @@ func Spool(data string) []string { return []string{"--spool", filepath.Join(data
 // Counts say how much was looked at.
 type Counts struct {
 	Kills, Starting int // kills, and of these before the server listened
-	Broken          int // rules
+	Broken          int // rules, each as often as it was
 	Committed       int // chunks
 	Uncommitted     int // segments, of each rendition, that were listed from memory and lost
 	Playlists       int
@@ -57,7 +57,8 @@ type Counts struct {
 // Report is what came of it.
 type Report struct {
 	Counts
-	Findings []Finding
+	Broke    map[string]int // how often each rule was
+	Findings []Finding      // the first of them
 	Took     time.Duration
 	Log      string // of the last server that had a finding
 }
@@ -120,7 +121,7 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 			c.Progress(n + 1)
 		}
 	}
-	out.Counts, out.Findings, out.Took = r.model.counts, r.model.findings, time.Since(began)
+	out.Counts, out.Broke, out.Findings, out.Took = r.model.counts, r.model.broke, r.model.findings, time.Since(began)
 	return out, nil
 }
 

@@ -55,7 +55,6 @@ type Result struct {
 	Rows       []Row
 	Took       time.Duration
 	Load       []string // average of the machine before and after each run
-	Browser    string
 }
 
 // rowLimit bounds one row, cellLimit one try of one cell.
@@ -107,9 +106,6 @@ func Run(ctx context.Context, c Config) (*Result, error) {
 	}
 	r.deliveries = slices.DeleteFunc(Deliveries(r.browser), func(d Delivery) bool { return !strings.Contains(d.Protocol+" "+d.Player, c.Players) })
 	res := &Result{Deliveries: r.deliveries, Load: []string{load()}}
-	if r.browser != nil {
-		res.Browser = r.browser.version
-	}
 	r.run(ctx, res, begun)
 	res.Took, res.Load = time.Since(begun), append(res.Load, load())
 	return res, nil

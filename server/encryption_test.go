@@ -25,7 +25,6 @@ import (
 	"github.com/cleave-video/cleave/live"
 	"github.com/cleave-video/cleave/seal"
 	"github.com/cleave-video/cleave/test/browser"
-	"github.com/cleave-video/cleave/verify"
 )
 
 // secret is the token of the tests.
@@ -203,15 +202,7 @@ func TestEncryptedStreamKeepsTheRules(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			x.e.PublicKeys = true
 			s := encrypted(t, x.e, x.cfg)
-			r, err := verify.Run(t.Context(), verify.Config{Input: s.http + "/live/cam/" + x.src, For: 12 * time.Second})
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, f := range r.Findings {
-				if f.Severity == verify.Must {
-					t.Errorf("%s: %s:%d: %s", f.Rule, f.File, f.Line, f.Text)
-				}
-			}
+			keepsRules(t, s.http+"/live/cam/"+x.src, 12*time.Second)
 		})
 	}
 }

@@ -108,9 +108,7 @@ func TestEncryptedPage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			x.e.KeyTokens = []string{secret}
 			s := encrypted(t, x.e, x.cfg)
-			if code, _ := get(t, s.http+"/hls.min.js"); code != http.StatusOK {
-				t.Skip("built without hls.js: the page is not played")
-			}
+			browser.NeedScript(t, s.http)
 			ctx, stopBrowser := browser.Start(t, 2*time.Minute, chromedp.WindowSize(1100, 900), browser.Autoplay)
 			defer stopBrowser()
 			if _, err := chromedp.Run(ctx, chromedp.Navigate(s.http+"/live/cam/#token="+url.QueryEscape(secret))); err != nil {

@@ -210,9 +210,7 @@ func TestPlayerPage(t *testing.T) {
 	need(t, "ffmpeg")
 	need(t, "chromium")
 	s := start(t, live.Config{Target: time.Second})
-	if code, _ := get(t, s.http+"/hls.min.js"); code != http.StatusOK {
-		t.Skip("built without hls.js: the page is not played")
-	}
+	browser.NeedScript(t, s.http)
 	stop := publish(t, s.rtmp+"/live/cam")
 	defer func() { stop() }()
 	ctx, stopBrowser := browser.Start(t, 90*time.Second, chromedp.WindowSize(1100, 900), browser.Autoplay)

@@ -135,9 +135,11 @@ type Key struct {
 	Offset, Size int64 // its bytes in the object
 }
 
-// The bounds of an entry.
+// MaxTracks is how many tracks an entry may have.
+const MaxTracks = 64
+
+// The other bounds of an entry.
 const (
-	maxTracks = 64
 	maxKeys   = 1 << 16
 	maxText   = 512
 )
@@ -158,7 +160,7 @@ func (e *Entry) Validate() error {
 		return bad("length of key", len(e.Object))
 	case e.Wall.Year() < 1970 || e.Wall.Year() > 2261:
 		return bad("wall clock", e.Wall)
-	case len(e.Tracks) > maxTracks:
+	case len(e.Tracks) > MaxTracks:
 		return bad("number of tracks", len(e.Tracks))
 	case len(e.Keys) > maxKeys:
 		return bad("number of keys", len(e.Keys))

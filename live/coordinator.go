@@ -91,7 +91,7 @@ func (c *coordinator) commit(p *publisher, o *opened, wait time.Duration) {
 			j.headers = append(j.headers, o.inits[i])
 		}
 	}
-	if e, ok := p.entry(o, j.at, false); ok {
+	if e, ok := p.entry(o, false); ok {
 		description := index.AppendDescription(nil, c.s.name, &e)
 		if c.journal != nil {
 			c.journal.End(j.id, description)

@@ -125,9 +125,10 @@ var (
 
 // Hub maps names to streams. Its methods are safe for concurrent use.
 type Hub struct {
-	cfg  Config
-	puts *retry.Store // cfg.Store, tried again where that may help
-	pool *mem.Pool
+	cfg    Config
+	puts   *retry.Store // cfg.Store, tried again where that may help
+	pool   *mem.Pool
+	states index.Catalogue // cfg.Index, if it keeps states of streams; else nil
 
 	began   time.Time // monotonic
 	wall    wall
@@ -148,7 +149,8 @@ func NewHub(cfg Config) (*Hub, error) {
 		return nil, errors.New("live: no store")
 	}
 	cfg.defaults()
-	return &Hub{cfg: cfg, puts: retry.New(cfg.Store, retry.Config{}), pool: mem.NewPool(cfg.Memory), began: time.Now(), streams: make(map[string]*Stream), places: make(map[string]int)}, nil
+	states, _ := cfg.Index.(index.Catalogue)
+	return &Hub{cfg: cfg, states: states, puts: retry.New(cfg.Store, retry.Config{}), pool: mem.NewPool(cfg.Memory), began: time.Now(), streams: make(map[string]*Stream), places: make(map[string]int)}, nil
 }
 
 // Close gives the memory back. Every Publish must have returned; cursors that are

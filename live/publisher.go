@@ -35,7 +35,8 @@ type publisher struct {
 	coord    *coordinator
 	journal  *journal.Writer // nil: none
 	intake   intake
-	changed  bool // the edge
+	claimed  int64 // numbers below it are claimed in the index
+	changed  bool  // the edge
 
 	set        *trackSet // as the ring has it; nil before its first key packet
 	lead       int       // of the tracks being read
@@ -301,7 +302,7 @@ func (p *publisher) start(c *chunk.Chunk) error {
 	o.blocks = make([][]*mem.Block, len(p.lanes))
 	p.journalChunk(o)
 	p.s.seq = int64(c.Seq) + 1 // it will be listed
-	if p.s.seq > p.s.account.claimed-ahead/2 {
+	if p.s.seq > p.claimed-ahead/2 {
 		p.note()
 	}
 	return nil

@@ -42,7 +42,7 @@ func (h *Hub) restore(ctx context.Context, name string, left salvaged) (*Stream,
 	}
 	w.enlistGaps(ctx)
 	w.show()
-	s.keep(ctx, h.cfg.Index.(index.Catalogue), s.state(s.seq))
+	s.keep(ctx, s.state(s.seq))
 	return s, s.expireBefore(ctx, list[0].Wall)
 }
 
@@ -329,7 +329,7 @@ func (w *restored) show() {
 	s := w.s
 	s.started = true
 	s.epoch, s.seq = w.state.Epoch, w.state.Next
-	s.account = account{begun: w.state.Begun, claimed: w.state.Next, total: w.total, keys: w.state.Keys, resumed: true}
+	s.account = account{begun: w.state.Begun, total: w.total, keys: w.state.Keys, resumed: true}
 	s.account.breaks = slices.Sorted(maps.Keys(w.breaks))
 	s.clock = clock{begun: true, zero: w.date.Add(-s.end), media: s.end}
 	s.memory.reach(time.Duration(w.state.TargetDuration) * time.Second)

@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/cleave-video/cleave/internal/plain"
 )
 
 // frames draws the sizes of the lead's frames over the time they are shown at.
@@ -106,7 +108,7 @@ func (d *drawing) summed(s *series, b box, height func(float64) px) {
 		n, bytes, most := s.b[i].lead()
 		if x0, x1 := at(i); n > 0 && x1 > x0 {
 			t := time.Duration(s.first+int64(i)) * s.width
-			d.rect(box{x0, b.y, x1 - x0, b.h}, "hit", fmt.Sprintf("from %s: %s, %s, the largest %s", short(t.Seconds()), plural(n, "frame"), size(bytes), size(int64(most))))
+			d.rect(box{x0, b.y, x1 - x0, b.h}, "hit", fmt.Sprintf("from %s: %s, %s, the largest %s", short(t.Seconds()), plain.Count(n, "frame"), size(bytes), size(int64(most))))
 		}
 	}
 }

@@ -90,13 +90,6 @@ func bitrate(v float64) string {
 	return fmt.Sprintf("%.4g Gbit/s", v/1e9)
 }
 
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
-
 // counted lists the names in order with how many there are of each.
 func counted(n map[string]int, order []string) string {
 	var out []string

@@ -465,9 +465,7 @@ func TestOnDemandPage(t *testing.T) {
 		Live: live.Config{Target: time.Second}, AllowPrivate: true, OnDemandIdle: time.Second,
 		Sources: []pull.Source{{Name: "live/door", URL: "rtmp://" + far.byRTMP.address() + "/live/cam", OnDemand: true}},
 	})
-	if code, _ := get(t, s.http+"/hls.min.js"); code != http.StatusOK {
-		t.Skip("built without hls.js: the page is not played")
-	}
+	browser.NeedScript(t, s.http)
 	ctx, stopBrowser := browser.Start(t, 90*time.Second, chromedp.WindowSize(1100, 900), browser.Autoplay)
 	defer stopBrowser()
 	state(t, s, "live/door", "waiting for a viewer")

@@ -1,12 +1,10 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"os/exec"
 	"regexp"
 	"strings"
@@ -75,17 +73,7 @@ func startWith(t *testing.T, cfg Config) *running {
 // publish runs ffmpeg with a GOP of one second until stop is called.
 func publish(t *testing.T, address string) (stop func()) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	args := strings.Fields("-v error -nostdin -re -f lavfi -i testsrc2=size=320x180:rate=25 -f lavfi -i sine=sample_rate=44100 " +
-		"-c:v libx264 -preset ultrafast -bf 2 -g 25 -keyint_min 25 -sc_threshold 0 -pix_fmt yuv420p -c:a aac -f flv " + address)
-	cmd := exec.CommandContext(ctx, "ffmpeg", args...)
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	var out bytes.Buffer
-	cmd.Stderr = &out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	return func() { cancel(); _ = cmd.Wait() }
+	return publishBy(t, "ffmpeg", strings.Fields(strings.Replace(testPicture, "48000", "44100", 1)+"-f flv "+address)...)
 }
 
 func get(t *testing.T, url string) (int, string) {
@@ -222,9 +210,7 @@ func TestPlayerPage(t *testing.T) {
 	need(t, "ffmpeg")
 	need(t, "chromium")
 	s := start(t, live.Config{Target: time.Second})
-	if code, _ := get(t, s.http+"/hls.min.js"); code != http.StatusOK {
-		t.Skip("built without hls.js: the page is not played")
-	}
+	browser.NeedScript(t, s.http)
 	stop := publish(t, s.rtmp+"/live/cam")
 	defer func() { stop() }()
 	ctx, stopBrowser := browser.Start(t, 90*time.Second, chromedp.WindowSize(1100, 900), browser.Autoplay)

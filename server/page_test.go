@@ -29,15 +29,9 @@ const numbered = "testsrc2=size=320x180:rate=25,format=yuv420p,geq=lum='if(lt(Y,
 // publishNumbered runs ffmpeg with GOPs of 25 numbered pictures, with B pictures.
 func publishNumbered(t *testing.T, address string, more ...string) (stop func()) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
 	args := append(strings.Fields("-v error -nostdin -re -f lavfi -i NUMBERED -c:v libx264 -preset veryfast -bf 2 -g 25 -keyint_min 25 -sc_threshold 0"), more...)
 	args[slices.Index(args, "NUMBERED")] = numbered
-	cmd := exec.CommandContext(ctx, "ffmpeg", append(args, "-f", "flv", address)...)
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	return func() { cancel(); _ = cmd.Wait() }
+	return publishBy(t, "ffmpeg", append(args, "-f", "flv", address)...)
 }
 
 // framesPage is the page of frames in Chromium.

@@ -81,13 +81,12 @@ func (w *worker) queue(m wire.Message) error {
 func (w *worker) answer() (wire.Message, error) {
 	for {
 		m, err := w.receive()
-		if err == nil && m.Op == wire.OpNext {
-			err = w.queue(m)
-			if err == nil {
-				continue
-			}
+		if err != nil || m.Op != wire.OpNext {
+			return m, err
 		}
-		return m, err
+		if err := w.queue(m); err != nil {
+			return m, err
+		}
 	}
 }
 

@@ -19,11 +19,7 @@ func AppendInit(dst []byte, t *av.Track, trackID uint32, delay int64) ([]byte, e
 // says, where a fragment says nothing else. Its pssh names the key for the
 // common system of the W3C.
 func AppendSealedInit(dst []byte, t *av.Track, trackID uint32, delay int64, p *Protection) ([]byte, error) {
-	info, err := codec.Describe(t)
-	if err != nil {
-		return nil, err
-	}
-	entry, err := sampleEntry(t, info)
+	info, entry, err := entryOf(t)
 	if err != nil {
 		return nil, err
 	}
@@ -48,6 +44,20 @@ func AppendSealedInit(dst []byte, t *av.Track, trackID uint32, delay int64, p *P
 	return w.b, nil
 }
 
+// Fits returns the error that AppendInit has for a track; nil: CMAF carries it.
+func Fits(t *av.Track) error {
+	_, _, err := entryOf(t)
+	return err
+}
+
+// entryOf returns the sample entry of a track, and what it was made of.
+func entryOf(t *av.Track) (info codec.Info, entry []byte, err error) {
+	if info, err = codec.Describe(t); err == nil {
+		entry, err = sampleEntry(t, info)
+	}
+	return info, entry, err
+}
+
 // AppendMovie appends ftyp and moov for all tracks, of which track i has the ID i+1:
 // what fragments of several tracks in one file begin with. Those that no sample entry is
 // known for are left out; the error wraps av.ErrUnsupported if that are all.
@@ -63,11 +73,7 @@ func AppendMovie(dst []byte, tracks []av.Track) ([]byte, error) {
 	var carried []uint32
 	for i := range tracks {
 		t, id := &tracks[i], uint32(i+1)
-		info, err := codec.Describe(t)
-		if err != nil {
-			continue
-		}
-		if entry, err := sampleEntry(t, info); err == nil {
+		if info, entry, err := entryOf(t); err == nil {
 			w.track(t, info, entry, id, 0)
 			carried = append(carried, id)
 		}

@@ -147,6 +147,16 @@ func (d *Disk) stream(ctx context.Context, name string) (*stream, error) {
 	return s, nil
 }
 
+// table returns the entries of a stream as they are now, and which of them is the first
+// that is not dropped.
+func (d *Disk) table(ctx context.Context, name string) (*table, int, error) {
+	s, err := d.stream(ctx, name)
+	if err != nil {
+		return nil, 0, err
+	}
+	return s.table()
+}
+
 // Add implements index.Index. Who adds to a stream while others do shares a sync
 // with them.
 func (d *Disk) Add(ctx context.Context, name string, e index.Entry) error {
@@ -165,11 +175,7 @@ func (d *Disk) AddAll(ctx context.Context, name string, list []index.Entry) erro
 // Seek implements index.Index.
 func (d *Disk) Seek(ctx context.Context, name string, at time.Time) (e index.Entry, k index.Key, err error) {
 	for { // again if what it read was dropped since it looked
-		var s *stream
-		if s, err = d.stream(ctx, name); err != nil {
-			return e, k, err
-		}
-		t, first, terr := s.table()
+		t, first, terr := d.table(ctx, name)
 		if terr != nil {
 			return e, k, terr
 		}
@@ -194,11 +200,7 @@ func (d *Disk) Range(ctx context.Context, name string, from, to time.Time) iter.
 
 // list yields entries behind the one numbered *last, and keeps that.
 func (d *Disk) list(ctx context.Context, name string, from, to time.Time, last *int64, yield func(index.Entry, error) bool) error {
-	s, err := d.stream(ctx, name)
-	if err != nil {
-		return err
-	}
-	t, first, err := s.table()
+	t, first, err := d.table(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -221,11 +223,7 @@ func (d *Disk) list(ctx context.Context, name string, from, to time.Time, last *
 func (d *Disk) Walk(ctx context.Context, name string, f func(e *index.Entry) bool) error {
 	last, err := int64(-1), errDropped
 	for errors.Is(err, errDropped) { // again if what it read was dropped since it looked
-		s, serr := d.stream(ctx, name)
-		if serr != nil {
-			return serr
-		}
-		t, first, terr := s.table()
+		t, first, terr := d.table(ctx, name)
 		if terr != nil {
 			return terr
 		}
@@ -242,11 +240,7 @@ func (d *Disk) Walk(ctx context.Context, name string, f func(e *index.Entry) boo
 
 // Last implements index.Index.
 func (d *Disk) Last(ctx context.Context, name string) (index.Entry, error) {
-	s, err := d.stream(ctx, name)
-	if err != nil {
-		return index.Entry{}, err
-	}
-	t, _, err := s.table()
+	t, _, err := d.table(ctx, name)
 	if err != nil {
 		return index.Entry{}, err
 	}

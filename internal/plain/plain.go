@@ -1,4 +1,5 @@
-// Package plain makes strangers' texts safe to print.
+// Package plain has what is printed for people: strangers' texts made safe, and numbers
+// with what they count.
 package plain
 
 import (
@@ -29,6 +30,14 @@ func Text(s string) string {
 		s = s[n:]
 	}
 	return b.String()
+}
+
+// Count is a number with its noun, which has a plural in s.
+func Count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 func odd(r rune) bool { return !unicode.IsPrint(r) }

@@ -36,3 +36,11 @@ func FuzzText(f *testing.F) {
 		}
 	})
 }
+
+func TestCount(t *testing.T) {
+	for n, want := range map[int]string{0: "0 tracks", 1: "1 track", 2: "2 tracks"} {
+		if got := Count(n, "track"); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

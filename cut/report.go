@@ -109,12 +109,12 @@ func (rp *Report) Print(w io.Writer) error {
 	}
 	line("ended by", "%s", counts(rp.Cuts))
 	line("duration", "%s in all, shortest %s, longest %s at %s", short(rp.Duration), short(rp.Shortest), short(rp.Longest), short(rp.LongestAt))
-	line("size", "%s in %s", bytesText(rp.Bytes), plain.Count(rp.Packets, "packet"))
+	line("size", "%s in %s", plain.Bytes(rp.Bytes), plain.Count(rp.Packets, "packet"))
 	if rp.Encryption != "" {
 		line("encryption", "%s", rp.Encryption)
 	}
 	if s := rp.Elapsed.Seconds(); s > 0 {
-		line("time", "%s, %s times real time, %s/s", short(rp.Elapsed), factor(rp.Duration.Seconds()/s), bytesText(int64(float64(rp.Bytes)/s)))
+		line("time", "%s, %s times real time, %s/s", short(rp.Elapsed), factor(rp.Duration.Seconds()/s), plain.Bytes(int64(float64(rp.Bytes)/s)))
 	}
 	if rp.Dropped > 0 {
 		line("dropped", "%s before the first key frame", plain.Count(rp.Dropped, "packet"))
@@ -166,16 +166,4 @@ func short(d time.Duration) string {
 		return fmt.Sprintf("%.3f s", d.Seconds())
 	}
 	return d.Round(time.Second / 10).String()
-}
-
-func bytesText(n int64) string {
-	switch {
-	case n < 1<<10:
-		return fmt.Sprintf("%d B", n)
-	case n < 1<<20:
-		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
-	case n < 1<<30:
-		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
-	}
-	return fmt.Sprintf("%.2f GiB", float64(n)/(1<<30))
 }

@@ -134,7 +134,7 @@ func (d *drawing) gops() {
 	d.scale(b, b.y+4, short(longest))
 	d.bars(box{b.x, b.y + 4, b.w, b.h - 4}, list, longest, false, l, func(i int) string {
 		g := &d.r.GOPs[i]
-		return fmt.Sprintf("GOP %d at %s: %s, %s, %s, %s, %s", i, short(g.Seconds), g.Class, short(g.Length), plain.Count(g.Frames, "frame"), size(g.Bytes), pattern(g))
+		return fmt.Sprintf("GOP %d at %s: %s, %s, %s, %s, %s", i, short(g.Seconds), g.Class, short(g.Length), plain.Count(g.Frames, "frame"), plain.Bytes(g.Bytes), pattern(g))
 	})
 	d.breaks(b, false)
 }
@@ -208,7 +208,7 @@ func (d *drawing) lane(b box, s *Strategy) {
 			what = "dependent"
 		}
 		return fmt.Sprintf("chunk %d of %s: PTS %d, %s to %s, %s, %s, %s, %s; ended by: %s", i+1, s.Name, c.start, short(c.begin().Seconds()), short(c.end().Seconds()),
-			short(c.tb.Seconds(c.dur)), plain.Count(c.packets, "packet"), size(c.bytes), what, c.why)
+			short(c.tb.Seconds(c.dur)), plain.Count(c.packets, "packet"), plain.Bytes(c.bytes), what, c.why)
 	})
 	d.raw("</g>")
 	if len(list) > maxBoxes {

@@ -89,7 +89,7 @@ func (x *Track) shape() []string {
 
 // counts is what its packets say.
 func (x *Track) counts() []string {
-	out := []string{short(x.Seconds), plain.Count(x.Packets, "packet"), size(x.Bytes)}
+	out := []string{short(x.Seconds), plain.Count(x.Packets, "packet"), plain.Bytes(x.Bytes)}
 	if r := x.rate(); r != "" {
 		out = append(out, r)
 	}
@@ -148,7 +148,7 @@ func (p *printer) gops(gops []GOP, all bool) {
 		if g.Leading > 0 {
 			class += fmt.Sprintf(" +%d", g.Leading)
 		}
-		rows = append(rows, strings.TrimRight(fmt.Sprintf("%s\t%d\t%s\t%d\t%s\t  %-9s %s", short(g.Seconds), g.PTS, short(g.Length), g.Frames, size(g.Bytes), class, pattern(&g)), " "))
+		rows = append(rows, strings.TrimRight(fmt.Sprintf("%s\t%d\t%s\t%d\t%s\t  %-9s %s", short(g.Seconds), g.PTS, short(g.Length), g.Frames, plain.Bytes(g.Bytes), class, pattern(&g)), " "))
 	}
 	p.table(rows)
 	if n := len(gops) - maxListed; n > 0 && !all {
@@ -171,7 +171,7 @@ func (p *printer) timing(t *Timing) {
 	if t == nil {
 		return
 	}
-	p.line("\ntiming: %d packets, %s in %s", t.Packets, size(t.Bytes), duration(t.Seconds))
+	p.line("\ntiming: %d packets, %s in %s", t.Packets, plain.Bytes(t.Bytes), duration(t.Seconds))
 	p.line("%-8s %9s %10s %10s %6s %9s %9s %9s", "step", "count", "bytes", "total", "share", "p50", "p99", "longest")
 	for _, s := range t.Steps {
 		share := 0.0
@@ -179,6 +179,6 @@ func (p *printer) timing(t *Timing) {
 			share = 100 * s.Seconds / t.Seconds
 		}
 		ns := func(n int64) string { return duration(time.Duration(n).Seconds()) }
-		p.line("%-8s %9d %10s %10s %5.1f%% %9s %9s %9s", s.Name, s.Count, size(s.Bytes), duration(s.Seconds), share, ns(s.P50), ns(s.P99), ns(s.Max))
+		p.line("%-8s %9d %10s %10s %5.1f%% %9s %9s %9s", s.Name, s.Count, plain.Bytes(s.Bytes), duration(s.Seconds), share, ns(s.P50), ns(s.P99), ns(s.Max))
 	}
 }

@@ -140,8 +140,8 @@ const MaxTracks = 64
 
 // The other bounds of an entry.
 const (
-	maxKeys   = 1 << 16
-	maxText   = 512
+	maxKeys = 1 << 16
+	maxText = 512
 )
 
 // Validate returns what is wrong with an entry; it matches ErrEntry.

@@ -96,6 +96,7 @@ func TestEncryptedShakaHLS(t *testing.T) {
 
 // TestEncryptedPage: the server's own page plays, with the token behind its URL.
 func TestEncryptedPage(t *testing.T) {
+	t.Parallel()
 	need(t, "ffmpeg")
 	need(t, "chromium")
 	for name, x := range map[string]struct {
@@ -127,6 +128,7 @@ func TestEncryptedPage(t *testing.T) {
 // TestEncryptedAccess: keys are given to who shows a token, packets in the clear to
 // nobody, each with the reason; streams that another rule is for are in the clear.
 func TestEncryptedAccess(t *testing.T) {
+	t.Parallel()
 	s := encrypted(t, Encryption{Scheme: seal.CBCS, KeyTokens: []string{secret}}, live.Config{})
 	defer publish(t, s.rtmp+"/open/cam")()
 	list := until(t, s.http+"/live/cam/video0/index.m3u8", "#EXT-X-PART:")
@@ -172,6 +174,7 @@ func TestEncryptedAccess(t *testing.T) {
 
 // TestAllowClear: viewers of packets are let in if the configuration says so.
 func TestAllowClear(t *testing.T) {
+	t.Parallel()
 	probe := need(t, "ffprobe")
 	s := encrypted(t, Encryption{Scheme: seal.CENC, PublicKeys: true, AllowClear: true}, live.Config{})
 	for _, url := range []string{s.http + "/live/cam.flv", s.http + "/live/cam.ts", s.rtmp + "/live/cam"} {
@@ -187,6 +190,7 @@ func TestAllowClear(t *testing.T) {
 
 // TestEncryptedStreamKeepsTheRules: the verifier finds no MUST that is broken.
 func TestEncryptedStreamKeepsTheRules(t *testing.T) {
+	t.Parallel()
 	for name, x := range map[string]struct {
 		e   Encryption
 		cfg live.Config
@@ -198,6 +202,7 @@ func TestEncryptedStreamKeepsTheRules(t *testing.T) {
 		"aes-128": {Encryption{Scheme: seal.AES128, Rotation: Rotation{Every: 3 * time.Second}}, live.Config{Part: -1}, "index.m3u8"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			x.e.PublicKeys = true
 			s := encrypted(t, x.e, x.cfg)
 			keepsRules(t, s.http+"/live/cam/"+x.src, 12*time.Second)
@@ -250,6 +255,7 @@ func fetched(t *testing.T, list string) (all []byte, keys []string) {
 // TestEncryptedFFmpeg: ffmpeg decrypts a stream to the packets that it has in the
 // clear: samples with the key, whole segments by the playlist, with a token.
 func TestEncryptedFFmpeg(t *testing.T) {
+	t.Parallel()
 	ffmpeg := need(t, "ffmpeg")
 	file := filepath.Join(t.TempDir(), "a.mp4")
 	args := strings.Fields("-v error -nostdin -f lavfi -i testsrc2=size=320x180:rate=25 -f lavfi -i sine=sample_rate=48000 -t 12 -c:v libx264 -preset ultrafast -bf 2 -g 25 -pix_fmt yuv420p -c:a aac -movflags +frag_keyframe+empty_moov+default_base_moof " + file)
@@ -305,6 +311,7 @@ func TestEncryptedFFmpeg(t *testing.T) {
 // TestKeysAfterRestart: a server that was started anew has the keys of what its store
 // keeps, before anybody publishes; and takes another one for what comes.
 func TestKeysAfterRestart(t *testing.T) {
+	t.Parallel()
 	need(t, "ffmpeg")
 	cfg := Config{Data: t.TempDir(), Live: live.Config{Target: time.Second}, Encryption: []Encryption{{Scheme: seal.CENC, KeyTokens: []string{secret}}}}
 	keyURI := regexp.MustCompile(`URI="\.\./(keys/[0-9a-f]{32}\.key)"`)
@@ -418,6 +425,7 @@ func TestStreamPatterns(t *testing.T) {
 // TestKeyService: keys come from a service, which is asked with the stream's name, how
 // many it has had, and a token; what it gives is what players get.
 func TestKeyService(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	asked := map[string]int{}
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -451,6 +459,7 @@ func TestKeyService(t *testing.T) {
 
 // TestNoKeyService: a publisher is refused whose stream has no key.
 func TestNoKeyService(t *testing.T) {
+	t.Parallel()
 	need(t, "ffmpeg")
 	srv := httptest.NewServer(http.NotFoundHandler())
 	defer srv.Close()

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
-	"go.uber.org/goleak"
 
 	"github.com/cleave-video/cleave/format/libav"
 	"github.com/cleave-video/cleave/live"
@@ -67,8 +66,8 @@ func pictures(t *testing.T, in []byte, args string) []string {
 // A key frame is one whole picture, the one that is in the HLS segment, in every
 // format; a GOP is all of its pictures.
 func TestKeyFrameIsThePictureOfTheSegment(t *testing.T) {
+	t.Parallel()
 	need(t, "ffmpeg")
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	s := start(t, live.Config{})
 	defer s.stop()
 	stop := publish(t, s.rtmp+"/live/cam")
@@ -127,6 +126,7 @@ func TestKeyFrameIsThePictureOfTheSegment(t *testing.T) {
 
 // The formats fit the codec.
 func TestKeyFrameOfOtherCodecs(t *testing.T) {
+	t.Parallel()
 	need(t, "ffmpeg")
 	s := start(t, live.Config{})
 	for _, c := range []struct {
@@ -198,8 +198,8 @@ func seconds(t *testing.T, res *http.Response) string {
 
 // A Go program reads the events: every frame, in order.
 func TestEventsInGo(t *testing.T) {
+	t.Parallel()
 	need(t, "ffmpeg")
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	s := start(t, live.Config{})
 	defer s.stop()
 	stop := publish(t, s.rtmp+"/live/cam")
@@ -287,6 +287,7 @@ const decoder = new VideoDecoder({
 // Chromium's EventSource takes the events, and its WebCodecs the payload: the pixels
 // are those that ffmpeg decodes.
 func TestFramesInBrowser(t *testing.T) {
+	t.Parallel()
 	need(t, "ffmpeg")
 	need(t, "chromium")
 	s := start(t, live.Config{})

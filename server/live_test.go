@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
-	"go.uber.org/goleak"
 
 	"github.com/cleave-video/cleave/live"
 	"github.com/cleave-video/cleave/test/browser"
@@ -141,7 +140,6 @@ func need(t *testing.T, program string) string {
 // discontinuity; after the grace the playlist ends.
 func TestPublisherReturns(t *testing.T) {
 	need(t, "ffmpeg")
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	s := start(t, live.Config{Target: time.Second, Grace: 3 * time.Second, Window: time.Minute})
 	if code, _ := get(t, s.http+"/live/cam/index.m3u8"); code != http.StatusNotFound {
 		t.Errorf("a stream that is not there: %d", code)
@@ -178,6 +176,7 @@ func decodes(t *testing.T, url string) {
 }
 
 func TestSecondPublisherIsRefused(t *testing.T) {
+	t.Parallel()
 	need(t, "ffmpeg")
 	s := start(t, live.Config{Target: time.Second})
 	defer publish(t, s.rtmp+"/live/cam")()
@@ -193,6 +192,7 @@ func TestSecondPublisherIsRefused(t *testing.T) {
 
 // With Takeover the second publisher goes on under the name, and the first is closed.
 func TestSecondPublisherTakesOver(t *testing.T) {
+	t.Parallel()
 	need(t, "ffmpeg")
 	s := start(t, live.Config{Target: time.Second, Takeover: true})
 	defer publish(t, s.rtmp+"/live/cam")()
@@ -207,6 +207,7 @@ func TestSecondPublisherTakesOver(t *testing.T) {
 
 // The page plays in a browser, and goes on when the publisher returns.
 func TestPlayerPage(t *testing.T) {
+	t.Parallel()
 	need(t, "ffmpeg")
 	need(t, "chromium")
 	s := start(t, live.Config{Target: time.Second})

@@ -49,6 +49,7 @@ func TestLowLatencyInBrowser(t *testing.T) {
 
 // hls-parser in strict mode takes every playlist of a stream at random moments.
 func TestStrictParserTakesPlaylists(t *testing.T) {
+	t.Parallel()
 	need(t, "ffmpeg")
 	node := need(t, "node")
 	browser.Modules(t)

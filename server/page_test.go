@@ -125,6 +125,7 @@ func (p *framesPage) walk(key string, from onScreen, d int) onScreen {
 // did not hold and forward to the newest, and jumps between key frames: the picture's
 // own number says that each is the one it should be.
 func TestFramesPage(t *testing.T) {
+	t.Parallel()
 	need(t, "ffmpeg")
 	s := start(t, live.Config{})
 	defer publishNumbered(t, s.rtmp+"/live/cam")()
@@ -192,6 +193,7 @@ func TestFramesPage(t *testing.T) {
 // The pictures that lead a key frame of an open GOP are those of the GOP before, and are
 // decoded with it.
 func TestFramesPageOfOpenGOPs(t *testing.T) {
+	t.Parallel()
 	need(t, "ffmpeg")
 	s := start(t, live.Config{})
 	defer publishNumbered(t, s.rtmp+"/live/cam", "-x264-params", "open-gop=1")()
@@ -238,6 +240,7 @@ func TestFramesPageOfOpenGOPs(t *testing.T) {
 // On a phone everything is there: buttons are large enough, nothing is wider than the
 // screen, and a swipe steps.
 func TestFramesPageOnPhone(t *testing.T) {
+	t.Parallel()
 	need(t, "ffmpeg")
 	s := start(t, live.Config{})
 	defer publishNumbered(t, s.rtmp+"/live/cam")()
@@ -278,6 +281,7 @@ func TestFramesPageOnPhone(t *testing.T) {
 // A stored file is shown like a stream: every key frame of it, and every GOP, are the
 // pictures that ffmpeg decodes, and the page steps through them.
 func TestStoredFile(t *testing.T) {
+	t.Parallel()
 	ffmpeg := need(t, "ffmpeg")
 	dir := t.TempDir()
 	made := filepath.Join(t.TempDir(), "made.mp4")

@@ -15,6 +15,7 @@ import (
 // The player's page says that there is no such stream, plays it once there is, and says
 // when the server does not answer any more. It fits a small screen.
 func TestPlayerPageTells(t *testing.T) {
+	t.Parallel()
 	need(t, "ffmpeg")
 	need(t, "chromium")
 	s := start(t, live.Config{Target: time.Second})

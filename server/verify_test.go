@@ -1,6 +1,7 @@
 package server
 
 import (
+	"net/http"
 	"testing"
 	"time"
 
@@ -12,7 +13,10 @@ import (
 // broken.
 func keepsRules(t *testing.T, url string, long time.Duration) *verify.Report {
 	t.Helper()
-	r, err := verify.Run(t.Context(), verify.Config{Input: url, For: long})
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections() // one that was never used would hold up the server's end
+	client := &http.Client{Transport: transport, Timeout: time.Minute}
+	r, err := verify.Run(t.Context(), verify.Config{Input: url, For: long, Client: client})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,6 +31,7 @@ func keepsRules(t *testing.T, url string, long time.Duration) *verify.Report {
 // TestServedStreamKeepsTheRules: a live stream, watched as a player would, breaks no
 // MUST of HLS and low-latency HLS.
 func TestServedStreamKeepsTheRules(t *testing.T) {
+	t.Parallel()
 	need(t, "ffmpeg")
 	s := start(t, live.Config{})
 	stop := publish(t, s.rtmp+"/live/cam")

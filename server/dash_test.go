@@ -25,7 +25,6 @@ func published(t *testing.T) string {
 
 // The rules of DASH are kept while a stream goes on, and ffprobe reads it.
 func TestLiveDASH(t *testing.T) {
-	t.Parallel()
 	mpd := published(t)
 	r := keepsRules(t, mpd, 10*time.Second)
 	if r.Segments < 6 {

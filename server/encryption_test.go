@@ -190,7 +190,6 @@ func TestAllowClear(t *testing.T) {
 
 // TestEncryptedStreamKeepsTheRules: the verifier finds no MUST that is broken.
 func TestEncryptedStreamKeepsTheRules(t *testing.T) {
-	t.Parallel()
 	for name, x := range map[string]struct {
 		e   Encryption
 		cfg live.Config
@@ -202,7 +201,6 @@ func TestEncryptedStreamKeepsTheRules(t *testing.T) {
 		"aes-128": {Encryption{Scheme: seal.AES128, Rotation: Rotation{Every: 3 * time.Second}}, live.Config{Part: -1}, "index.m3u8"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			x.e.PublicKeys = true
 			s := encrypted(t, x.e, x.cfg)
 			keepsRules(t, s.http+"/live/cam/"+x.src, 12*time.Second)

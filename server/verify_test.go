@@ -31,7 +31,6 @@ func keepsRules(t *testing.T, url string, long time.Duration) *verify.Report {
 // TestServedStreamKeepsTheRules: a live stream, watched as a player would, breaks no
 // MUST of HLS and low-latency HLS.
 func TestServedStreamKeepsTheRules(t *testing.T) {
-	t.Parallel()
 	need(t, "ffmpeg")
 	s := start(t, live.Config{})
 	stop := publish(t, s.rtmp+"/live/cam")

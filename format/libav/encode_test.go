@@ -1,0 +1,162 @@
+package libav
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/av/avtest"
+	"github.com/cleave-video/cleave/codec"
+	"github.com/cleave-video/cleave/format/libav/libavtest"
+	"github.com/cleave-video/cleave/format/mp4"
+)
+
+// video returns the packets of a file's video.
+func video(t *testing.T, name string) (av.Track, []av.Packet) {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := mp4.New(bytes.NewReader(b), int64(len(b)))
+	defer d.Close()
+	g := avtest.ReadAll(t, d)[0]
+	var track av.Track
+	var list []av.Packet
+	for _, p := range g.Packets {
+		if g.Tracks[p.Track].Kind == av.Video {
+			track, list = g.Tracks[p.Track], append(list, p)
+		}
+	}
+	return track, list
+}
+
+// TestEncode: each picture of the source is there, with its time, and nothing else; key
+// frames are where the source has them.
+func TestEncode(t *testing.T) {
+	path := libavtest.Need(t)
+	for _, name := range []string{"last.mp4", "hevc.mp4"} {
+		track, list := video(t, "../mp4/testdata/"+name)
+		job := &EncodeJob{Track: &track, Packets: list, Height: 48, Bitrate: 200_000, Rate: av.Rational{Num: 25, Den: 1}}
+		config, packets, repeated, err := Encode(t.Context(), path, job)
+		if err != nil || repeated != 0 {
+			t.Fatal(name, repeated, err)
+		}
+		checkEncoded(t, &track, list, config, packets)
+		again, _, _, err := Encode(t.Context(), path, job)
+		if err != nil || !bytes.Equal(config, again) {
+			t.Errorf("%s: another record, %v", name, err)
+		}
+		// The second half stands on the first.
+		half := *job
+		half.Before = len(list) / 2
+		config, packets, _, err = Encode(t.Context(), path, &half)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		checkEncoded(t, &track, list[half.Before:], config, packets)
+	}
+}
+
+func checkEncoded(t *testing.T, source *av.Track, list []av.Packet, config []byte, packets []av.Packet) {
+	t.Helper()
+	info, err := codec.Describe(&av.Track{Kind: av.Video, Codec: av.H264, Timebase: source.Timebase, Config: config})
+	if err != nil || info.Height != 48 || info.Width%2 != 0 {
+		t.Fatalf("%+v %v", info, err)
+	}
+	var dts, pts []int64
+	keys := map[int64]bool{}
+	for i := range list {
+		dts, pts = append(dts, list[i].DTS), append(pts, list[i].PTS)
+		keys[list[i].PTS] = list[i].Flags&av.Key != 0
+	}
+	slices.Sort(pts)
+	keys[pts[0]] = true
+	if len(packets) != len(list) {
+		t.Fatalf("%d pictures, want %d", len(packets), len(list))
+	}
+	for i, p := range packets {
+		if p.DTS != dts[i] || p.PTS != pts[i] || p.PTS < p.DTS || (p.Flags&av.Key != 0) != keys[p.PTS] {
+			t.Errorf("%d: dts %d pts %d key %v; want %d %d %v", i, p.DTS, p.PTS, p.Flags, dts[i], pts[i], keys[p.PTS])
+		}
+	}
+}
+
+// TestEncodeDamaged: what cannot be decoded is the picture before it again, so that times
+// stay; what has no picture at all is refused.
+func TestEncodeDamaged(t *testing.T) {
+	path := libavtest.Need(t)
+	track, list := video(t, "../mp4/testdata/last.mp4")
+	list = slices.Clone(list)
+	for i := 1; i < len(list); i++ {
+		if list[i].Flags&av.Key == 0 {
+			list[i].Data = bytes.Repeat([]byte{0xff}, len(list[i].Data))
+		}
+	}
+	job := &EncodeJob{Track: &track, Packets: list, Height: 48, Bitrate: 200_000, Rate: av.Rational{Num: 25, Den: 1}}
+	config, packets, repeated, err := Encode(t.Context(), path, job)
+	if err != nil || repeated == 0 {
+		t.Fatal(repeated, err)
+	}
+	checkEncoded(t, &track, list, config, packets)
+	for i := range list {
+		list[i].Data = []byte{1, 2, 3}
+	}
+	if _, _, _, err := Encode(t.Context(), path, job); !errors.Is(err, ErrRefused) {
+		t.Error(err)
+	}
+	track.Codec = av.AAC
+	if _, _, _, err := Encode(t.Context(), path, job); !errors.Is(err, av.ErrUnsupported) {
+		t.Error(err)
+	}
+}
+
+// TestEncodeFails: however a worker fails, the error says how, and nothing is left.
+func TestEncodeFails(t *testing.T) {
+	track, list := video(t, "../mp4/testdata/last.mp4")
+	job := &EncodeJob{Track: &track, Packets: list, Height: 48, Bitrate: 200_000, Rate: av.Rational{Num: 25, Den: 1}}
+	script := func(body string) string {
+		path := filepath.Join(t.TempDir(), "cleave-av")
+		if err := os.WriteFile(path, []byte("#!/bin/sh\n"+body), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	for name, test := range map[string]struct {
+		path string
+		want error
+	}{
+		"none":     {filepath.Join(t.TempDir(), "none"), ErrNoWorker},
+		"crash":    {script("kill -SEGV $$"), ErrCrashed},
+		"silent":   {script("exit 0"), ErrCrashed},
+		"refuses":  {script("echo cleave-av: no >&2; exit 1"), ErrRefused},
+		"nonsense": {script("cat >/dev/null; echo nonsense"), ErrCrashed},
+		"too much": {script("cat /dev/zero"), av.ErrTooLarge},
+	} {
+		if _, _, _, err := Encode(t.Context(), test.path, job); !errors.Is(err, test.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, _, _, err := Encode(ctx, script("exec sleep 60"), job); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error("hangs: ", err)
+	}
+	if err := CheckEncoder(t.Context(), script("echo cleave-av: no libx264 >&2; exit 1")); !errors.Is(err, ErrNoWorker) || !strings.Contains(err.Error(), "libx264") {
+		t.Error(err)
+	}
+}
+
+// TestEncodeSandbox: the encoder works behind the same restrictions as all workers.
+func TestEncodeSandbox(t *testing.T) {
+	if err := CheckEncoder(t.Context(), libavtest.Need(t)); err != nil {
+		t.Error(err)
+	}
+}

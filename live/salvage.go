@@ -38,6 +38,13 @@ func (p *publisher) journalChunk(o *opened) {
 	for i, l := range p.lanes {
 		inits[i] = journal.Init{Name: l.init, Bytes: l.header}
 	}
+	for _, d := range p.derived {
+		if n := len(d.r.Segments); n > 0 {
+			if b := p.s.Init(d.r.Segments[n-1].Init); b != nil {
+				inits = append(inits, journal.Init{Name: d.r.Segments[n-1].Init, Bytes: b})
+			}
+		}
+	}
 	o.kept = p.journal.Open(journalID(o), inits)
 }
 
@@ -76,7 +83,7 @@ func (p *publisher) journalPart(l *lane, b *mem.Block) {
 	var description []byte
 	if e, ok := p.entry(o, at, true); ok {
 		e.Size = size
-		description = index.AppendDescription(nil, p.s.name, &e)
+		description = index.AppendDescription(nil, p.s.name, p.withGaps(e))
 	}
 	p.journal.Part(journalID(o), l.section, b, description)
 }

@@ -199,7 +199,7 @@ func (b *builder) periods() (out []text.Period) {
 		x := text.Period{ID: fmt.Sprint(p.first), Start: p.stretch.Date.Sub(time.Unix(0, 0)) + tb.Duration(p.start-p.stretch.Start)}
 		for k, r := range of {
 			if set, end := b.set(p, until, r, rows[k], told[k]); set != nil {
-				x.Sets = append(x.Sets, *set)
+				x.Sets = join(x.Sets, set, r.Of())
 				if b.e.Ended && until == 1<<63-1 {
 					x.Duration = max(x.Duration, (end - tb.Duration(p.start) + time.Millisecond - 1).Truncate(time.Millisecond))
 				}
@@ -210,6 +210,19 @@ func (b *builder) periods() (out []text.Period) {
 		}
 	}
 	return out
+}
+
+// join adds a set, or what is in it to that of the rendition that it was made of: players
+// may switch between them.
+func join(sets []text.Set, set *text.Set, of string) []text.Set {
+	for i := range sets {
+		if x := &sets[i]; of != "" && x.Representation.ID == of {
+			x.More = append(x.More, set.Representation)
+			x.StartsWithSAP = min(x.StartsWithSAP, set.StartsWithSAP)
+			return sets
+		}
+	}
+	return append(sets, *set)
 }
 
 // lags reports whether a row has not come to segment first.

@@ -143,6 +143,7 @@ func (j *job) segment(x *derivation) error {
 	if m.Packets[0].DTS*l.factor+l.off < 0 {
 		return fmt.Errorf("live: %s begins before 0", x.name)
 	}
+	gather(m.Packets)
 	var r pack.Segment
 	r.Render(m.Packets, pack.Style{TrackID: uint32(l.track + 1), Timebase: l.tb, Offset: l.off / int64(l.scale), Video: m.Track.Kind == av.Video}, uint32(s.MSN)+1)
 	block, err := j.c.staging.blocks.NewBlock(0, int(r.Size))
@@ -161,6 +162,20 @@ func (j *job) segment(x *derivation) error {
 	block.Retain() // for the store, beside who shows it
 	j.blocks = append(j.blocks, []*mem.Block{block})
 	return nil
+}
+
+// gather puts the payload of packets behind each other, as pack.Segment has it.
+func gather(packets []av.Packet) {
+	size := 0
+	for i := range packets {
+		size += len(packets[i].Data)
+	}
+	all := make([]byte, 0, size)
+	for i := range packets {
+		at := len(all)
+		all = append(all, packets[i].Data...)
+		packets[i].Data = all[at:len(all):len(all)]
+	}
 }
 
 // describe makes the initialization section of a rendition, unless it is known.

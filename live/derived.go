@@ -199,23 +199,19 @@ func (j *job) describe(x *derivation, m *stage.Made) error {
 
 // derivedTrack is what the index keeps of a segment that a stage made.
 func derivedTrack(name string, s *Segment, at int64) index.Track {
-	t := index.Track{Name: name, Init: s.Init, Timescale: s.Timescale, Start: s.Start, Duration: max(s.Dur, 1), Offset: at, Size: s.Size, Gap: s.Gap, Independent: true}
-	if s.Gap {
-		t.Offset = 0
-	}
-	return t
+	return index.Track{Name: name, Init: s.Init, Timescale: s.Timescale, Start: s.Start, Duration: max(s.Dur, 1), Offset: at, Size: s.Size, Gap: s.Gap, Independent: true}
 }
 
-// withGaps returns an entry in which the renditions are gaps that stages make: they are
-// not there yet, and would be lost in a crash.
-func (p *publisher) withGaps(e index.Entry) *index.Entry {
+// withGaps returns an entry in which the renditions are gaps that stages make, behind the
+// size bytes of the others: they are not there yet, and would be lost in a crash.
+func (p *publisher) withGaps(e index.Entry, size int64) *index.Entry {
 	if len(p.derived) > 0 {
 		e.Tracks = slices.Clone(e.Tracks)
 	}
 	for _, d := range p.derived {
 		if n := len(d.r.Segments); n > 0 && len(e.Tracks) > d.of.section {
 			t := e.Tracks[d.of.section] // the same times
-			t.Name, t.Init, t.Offset, t.Size, t.Gap, t.Independent = d.r.Name, d.r.Segments[n-1].Init, 0, 0, true, true
+			t.Name, t.Init, t.Offset, t.Size, t.Gap, t.Independent = d.r.Name, d.r.Segments[n-1].Init, size, 0, true, true
 			e.Tracks = append(e.Tracks, t)
 		}
 	}

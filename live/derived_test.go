@@ -424,6 +424,16 @@ func TestDerivedRestored(t *testing.T) {
 					t.Errorf("%d of %d: gap %v", g.MSN, x.Last(), g.Gap)
 				}
 			}
+			source := is.Rendition("video0")
+			lost := 0
+			for i := range source.Segments {
+				if source.Segments[i].Gap {
+					lost++
+				}
+			}
+			if parts && lost > 0 {
+				t.Errorf("%d chunks of the source are lost, whose parts were kept", lost)
+			}
 			stop = b.publish(t, spec(60))
 			time.Sleep(20500 * time.Millisecond)
 			stop()

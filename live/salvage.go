@@ -83,7 +83,7 @@ func (p *publisher) journalPart(l *lane, b *mem.Block) {
 	var description []byte
 	if e, ok := p.entry(o, at, true); ok {
 		e.Size = size
-		description = index.AppendDescription(nil, p.s.name, p.withGaps(e))
+		description = index.AppendDescription(nil, p.s.name, p.withGaps(e, size))
 	}
 	p.journal.Part(journalID(o), l.section, b, description)
 }

@@ -160,3 +160,29 @@ func TestEncodeSandbox(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestEncodeMedia: of real files every picture comes out at its time, whatever order,
+// depth, sampling and size they have.
+func TestEncodeMedia(t *testing.T) {
+	path := libavtest.Need(t)
+	media := os.Getenv("CLEAVE_MEDIA")
+	if media == "" {
+		t.Skip("CLEAVE_MEDIA is not set: real files are left out")
+	}
+	for _, name := range []string{
+		"fmp4/320x240_bframes_60fps.mp4", "fmp4/cmaf_camera_1080p25.mp4", "mp4/h264_1080p_6min_gop8s.mp4", "mp4/h264_4k60_phone_vfr.mp4",
+		"mp4/h264_bframes_short_irregular_gop.mp4", "mp4/h264_bpyramid_gop30.mp4", "mp4/h264_nal_length_2.mp4", "mp4/h264_nonref_b.mp4",
+		"mp4/h264_open_gop_recovery_point.mp4", "mp4/h264_vfr_phone_1080p.mp4", "mp4/h264_vfr_slowmo_bframes.mp4", "mp4/hevc_cra_rasl_small.mp4",
+		"mp4/hevc_open_gop_cra_editlist.mp4",
+	} {
+		t.Run(name, func(t *testing.T) {
+			track, list := video(t, filepath.Join(media, name))
+			job := &EncodeJob{Track: &track, Packets: list[:min(len(list), 60)], Height: 48, Bitrate: 200_000, Rate: av.Rational{Num: 30, Den: 1}}
+			config, packets, n, err := Encode(t.Context(), path, job)
+			if err != nil || n != 0 {
+				t.Fatalf("%d repeated, %v", n, err)
+			}
+			checkEncoded(t, &track, job.Packets, config, packets)
+		})
+	}
+}

@@ -114,6 +114,9 @@ func (c *coordinator) commit(p *publisher, o *opened, wait time.Duration) {
 	}
 	j.work = p.work(o.c)
 	j.charged = j.body.size
+	if !p.elastic && (2*len(c.queue) > cap(c.queue) || 2*(c.bytes.Used()+j.charged) > c.bytes.Limit()) {
+		c.staging.giveUp()
+	}
 	err := c.enter(j.charged, wait)
 	c.last = j.done
 	if err != nil {

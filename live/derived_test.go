@@ -278,6 +278,27 @@ func TestDerivedHangs(t *testing.T) {
 	})
 }
 
+// Also if little memory is there no chunk of the source is lost.
+func TestDerivedHangsHeavy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &half{takes: func(uint64) time.Duration { return time.Hour }}
+		ix := indexmem.New()
+		cfg := plain(f)
+		cfg.Index, cfg.StreamMemory, cfg.Drain = ix, 16<<20, 8*time.Second
+		h, end := hub(t, cfg)
+		defer end()
+		sp := spec(60)
+		sp.Video.Size = 12_000
+		if err := h.Publish(t.Context(), "cam", avtest.Pace(avtest.NewSynthetic(sp))); err != nil {
+			t.Error(err)
+		}
+		s := h.Lookup("cam").Stats()
+		if s.Unstored > 0 || s.Dropped > 0 || s.Stored != s.Chunks || s.Derived != 0 || s.Underived != s.Chunks {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
 // An elastic source waits for stages, and loses nothing.
 func TestDerivedElastic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

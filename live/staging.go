@@ -22,6 +22,8 @@ const maxStaged = 8
 type staging struct {
 	ctx    context.Context // ends before that of the coordinator
 	stop   context.CancelFunc
+	now    context.Context // of chunks that begin now; of the publisher
+	hurry  context.CancelCauseFunc
 	places chan struct{} // of chunks of real-time sources
 	bytes  *mem.Budget   // of the packets that are kept for it
 	turn   chan struct{} // closed when the chunk before has had its turn
@@ -45,6 +47,7 @@ func newStaging(ctx context.Context, pool *mem.Pool, e *Edge, memory int64) *sta
 	}
 	close(g.turn)
 	g.ctx, g.stop = context.WithCancel(ctx)
+	g.now, g.hurry = context.WithCancelCause(g.ctx)
 	for i := range e.Renditions {
 		r := &e.Renditions[i]
 		if n := len(r.Segments); n > 0 {
@@ -56,6 +59,7 @@ func newStaging(ctx context.Context, pool *mem.Pool, e *Edge, memory int64) *sta
 
 // work is what a chunk is to become in stages. It holds the chunk, and those before it.
 type work struct {
+	ctx    context.Context
 	object stage.Object
 	list   []derivation
 	bytes  int64
@@ -119,7 +123,7 @@ func (p *publisher) work(c *chunk.Chunk) *work {
 		return nil
 	}
 	g := p.coord.staging
-	w := &work{object: stage.Object{Stream: p.s.name, Chunk: c, Rates: p.frozenRates(c)}, before: g.turn, done: make(chan struct{})}
+	w := &work{ctx: g.now, object: stage.Object{Stream: p.s.name, Chunk: c, Rates: p.frozenRates(c)}, before: g.turn, done: make(chan struct{})}
 	g.turn = w.done
 	empty := true
 	for _, d := range p.derived {
@@ -195,11 +199,17 @@ func (g *staging) run(stages []stage.Stage, w *work) {
 		return
 	}
 	for _, s := range stages {
-		if err := (stage.Retry{}).Run(g.ctx, s, &w.object); err != nil {
+		if err := (stage.Retry{}).Run(w.ctx, s, &w.object); err != nil {
 			w.err = err
 		}
 	}
 	g.release(w)
+}
+
+// giveUp ends what stages are at: what is under way waits for it, and would not be stored.
+func (g *staging) giveUp() {
+	g.hurry(errLate)
+	g.now, g.hurry = context.WithCancelCause(g.ctx)
 }
 
 // drop gives a chunk up that no stage is to have.

@@ -25,12 +25,11 @@ type half struct {
 	takes func(seq uint64) time.Duration
 	fails func(seq uint64, try int) error
 
-	mu      sync.Mutex // guards what follows
-	tries   map[uint64]int
-	runs    int // under way
-	most    int
-	before  map[uint64][]uint64
-	started []uint64
+	mu     sync.Mutex // guards what follows
+	tries  map[uint64]int
+	runs   int // under way
+	most   int
+	before map[uint64][]uint64
 }
 
 func (h *half) Makes(_ string, tracks []av.Track) []stage.Rendition {

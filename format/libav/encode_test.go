@@ -5,8 +5,11 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -14,8 +17,10 @@ import (
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/av/avtest"
 	"github.com/cleave-video/cleave/codec"
+	"github.com/cleave-video/cleave/codec/h264"
 	"github.com/cleave-video/cleave/format/libav/libavtest"
 	"github.com/cleave-video/cleave/format/mp4"
+	"github.com/cleave-video/cleave/internal/nal"
 )
 
 // video returns the packets of a file's video.
@@ -185,4 +190,76 @@ func TestEncodeMedia(t *testing.T) {
 			checkEncoded(t, &track, job.Packets, config, packets)
 		})
 	}
+}
+
+// TestEncodeLooks: the pictures are those of the source, made smaller, whatever their
+// sampling, depth and range, as ffmpeg makes them smaller.
+func TestEncodeLooks(t *testing.T) {
+	path := libavtest.Need(t)
+	if _, err := exec.LookPath("ffmpeg"); err != nil {
+		t.Skip("ffmpeg is not installed: pictures are not compared")
+	}
+	for name, args := range map[string]string{
+		"420":       "-pix_fmt yuv420p",
+		"444":       "-pix_fmt yuv444p",
+		"422, 10":   "-pix_fmt yuv422p10le",
+		"full":      "-pix_fmt yuvj420p",
+		"gray":      "-pix_fmt gray",
+		"reordered": "-pix_fmt yuv420p -bf 3 -b_strategy 0",
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			source, made := filepath.Join(dir, "source.mp4"), filepath.Join(dir, "made.264")
+			run := func(args string) string {
+				out, err := exec.Command("ffmpeg", strings.Fields("-hide_banner -nostdin "+args)...).CombinedOutput()
+				if err != nil {
+					t.Fatalf("%s: %v\n%s", args, err, out)
+				}
+				return string(out)
+			}
+			run("-f lavfi -i testsrc2=size=322x182:rate=25 -frames:v 12 -c:v libx264 -preset ultrafast -crf 10 " + args + " " + source)
+			track, list := video(t, source)
+			job := &EncodeJob{Track: &track, Packets: list, Height: 90, Bitrate: 2_000_000, Rate: av.Rational{Num: 25, Den: 1}}
+			config, packets, _, err := Encode(t.Context(), path, job)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(made, byteStream(t, config, packets), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			said := run("-i " + made + " -i " + source + " -lavfi [1]scale=160:90:flags=area,format=yuv420p,settb=1/25,setpts=N[a];[0]format=yuv420p,settb=1/25,setpts=N[b];[b][a]psnr -f null -")
+			m := regexp.MustCompile(`PSNR y:([0-9.]+) u:([0-9.]+|inf) v:([0-9.]+|inf)`).FindStringSubmatch(said)
+			if m == nil {
+				t.Fatal(said)
+			}
+			for i, least := range []float64{34, 32, 32} {
+				if v, err := strconv.ParseFloat(m[1+i], 64); err != nil || v < least {
+					t.Errorf("plane %d: %s dB", i, m[1+i])
+				}
+			}
+			t.Log(m[0])
+		})
+	}
+}
+
+// byteStream is what was made as a file that ffmpeg reads.
+func byteStream(t *testing.T, config []byte, packets []av.Packet) (b []byte) {
+	t.Helper()
+	c, err := h264.ParseConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, unit := range slices.Concat(c.SPS, c.PPS) {
+		b = append(append(b, 0, 0, 0, 1), unit...)
+	}
+	for i := range packets {
+		for l := nal.Split(packets[i].Data, 4); ; {
+			unit, ok := l.Next()
+			if !ok {
+				break
+			}
+			b = append(append(b, 0, 0, 0, 1), unit...)
+		}
+	}
+	return b
 }

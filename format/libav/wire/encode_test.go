@@ -16,8 +16,10 @@ func chunk() *Chunk {
 		ChunkHead: ChunkHead{Codec: "h264", Height: 360, Bitrate: 600_000, Rate: [2]int32{30000, 1001}, Depth: 2},
 		Config:    []byte("record"),
 		Units: []Unit{
-			{Key: true, Size: 3, PTS: -5, Data: []byte("abc")}, {Shown: true, Size: 2, PTS: 9, Data: []byte("de")},
-			{Shown: true, Size: 0, PTS: 7, Data: []byte{}}, {Shown: true, Key: true, Size: 1, PTS: 8, Data: []byte("f")},
+			{Key: true, Size: 3, PTS: -5, Data: []byte("abc")},
+			{Shown: true, Size: 2, PTS: 9, Data: []byte("de")},
+			{Shown: true, Size: 0, PTS: 7, Data: []byte{}},
+			{Shown: true, Key: true, Size: 1, PTS: 8, Data: []byte("f")},
 		},
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"syscall"
 
 	"github.com/cleave-video/cleave/cmd/cleave-av/internal/shim"
 	"github.com/cleave-video/cleave/format/libav/wire"
@@ -18,6 +19,7 @@ func encode(r io.Reader, w io.Writer) error {
 	if !shim.CanEncode() {
 		return errNoEncoder
 	}
+	go watch(int32(syscall.Stdout))
 	var c wire.Chunk
 	if err := c.Read(r); err != nil {
 		return fmt.Errorf("the chunk: %w", err)

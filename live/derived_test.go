@@ -113,7 +113,7 @@ func aligned(t *testing.T, e *Edge) (gaps []int64) {
 		if o == nil || s.DTS != o.DTS || s.Dur != o.Dur || s.Start != o.Start || s.Shift != o.Shift || !s.Date.Equal(o.Date) || s.Stretch != o.Stretch || s.object != o.object || i > 0 && s.Discontinuity != o.Discontinuity {
 			t.Errorf("%d: %+v, of %+v", s.MSN, s, o)
 		}
-		if o != nil && s.FirstKey != o.FirstKey && len(gaps) == 0 && r.Segments[0].MSN == 0 {
+		if o != nil && o.Independent && s.FirstKey != o.FirstKey && len(gaps) == 0 && r.Segments[0].MSN == 0 {
 			t.Errorf("%d: key frames from %d, of %d", s.MSN, s.FirstKey, o.FirstKey)
 		}
 		if r.discontinuitiesAt(s.MSN) != of.discontinuitiesAt(s.MSN) {
@@ -349,6 +349,28 @@ func TestDerivedBefore(t *testing.T) {
 		}
 		if deepest < 2 {
 			t.Error("no chunk stands on another")
+		}
+	})
+}
+
+// A chunk that begins with an open key frame comes with the one before it, and no more.
+func TestDerivedBeforeOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &half{}
+		h, end := hub(t, plain(f))
+		defer end()
+		sp := spec(20)
+		sp.Video.B, sp.Video.Open = 2, true
+		if err := h.Publish(t.Context(), "cam", avtest.Pace(avtest.NewSynthetic(sp))); err != nil {
+			t.Error(err)
+		}
+		if gaps := aligned(t, h.Lookup("cam").Edge()); len(gaps) > 0 || len(f.before) < 8 {
+			t.Errorf("%d chunks, gaps: %v", len(f.before), gaps)
+		}
+		for seq, before := range f.before {
+			if want := []uint64{seq - 1}; seq > 0 && !slices.Equal(before, want) || seq == 0 && len(before) > 0 {
+				t.Errorf("%d stands on %v", seq, before)
+			}
 		}
 	})
 }

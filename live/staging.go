@@ -78,7 +78,8 @@ type derivation struct {
 }
 
 // standOn returns the chunks that a closed one cannot be decoded without: from the last
-// one on that can.
+// one on that begins with a key frame. An open one will do: what follows it in the order of
+// presentation does not stand on what is before it.
 func (p *publisher) standOn(c *chunk.Chunk) []*chunk.Chunk {
 	if n := len(p.before); c.Independent || n == 0 || &p.before[n-1].Tracks[0] != &c.Tracks[0] || c.Discont {
 		p.letGo()
@@ -89,8 +90,14 @@ func (p *publisher) standOn(c *chunk.Chunk) []*chunk.Chunk {
 // follow keeps a closed chunk for those that stand on it, as long as they are not more
 // than is worth it.
 func (p *publisher) follow(c *chunk.Chunk) {
-	run := c.Runs[c.Lead]
-	if !c.Independent && len(p.before) == 0 && (len(run) == 0 || run[0].Flags&av.Key == 0) {
+	var first av.Flags
+	if run := c.Runs[c.Lead]; len(run) > 0 {
+		first = run[0].Flags & (av.Key | av.Gradual)
+	}
+	switch {
+	case first == av.Key:
+		p.letGo()
+	case first == 0 && len(p.before) == 0:
 		return
 	}
 	c.Retain()

@@ -32,7 +32,7 @@ type Config struct {
 	// Streams reports whether a rendition is made of the stream of a name; nil: of all.
 	Streams func(name string) bool
 	Workers int           // processes at a time; 0: as many as there are processors
-	Timeout time.Duration // of one try; 0: 10 s and four times the chunk's length
+	Timeout time.Duration // of one try; 0: 30 s and ten times the chunk's length
 }
 
 // Validate reports what is wrong with c.
@@ -161,10 +161,11 @@ func rate(o *stage.Object, track int) av.Rational {
 	return av.Rational{Num: 30, Den: 1}
 }
 
-// timeout is how long a try may take.
+// timeout is how long a try may take: what only a worker that hangs takes, also on a
+// machine that is busy. Who is in a hurry ends it before.
 func (e *Encoder) timeout(c *chunk.Chunk) time.Duration {
 	if e.cfg.Timeout > 0 {
 		return e.cfg.Timeout
 	}
-	return 10*time.Second + 4*c.Span.Timebase.Duration(max(0, c.Span.MaxPTS-c.Span.Start))
+	return 30*time.Second + 10*c.Span.Timebase.Duration(max(0, c.Span.MaxPTS-c.Span.Start))
 }

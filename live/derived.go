@@ -30,6 +30,8 @@ type known struct {
 	header []byte // nil: it is stored
 	info   *codec.Info
 	track  av.Track
+	// settled: segments since the last discontinuity have it, and others must not differ.
+	settled bool
 }
 
 // made is a segment of a derived rendition, in the order of the chunks. One of which no
@@ -82,6 +84,10 @@ func (j *job) take() {
 	<-w.before
 	for i := range w.list {
 		x := &w.list[i]
+		if k, ok := g.known[x.name]; ok && x.seg.Discontinuity {
+			k.settled = false
+			g.known[x.name] = k
+		}
 		err := j.segment(x)
 		j.c.tell(w, x.name, err)
 		k, ok := g.known[x.name]
@@ -184,15 +190,20 @@ func (j *job) describe(x *derivation, m *stage.Made) error {
 	if err != nil {
 		return err
 	}
-	name := initName(header)
-	if j.c.staging.known[x.name].init == name {
+	name, k := initName(header), j.c.staging.known[x.name]
+	switch {
+	case k.settled && k.init != name:
+		return fmt.Errorf("live: %s has another header, %s after %s, and nothing has changed", x.name, name, k.init)
+	case k.init == name:
+		k.settled = true
+		j.c.staging.known[x.name] = k
 		return nil
 	}
 	info, err := codec.Describe(&m.Track)
 	if err != nil {
 		return err
 	}
-	j.c.staging.known[x.name] = known{name, header, &info, m.Track}
+	j.c.staging.known[x.name] = known{name, header, &info, m.Track, true}
 	j.c.s.headers.put(name, header)
 	return nil
 }

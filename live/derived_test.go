@@ -24,6 +24,7 @@ import (
 type half struct {
 	takes func(seq uint64) time.Duration
 	fails func(seq uint64, try int) error
+	turns func(seq uint64) uint16 // the pictures; nil: by 90 degrees
 
 	mu     sync.Mutex // guards what follows
 	tries  map[uint64]int
@@ -76,6 +77,9 @@ func (h *half) Run(ctx context.Context, o *stage.Object) error {
 	run := o.Chunk.Runs[of]
 	m := stage.Made{Name: "half", Track: o.Chunk.Tracks[of]}
 	m.Track.Rotation = 90 // so that it has a header of its own
+	if h.turns != nil {
+		m.Track.Rotation = h.turns(seq)
+	}
 	for i := range run {
 		p := av.Packet{DTS: run[i].DTS, PTS: run[i].PTS, Flags: run[i].Flags & av.Key, Data: fmt.Appendf(nil, "half %d.%d", seq, i)}
 		m.Packets = append(m.Packets, p)
@@ -430,6 +434,26 @@ func TestDerivedTracksChange(t *testing.T) {
 		}
 		if len(inits) != 2 {
 			t.Errorf("%d headers", len(inits))
+		}
+	})
+}
+
+// A header that changes where nothing has is no header of the rendition.
+func TestDerivedHeaderStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &half{turns: func(seq uint64) uint16 {
+			if seq == 3 || seq == 4 {
+				return 180
+			}
+			return 90
+		}}
+		h, end := hub(t, plain(f))
+		defer end()
+		if err := h.Publish(t.Context(), "cam", avtest.Pace(avtest.NewSynthetic(spec(20)))); err != nil {
+			t.Error(err)
+		}
+		if gaps := aligned(t, h.Lookup("cam").Edge()); !slices.Equal(gaps, []int64{3, 4}) {
+			t.Errorf("gaps: %v", gaps)
 		}
 	})
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/cleave-video/cleave/internal/peer"
 	"github.com/cleave-video/cleave/mem"
 	"github.com/cleave-video/cleave/pack"
+	"github.com/cleave-video/cleave/stage"
 	"github.com/cleave-video/cleave/store"
 	"github.com/cleave-video/cleave/store/retry"
 )
@@ -61,7 +62,10 @@ type Config struct {
 	// Sealing says how the stream of a name is encrypted, nil that it is not; it must
 	// always say the same. nil: none is.
 	Sealing func(name string) *Sealing
-	Log     *slog.Logger // nil: none
+	// Stages are what closed chunks pass before they are stored. The renditions that they
+	// make have no parts: there must be none. A stream that is encrypted passes none.
+	Stages []stage.Stage
+	Log    *slog.Logger // nil: none
 }
 
 // Validate reports what is wrong with c, with the defaults for what it leaves open.
@@ -74,6 +78,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("live: part %v: it must be 100ms to half of the target, %v", c.Part, c.Target)
 	case c.Memory < 16<<20 || c.StreamMemory < 8<<20 || c.StreamMemory > c.Memory:
 		return fmt.Errorf("live: memory %d, stream memory %d: at least 16 MiB, and 8 MiB of it", c.Memory, c.StreamMemory)
+	case len(c.Stages) > 0 && c.Part > 0:
+		return errors.New("live: a rendition that is made of whole chunks has no parts, and parts of the others are listed: switch low latency off")
 	case c.Viewer < 1<<20 || c.Viewer > c.StreamMemory/4:
 		return fmt.Errorf("live: viewer %d: it must be 1 MiB to a quarter of the stream memory, %d", c.Viewer, c.StreamMemory)
 	}

@@ -98,6 +98,7 @@ func (p *publisher) newLanes(tracks []av.Track) error {
 		l.inherit(old, &p.s.account)
 		p.lanes = append(p.lanes, l)
 	}
+	p.derive(tracks)
 	return nil
 }
 
@@ -283,6 +284,9 @@ func (p *publisher) slide(l *lane) {
 	for _, l := range p.lanes {
 		first = min(first, l.r.first())
 	}
+	for _, d := range p.derived {
+		first = min(first, d.r.first())
+	}
 	n := 0
 	for n < len(p.s.leaving) && p.s.leaving[n].MSN < first {
 		s := &p.s.leaving[n]
@@ -360,5 +364,6 @@ func (p *publisher) show() {
 			e.Renditions[i].Open = &open
 		}
 	}
+	e.Renditions = p.withDerived(e.Renditions)
 	p.s.show(e)
 }

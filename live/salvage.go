@@ -38,6 +38,13 @@ func (p *publisher) journalChunk(o *opened) {
 	for i, x := range o.inits {
 		inits[i] = journal.Init{Name: x.name, Bytes: x.header}
 	}
+	for _, d := range p.derived {
+		if n := len(d.r.Segments); n > 0 {
+			if b := p.s.Init(d.r.Segments[n-1].Init); b != nil {
+				inits = append(inits, journal.Init{Name: d.r.Segments[n-1].Init, Bytes: b})
+			}
+		}
+	}
 	o.kept = p.journal.Open(journalID(o), inits)
 }
 
@@ -68,7 +75,7 @@ func (p *publisher) journalPart(l *lane, b *mem.Block) {
 	o.awaitKept()
 	var description []byte
 	if e, ok := p.entry(o, true); ok {
-		description = index.AppendDescription(nil, p.s.name, &e)
+		description = index.AppendDescription(nil, p.s.name, p.withGaps(e))
 	}
 	p.journal.Part(journalID(o), l.section, b, description)
 }

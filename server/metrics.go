@@ -98,6 +98,8 @@ func streamMetrics() []metric[*live.Stats] {
 	add(counter, "chunks_total", "Chunks that were cut.", func(s *live.Stats) int64 { return s.Chunks })
 	add(counter, "stored_chunks_total", "Chunks that the store took.", func(s *live.Stats) int64 { return s.Stored })
 	add(counter, "unstored_chunks_total", "Chunks that the store did not take.", func(s *live.Stats) int64 { return s.Unstored })
+	add(counter, "derived_segments_total", "Segments of renditions that were made here.", func(s *live.Stats) int64 { return s.Derived })
+	add(counter, "underived_segments_total", "Segments of renditions that could not be made, and are gaps.", func(s *live.Stats) int64 { return s.Underived })
 	add(gauge, "cursors", "Readers of packets: one of each feed, and viewers of frames.", func(s *live.Stats) int64 { return int64(s.Viewers) })
 	add(counter, "cursor_jumps_total", "Jumps to the newest key frame of readers of packets that were too far behind.", func(s *live.Stats) int64 { return s.Jumps })
 	add(counter, "cursor_stalls_total", "Readers of packets that were closed because they held a batch for too long.", func(s *live.Stats) int64 { return s.Stalls })

@@ -102,6 +102,8 @@ type Config struct {
 
 	Encryption []Encryption // the first that matches a stream's name is its; none: in the clear
 
+	Encode *Encode // nil: what is received is all there is
+
 	Live live.Config
 	Log  *slog.Logger
 	// Ready is called once all addresses are listened to.
@@ -144,6 +146,9 @@ func (c *Config) Validate() error {
 			return fmt.Errorf("server: encryption %d: %w", i+1, err)
 		}
 	}
+	if err := c.validateEncode(); err != nil {
+		return fmt.Errorf("server: %w", err)
+	}
 	return nil
 }
 
@@ -154,6 +159,10 @@ func Run(ctx context.Context, c Config) error {
 	c.defaults()
 	if err := c.Validate(); err != nil {
 		return err
+	}
+	var err error
+	if c.Live.Stages, err = c.stages(ctx); err != nil {
+		return fmt.Errorf("server: encode: %w", err)
 	}
 	st, err := c.openStores(ctx)
 	if err != nil {

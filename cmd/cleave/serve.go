@@ -56,6 +56,9 @@ type serveCommand struct {
 	PerAddress   int           `name:"streams-per-address" placeholder:"N" help:"Of them from one address (half of them)."`
 	Viewer       size.Bytes    `placeholder:"SIZE" help:"How far a viewer of packets may be behind before it jumps (4MiB)."`
 
+	EncodeHeight  int            `name:"encode-height" placeholder:"LINES" help:"Make a smaller rendition of every stream's video, so high; without low latency only."`
+	EncodeBitrate server.BitRate `name:"encode-bitrate" placeholder:"RATE" help:"Bits a second that it does not exceed, as 600k."`
+
 	liveKeyFlags `group:"encryption"`
 
 	Demo bool `help:"Publish a test picture to this server as live/demo."`
@@ -75,6 +78,9 @@ func (c *serveCommand) config() (server.Config, error) {
 	var err error
 	if s.Encryption, err = c.liveKeyFlags.encryption(); err != nil {
 		return s, &usageError{err}
+	}
+	if c.EncodeHeight != 0 || c.EncodeBitrate != 0 {
+		s.Encode = &server.Encode{Height: c.EncodeHeight, Bitrate: c.EncodeBitrate}
 	}
 	if c.Config != "" {
 		f, err := server.ReadFile(c.Config)

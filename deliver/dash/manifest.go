@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cleave-video/cleave/av"
@@ -199,7 +200,7 @@ func (b *builder) periods() (out []text.Period) {
 		x := text.Period{ID: fmt.Sprint(p.first), Start: p.stretch.Date.Sub(time.Unix(0, 0)) + tb.Duration(p.start-p.stretch.Start)}
 		for k, r := range of {
 			if set, end := b.set(p, until, r, rows[k], told[k]); set != nil {
-				x.Sets = append(x.Sets, *set)
+				x.Sets = join(x.Sets, set, r.Of())
 				if b.e.Ended && until == 1<<63-1 {
 					x.Duration = max(x.Duration, (end - tb.Duration(p.start) + time.Millisecond - 1).Truncate(time.Millisecond))
 				}
@@ -210,6 +211,25 @@ func (b *builder) periods() (out []text.Period) {
 		}
 	}
 	return out
+}
+
+// join adds a set, or what is in it to that of the rendition that it was made of, if the
+// codec is the same: players may switch between them (ISO 23000-19 7.3.4).
+func join(sets []text.Set, set *text.Set, of string) []text.Set {
+	for i := range sets {
+		if x := &sets[i]; of != "" && x.Representation.ID == of && sampleEntry(x) == sampleEntry(set) {
+			x.More = append(x.More, set.Representation)
+			x.StartsWithSAP = min(x.StartsWithSAP, set.StartsWithSAP)
+			return sets
+		}
+	}
+	return append(sets, *set)
+}
+
+// sampleEntry is the name of a set's codec without its particulars, "avc1".
+func sampleEntry(s *text.Set) string {
+	name, _, _ := strings.Cut(s.Representation.Codecs, ".")
+	return name
 }
 
 // lags reports whether a row has not come to segment first.

@@ -26,6 +26,7 @@ var ranks = []struct {
 	{"chunk", 3},
 	{"seal", 3},
 	{"pack", 4},
+	{"stage", 4},
 	{"store", 4},
 	{"index", 4},
 	{"httpio", 4},

@@ -49,6 +49,7 @@ type File struct {
 	Files         []FileFolder  `yaml:"files"`
 	FilesIndex    size.Bytes    `yaml:"files_index"`
 	Encryption    []Encryption  `yaml:"encryption"`
+	Retention     []Retention   `yaml:"retention"`
 
 	OnDemandTimeout time.Duration `yaml:"on_demand_timeout"`
 	OnDemandIdle    time.Duration `yaml:"on_demand_idle"`
@@ -168,6 +169,9 @@ func (f *File) Apply(c *Config) {
 	}
 	if len(c.Encryption) == 0 {
 		c.Encryption = f.Encryption
+	}
+	if len(c.Retention) == 0 {
+		c.Retention = f.Retention
 	}
 	c.Live.Takeover = c.Live.Takeover || f.Takeover
 	c.AllowPrivate = c.AllowPrivate || f.AllowPrivate

@@ -1,0 +1,228 @@
+package replay
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/deliver"
+	text "github.com/cleave-video/cleave/format/hls"
+	"github.com/cleave-video/cleave/httpio"
+	"github.com/cleave-video/cleave/live"
+	"github.com/cleave-video/cleave/seal"
+)
+
+// period returns what a request asks for; without from and to, the last time that the
+// stream was published.
+func (h *Handler) period(r *http.Request, name string) (period, error) {
+	q := r.URL.Query()
+	if q.Has("from") || q.Has("to") {
+		return parsePeriod(q, h.cfg.Hub.Now())
+	}
+	return h.last(r.Context(), name)
+}
+
+const mediaType = "application/vnd.apple.mpegurl"
+
+// multivariant answers with the multivariant playlist of a range. Those that it names
+// have the range as it was found, so that all have the same.
+func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, name string) error {
+	p, err := h.period(r, name)
+	if err != nil {
+		return err
+	}
+	s, err := h.scan(r.Context(), name, p, "")
+	if err != nil {
+		return err
+	}
+	query := "?" + s.span.query()
+	if r.URL.RawQuery == "" {
+		query = ""
+	}
+	m, err := h.variants(r.Context(), name, s, query)
+	if err != nil {
+		return err
+	}
+	b := m.Append(nil)
+	httpio.WriteText(w, r, httpio.Text{Type: mediaType, CacheControl: "no-cache", Plain: b, Zip: func() []byte { return h.zip.Compress(b) }})
+	return nil
+}
+
+// variants offers each video with each audio.
+func (h *Handler) variants(ctx context.Context, name string, s *scan, query string) (*text.Multivariant, error) {
+	m := &text.Multivariant{}
+	var videos []text.Variant
+	var audioPeak, audioMean int64
+	var audioCodecs []string
+	for _, r := range s.renditions {
+		if len(r.inits) == 0 {
+			continue // it has gaps only
+		}
+		peak, mean := r.rates()
+		uri := r.name + "/" + playlistName + query
+		v := text.Variant{URI: uri, Bandwidth: peak, AverageBandwidth: mean}
+		var codecs []string
+		var head *head
+		for _, init := range r.inits {
+			var err error
+			if head, err = h.head(ctx, name, init); err != nil {
+				return nil, err
+			}
+			if !slices.Contains(codecs, head.info.String) {
+				codecs = append(codecs, head.info.String)
+			}
+			v.Width, v.Height = max(v.Width, head.info.Width), max(v.Height, head.info.Height)
+		}
+		v.Codecs, v.FrameRate = strings.Join(codecs, ","), head.info.FrameRate
+		if head.track.Kind == av.Video {
+			videos = append(videos, v)
+			continue
+		}
+		audioPeak, audioMean = max(audioPeak, peak), max(audioMean, mean)
+		for _, c := range codecs {
+			if !slices.Contains(audioCodecs, c) {
+				audioCodecs = append(audioCodecs, c)
+			}
+		}
+		m.Media = append(m.Media, audio(r, head, uri, len(m.Media) == 0))
+	}
+	keys, err := h.sessionKeys(name, s)
+	if err != nil {
+		return nil, err
+	}
+	m.SessionKeys = keys
+	switch {
+	case len(videos) == 0 && len(m.Media) == 0:
+		return nil, missing("nothing of that time was stored: there are gaps only")
+	case len(videos) == 0:
+		videos = []text.Variant{{URI: m.Media[0].URI, Bandwidth: audioPeak, AverageBandwidth: audioMean, Codecs: strings.Join(audioCodecs, ",")}}
+		if len(m.Media) == 1 {
+			m.Media = nil
+		}
+	default:
+		for i := range videos {
+			v := &videos[i]
+			v.Bandwidth, v.AverageBandwidth = v.Bandwidth+audioPeak, v.AverageBandwidth+audioMean
+			v.Codecs = strings.Join(append([]string{v.Codecs}, audioCodecs...), ",")
+		}
+	}
+	for i := range videos {
+		if len(m.Media) > 0 {
+			videos[i].Audio = m.Media[0].GroupID
+		}
+	}
+	m.Variants = videos
+	return m, m.Check()
+}
+
+func audio(r *rendition, head *head, uri string, first bool) text.Rendition {
+	out := text.Rendition{Type: "AUDIO", GroupID: "audio", Name: r.name, Default: first, Autoselect: true, URI: uri, Language: head.track.Language}
+	if out.Language == "" {
+		out.Language = "und" // Apple 8.10 wants one
+	}
+	if head.info.Channels > 0 {
+		out.Channels = fmt.Sprint(head.info.Channels)
+	}
+	return out
+}
+
+// media answers with a rendition's playlist of a range.
+func (h *Handler) media(w http.ResponseWriter, r *http.Request, name, rend string) error {
+	p, err := h.period(r, name)
+	if err != nil {
+		return err
+	}
+	s, err := h.scan(r.Context(), name, p, rend)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(s.renditions, func(x *rendition) bool { return x.name == rend }) {
+		return missing("no such rendition at that time")
+	}
+	segments, err := h.list(name, s)
+	if err != nil {
+		return err
+	}
+	h.cfg.Hub.Promise(r.Context(), name, s.span.From, s.span.To)
+	m := &text.Media{
+		TargetDuration: s.target, Sequence: s.segments[0].seq, Type: text.VOD, EndList: true, IndependentSegments: s.alone,
+	}
+	return httpio.StreamText(w, r, httpio.Text{Type: mediaType, CacheControl: "no-cache"}, &h.zip, func(w io.Writer) error { return m.Stream(w, segments) })
+}
+
+// list yields the segments as a playlist has them.
+func (h *Handler) list(name string, s *scan) (iter.Seq[text.Segment], error) {
+	sealing := h.cfg.Hub.Sealing(name)
+	for i := range s.segments {
+		if x := &s.segments[i]; x.sealed {
+			if err := decrypts(sealing, x.iv); err != nil {
+				return nil, err
+			}
+		}
+	}
+	none := []text.Key{{Method: text.MethodNone}}
+	return func(yield func(text.Segment) bool) {
+		var keys []text.Key
+		var id, iv [16]byte
+		for i := range s.segments {
+			x := &s.segments[i]
+			t := text.Segment{
+				URI: segmentName(x.epoch, x.seq) + ".m4s", Span: text.Span{Start: x.start, Dur: x.dur, Timebase: av.Timebase{Num: 1, Den: x.scale}},
+				Discontinuity: x.discontinuity, Gap: x.gap, ProgramDateTime: time.Unix(0, x.wall),
+			}
+			if x.init >= 0 {
+				t.Map.URI = s.inits[x.init]
+			}
+			switch {
+			case x.sealed:
+				if keys == nil || id != x.keyID || iv != x.iv {
+					id, iv = x.keyID, x.iv
+					keys = []text.Key{deliver.PlaylistKey(sealing, id, "../")}
+					if iv != [16]byte{} {
+						keys[0].Method, keys[0].IV = text.MethodAES128, iv[:]
+					}
+				}
+				t.Keys = slices.Clone(keys)
+			case keys != nil && !x.gap:
+				t.Keys, keys = none, nil
+			}
+			if !yield(t) {
+				return
+			}
+		}
+	}, nil
+}
+
+// decrypts returns why nobody can be told how to decrypt a segment, if that is so.
+func decrypts(x *live.Sealing, iv [16]byte) error {
+	if x == nil || (x.Scheme == seal.AES128) != (iv != [16]byte{}) {
+		return &refusal{http.StatusConflict, "it was encrypted in another way than the server now encrypts the stream, and cannot be played"}
+	}
+	return nil
+}
+
+// maxSessionKeys bounds the keys that the multivariant playlist announces.
+const maxSessionKeys = 16
+
+// sessionKeys are the first keys that are needed.
+func (h *Handler) sessionKeys(name string, s *scan) (out []text.Key, err error) {
+	sealing := h.cfg.Hub.Sealing(name)
+	for _, r := range s.renditions {
+		for _, id := range r.keys {
+			if sealing == nil {
+				return nil, decrypts(nil, id)
+			}
+			k := deliver.PlaylistKey(sealing, id, "")
+			if len(out) < maxSessionKeys && !slices.ContainsFunc(out, func(o text.Key) bool { return o.URI == k.URI }) {
+				out = append(out, k)
+			}
+		}
+	}
+	return out, nil
+}

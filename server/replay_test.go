@@ -1,0 +1,158 @@
+package server
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cleave-video/cleave/format/hls"
+	"github.com/cleave-video/cleave/live"
+	"github.com/cleave-video/cleave/verify"
+)
+
+// kept are servers that keep everything.
+func kept(t *testing.T, data string) Config {
+	t.Helper()
+	return Config{Data: data, Live: live.Config{Target: time.Second, Window: 4 * time.Second, Grace: 2 * time.Second}, Retention: []Retention{{}}}
+}
+
+// film publishes so many seconds, 25 frames and a GOP each, with sound, and returns when
+// that is over.
+func film(t *testing.T, address string, seconds int) {
+	t.Helper()
+	args := strings.Fields(fmt.Sprintf("-v error -nostdin -re -f lavfi -i testsrc2=size=320x180:rate=25:duration=%d -f lavfi -i sine=sample_rate=48000:duration=%d "+
+		"-c:v libx264 -preset ultrafast -bf 2 -g 25 -keyint_min 25 -sc_threshold 0 -pix_fmt yuv420p -c:a aac -f flv %s", seconds, seconds, address))
+	if out, err := exec.Command("ffmpeg", args...).CombinedOutput(); err != nil {
+		t.Fatal(err, string(out))
+	}
+}
+
+// shownAt returns the presentation times of a URL's frames, in ticks of a 1000th of a
+// second, as ffprobe decodes them.
+func shownAt(t *testing.T, url string) (ms []int64) {
+	t.Helper()
+	out, err := exec.Command("ffprobe", "-v", "error", "-select_streams", "v:0", "-show_entries", "frame=pts_time", "-of", "json", url).Output()
+	if err != nil {
+		t.Fatal(url, err)
+	}
+	var list struct {
+		Frames []struct {
+			PTS string `json:"pts_time"`
+		}
+	}
+	if err := json.Unmarshal(out, &list); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range list.Frames {
+		v, err := strconv.ParseFloat(f.PTS, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ms = append(ms, int64(v*1000+0.5))
+	}
+	return ms
+}
+
+// evenly checks that there are so many frames, each 40 ms behind the one before.
+func evenly(t *testing.T, what string, ms []int64, n int) {
+	t.Helper()
+	if len(ms) != n {
+		t.Errorf("%s: %d frames, want %d", what, len(ms), n)
+	}
+	for i := 1; i < len(ms); i++ {
+		if ms[i]-ms[i-1] != 40 {
+			t.Errorf("%s: frame %d comes %d ms behind the one before", what, i, ms[i]-ms[i-1])
+		}
+	}
+}
+
+// follows checks that verify finds no MUST in what is at a URL.
+func follows(t *testing.T, url string) {
+	t.Helper()
+	r, err := verify.Run(t.Context(), verify.Config{Input: url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range r.Findings {
+		if f.Severity == verify.Must {
+			t.Errorf("%s: %s: %s: %s", url, f.Rule, f.File, f.Text)
+		}
+	}
+}
+
+func vod(t *testing.T, url string) *hls.Media {
+	t.Helper()
+	code, body := get(t, url)
+	m, err := new(hls.Reader).Media([]byte(body))
+	if code != http.StatusOK || err != nil || m.Type != hls.VOD || !m.EndList {
+		t.Fatal(url, code, err, body)
+	}
+	return m
+}
+
+// TestReplay: what was published is there when it is over, also for the next server, all
+// of it and any range, to the frame.
+func TestReplay(t *testing.T) {
+	t.Parallel()
+	need(t, "ffmpeg")
+	need(t, "ffprobe")
+	data := t.TempDir()
+	s := startWith(t, kept(t, data))
+	film(t, s.rtmp+"/live/cam", 12)
+	until(t, s.http+"/live/cam/video0/index.m3u8", "#EXT-X-ENDLIST", "#EXT-X-PLAYLIST-TYPE:VOD") // the last one remains
+	var all *hls.Media
+	for range 2 {
+		top := s.http + "/live/cam/index.m3u8"
+		all = vod(t, s.http+"/live/cam/video0/index.m3u8")
+		evenly(t, "all", shownAt(t, top), 300)
+		follows(t, top)
+		from, to := all.Segments[3].ProgramDateTime, all.Segments[6].ProgramDateTime
+		for _, query := range []string{
+			fmt.Sprintf("from=%d.%03d&to=%d.%03d", from.Unix(), from.Nanosecond()/1e6+1, to.Unix(), to.Nanosecond()/1e6),
+			"from=" + from.Add(time.Millisecond).UTC().Format("2006-01-02T15:04:05.000Z") + "&to=" + to.UTC().Format("2006-01-02T15:04:05.000") + "%2B00:00",
+		} {
+			part := vod(t, s.http+"/live/cam/video0/index.m3u8?"+query)
+			if len(part.Segments) != 3 || part.Segments[0].URI != all.Segments[3].URI || !part.Segments[0].ProgramDateTime.Equal(from) {
+				t.Errorf("%s: %+v", query, part.Segments)
+			}
+			evenly(t, query, shownAt(t, top+"?"+query), 75)
+			follows(t, top+"?"+query)
+		}
+		s.stop()
+		s = startWith(t, kept(t, data))
+	}
+	defer publish(t, s.rtmp+"/live/cam")()
+	until(t, s.http+"/live/cam/video0/index.m3u8", "#EXT-X-PROGRAM-DATE-TIME") // live again
+	last := all.Segments[len(all.Segments)-1].ProgramDateTime
+	if m := vod(t, s.http+"/live/cam/video0/index.m3u8?to="+strconv.FormatInt(last.Unix()+2, 10)); len(m.Segments) != len(all.Segments) {
+		t.Errorf("while it is live again: %d segments of %d", len(m.Segments), len(all.Segments))
+	}
+	for query, want := range map[string]struct {
+		code int
+		text string
+	}{
+		"from=yesterday":                       {400, `from: "yesterday" is neither`},
+		"from=1000&from=1":                     {400, "twice"},
+		"from=2000&to=1000":                    {400, "is not before"},
+		"from=1.0123456789":                    {400, "nine decimals"},
+		"from=1000&to=2000":                    {404, "begins at 20"},
+		"to=" + strconv.Itoa(1<<40):            {400, "to: "},
+		"from=-3600&to=" + strconv.Itoa(1<<32): {200, "#EXT-X-ENDLIST"},
+	} {
+		if code, body := get(t, s.http+"/live/cam/video0/index.m3u8?"+query); code != want.code || !strings.Contains(body, want.text) {
+			t.Errorf("%s: %d %.200s", query, code, body)
+		}
+	}
+	if code, body := get(t, s.http+"/live/none/index.m3u8?from=-60"); code != http.StatusNotFound || body != "no such stream\n" {
+		t.Error("a stream that never was:", code, body)
+	}
+	if list, err := filepath.Glob(filepath.Join(data, IndexDir, "*none*")); err != nil || len(list) > 0 {
+		t.Error("the index has", list, err)
+	}
+}

@@ -66,7 +66,7 @@ type Config struct {
 	// promise; empty: that does not outlive the process.
 	Retention func(name string) *Retention
 	Promises  string
-	Log     *slog.Logger // nil: none
+	Log       *slog.Logger // nil: none
 }
 
 // Validate reports what is wrong with c, with the defaults for what it leaves open.

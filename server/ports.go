@@ -124,7 +124,7 @@ func (p *ports) listenAdmin(address string, _ *tls.Config) (port, error) {
 	if err != nil {
 		return port{}, err
 	}
-	h := (&admin{hub: p.hub, spool: p.spool, sources: p.sources, ready: p.ready}).handler()
+	h := (&admin{hub: p.hub, spool: p.spool, sources: p.sources, replay: p.replay, ready: p.ready}).handler()
 	return port{l.Addr(), func(ctx context.Context) error { return serveHTTP(ctx, l, h, nil) }, l.Close}, nil
 }
 

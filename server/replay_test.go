@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -57,6 +58,21 @@ func shownAt(t *testing.T, url string) (ms []int64) {
 		ms = append(ms, int64(v*1000+0.5))
 	}
 	return ms
+}
+
+// hashes returns those of the frames of a URL.
+func hashes(t *testing.T, url string) (out []string) {
+	t.Helper()
+	b, err := exec.Command("ffmpeg", "-v", "error", "-nostdin", "-i", url, "-map", "0:v:0", "-f", "framemd5", "-").Output()
+	if err != nil {
+		t.Fatal(url, err)
+	}
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Split(strings.TrimSpace(line), ","); f[0] == "0" {
+			out = append(out, strings.TrimSpace(f[len(f)-1]))
+		}
+	}
+	return out
 }
 
 // evenly checks that there are so many frames, each 40 ms behind the one before.
@@ -114,15 +130,25 @@ func TestReplay(t *testing.T) {
 		follows(t, top)
 		from, to := all.Segments[3].ProgramDateTime, all.Segments[6].ProgramDateTime
 		for _, query := range []string{
-			fmt.Sprintf("from=%d.%03d&to=%d.%03d", from.Unix(), from.Nanosecond()/1e6+1, to.Unix(), to.Nanosecond()/1e6),
-			"from=" + from.Add(time.Millisecond).UTC().Format("2006-01-02T15:04:05.000Z") + "&to=" + to.UTC().Format("2006-01-02T15:04:05.000") + "%2B00:00",
+			fmt.Sprintf("from=%d.%03d&to=%d.%03d", from.Unix(), from.Nanosecond()/1e6, to.Unix(), to.Nanosecond()/1e6),
+			"from=" + from.UTC().Format("2006-01-02T15:04:05.000Z") + "&to=" + to.UTC().Format("2006-01-02T15:04:05.000") + "%2B00:00",
 		} {
 			part := vod(t, s.http+"/live/cam/video0/index.m3u8?"+query)
 			if len(part.Segments) != 3 || part.Segments[0].URI != all.Segments[3].URI || !part.Segments[0].ProgramDateTime.Equal(from) {
 				t.Errorf("%s: %+v", query, part.Segments)
 			}
 			evenly(t, query, shownAt(t, top+"?"+query), 75)
+			evenly(t, query+", as a file", shownAt(t, s.http+"/live/cam.mp4?"+query), 75)
+			evenly(t, query+", exactly", shownAt(t, s.http+"/live/cam.mp4?exact=1&"+query), 75)
 			follows(t, top+"?"+query)
+		}
+		// Half a frame later than the tenth frame of segment 2 up to the same of segment 4.
+		late := 10*40*time.Millisecond + 15*time.Millisecond
+		query := "exact=1&from=" + strconv.FormatFloat(float64(all.Segments[2].ProgramDateTime.Add(late).UnixMilli())/1000, 'f', 3, 64) +
+			"&to=" + strconv.FormatFloat(float64(all.Segments[4].ProgramDateTime.Add(late).UnixMilli())/1000, 'f', 3, 64)
+		evenly(t, "from within a GOP", shownAt(t, s.http+"/live/cam.mp4?"+query), 50)
+		if f := hashes(t, s.http+"/live/cam.mp4?"+query); !slices.Equal(f, hashes(t, top)[60:110]) {
+			t.Error("the frames are others")
 		}
 		s.stop()
 		s = startWith(t, kept(t, data))

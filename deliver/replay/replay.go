@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/cleave-video/cleave/httpio"
@@ -27,6 +28,8 @@ type Config struct {
 //
 //	/NAME/index.m3u8?from=…&to=…             the multivariant playlist of a range
 //	/NAME/RENDITION/index.m3u8?from=…&to=…   a media playlist of it
+//	/NAME.mp4?from=…&to=…                    a range as one file, exact=1: cut to the frame
+//	/NAME/recordings.json                    what is kept
 //	/NAME/RENDITION/EPOCH-NUMBER.m4s         a segment that is stored
 //	/NAME/RENDITION/init-HASH.mp4            an initialization section
 //
@@ -36,6 +39,7 @@ type Handler struct {
 	cfg   Config
 	zip   httpio.Zipper
 	heads heads
+	films atomic.Int32 // that are sent
 }
 
 var _ http.Handler = (*Handler)(nil)
@@ -43,13 +47,16 @@ var _ http.Handler = (*Handler)(nil)
 // New returns a Handler.
 func New(cfg Config) *Handler { return &Handler{cfg: cfg} }
 
-// Serves reports whether a request is for a range of time.
+// Serves reports whether a request is for a range of time, or for what is kept.
 func Serves(r *http.Request) bool {
+	if strings.HasSuffix(r.URL.Path, "/"+ListName) {
+		return true
+	}
 	if q := r.URL.RawQuery; !strings.Contains(q, "from=") && !strings.Contains(q, "to=") {
 		return false
 	}
 	q, path := r.URL.Query(), r.URL.Path
-	return (q.Has("from") || q.Has("to")) && strings.HasSuffix(path, "/"+playlistName)
+	return (q.Has("from") || q.Has("to")) && (strings.HasSuffix(path, "/"+playlistName) || strings.HasSuffix(path, filmSuffix))
 }
 
 const playlistName = "index.m3u8"
@@ -71,6 +78,8 @@ func fail(w http.ResponseWriter, err error) {
 	var no *refusal
 	var damage *index.CorruptError
 	switch {
+	case errors.Is(err, errMany):
+		httpio.Busy(w, "too many files are being sent")
 	case errors.As(err, &no):
 		httpio.Fail(w, no.code, no.text)
 	case errors.Is(err, store.ErrNotExist), errors.Is(err, store.ErrKey), errors.Is(err, index.ErrNotFound):
@@ -92,12 +101,20 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+var errMany = errors.New("replay: too many files")
+
 var errNone = missing("no such stream")
 
 func (h *Handler) answer(w http.ResponseWriter, r *http.Request) error {
 	parts := strings.Split(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	n := len(parts)
 	last := parts[n-1]
+	if stem, ok := strings.CutSuffix(r.URL.Path, filmSuffix); ok && !strings.HasPrefix(last, "init-") {
+		return h.download(w, r, strings.TrimPrefix(stem, "/"))
+	}
+	if last == ListName {
+		return h.recordings(w, r, strings.Join(parts[:n-1], "/"))
+	}
 	if last == playlistName && n >= 2 {
 		// A name may end like a rendition; what is kept decides.
 		if name := strings.Join(parts[:n-1], "/"); live.CheckName(name) == nil && h.has(r, name) {

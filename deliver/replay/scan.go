@@ -98,6 +98,9 @@ func (h *Handler) scan(ctx context.Context, name string, p period, only string) 
 	if kept := h.cfg.Hub.Horizon(name); p.From.Before(kept) {
 		p.From = kept
 	}
+	if !p.From.IsZero() {
+		p.From = p.From.Add(slack)
+	}
 	long := false
 	err := index.Pass(ctx, h.cfg.Index, name, p.From, p.To, func(e *index.Entry) bool {
 		s.add(e)

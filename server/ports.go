@@ -111,7 +111,7 @@ func (p *ports) listenHTTP(address string, c *tls.Config) (port, error) {
 		defer stop()
 		worker, _ := libav.Find() // without it there are no JPEG pictures
 		r := routes{
-			hub: p.hub, addrs: &p.addrs, pulled: p.sources, dash: p.dash, hls: hls.New(hls.Config{Hub: p.hub, Store: p.store, Older: p.replay}), replay: p.replay, keys: p.keys, feeds: feeds, push: push, files: p.files,
+			hub: p.hub, addrs: &p.addrs, pulled: p.sources, dash: p.dash, hls: hls.New(hls.Config{Hub: p.hub, Store: p.store, Older: p.replay, History: p.replay}), replay: p.replay, keys: p.keys, feeds: feeds, push: push, files: p.files,
 			frames: frames.New(frames.Config{Hub: p.hub, Store: p.store, Files: p.files, Worker: worker}),
 		}
 		return serveHTTP(ctx, l, r.handler(), c)

@@ -182,3 +182,85 @@ func TestReplay(t *testing.T) {
 		t.Error("the index has", list, err)
 	}
 }
+
+// TestTimeShift: a live playlist goes back behind its window as far as is asked for, keeps
+// all rules of low latency on the way, and says what is new only.
+func TestTimeShift(t *testing.T) {
+	t.Parallel()
+	need(t, "ffmpeg")
+	c := kept(t, "")
+	c.Live.Grace = 10 * time.Second
+	s := startWith(t, c)
+	list := s.http + "/live/cam/video0/index.m3u8"
+	stop := publish(t, s.rtmp+"/live/cam")
+	until(t, list, "1-2.m4s")
+	stop()
+	stop = publish(t, s.rtmp+"/live/cam")
+	defer func() { stop() }()
+	until(t, list, "#EXT-X-DISCONTINUITY-SEQUENCE:1")
+	now := func(query string) *hls.Media {
+		code, body := get(t, list+query)
+		m, err := new(hls.Reader).Media([]byte(body))
+		if code != http.StatusOK || err != nil {
+			t.Fatal(query, code, err, body)
+		}
+		return m
+	}
+	window, m := now(""), now("?start=-3600")
+	if m.Sequence != 0 || m.DiscontinuitySequence != 0 || m.Type != hls.Live || m.EndList || !m.Control.CanBlockReload {
+		t.Errorf("it begins with %d, discontinuity %d: %+v", m.Sequence, m.DiscontinuitySequence, m.Control)
+	}
+	broke := 0
+	for i, x := range m.Segments {
+		if x.Discontinuity {
+			broke++
+		}
+		if _, n, _ := strings.Cut(strings.TrimSuffix(x.URI, ".m4s"), "-"); x.URI != "" && n != strconv.Itoa(i) {
+			t.Errorf("segment %d is %s", i, x.URI)
+		}
+		if code, _ := get(t, s.http+"/live/cam/video0/"+x.URI); x.URI != "" && !x.Gap && code != http.StatusOK {
+			t.Errorf("%s: %d", x.URI, code)
+		}
+		if same := i - int(window.Sequence); same >= 0 && same < len(window.Segments) && window.Segments[same].URI != "" && x.URI != "" && !x.ProgramDateTime.Equal(window.Segments[same].ProgramDateTime) {
+			t.Errorf("%s: %v, in the window %v", x.URI, x.ProgramDateTime, window.Segments[same].ProgramDateTime)
+		}
+	}
+	if broke != 1 {
+		t.Errorf("%d discontinuities", broke)
+	}
+	full, delta := now("?start=-3600"), now("?start=-3600&_HLS_skip=YES")
+	if n := int64(len(full.Segments)) - delta.Skipped; delta.Skipped == 0 || delta.Sequence != full.Sequence || n < 6 || n > 12 {
+		t.Errorf("%d of %d segments were skipped", delta.Skipped, len(full.Segments))
+	}
+	absolute := now("?start=" + m.Segments[2].ProgramDateTime.UTC().Format("2006-01-02T15:04:05.000Z"))
+	if absolute.Segments[0].URI != m.Segments[2].URI || absolute.Sequence != 2 {
+		t.Errorf("from %v on: %+v", m.Segments[2].ProgramDateTime, absolute.Segments[0])
+	}
+	for _, query := range []string{"?start=long+ago", "?start=-100000", "?start="} {
+		if code, body := get(t, list+query); code != http.StatusBadRequest || !strings.HasPrefix(body, "start: ") {
+			t.Error(query, code, body)
+		}
+	}
+	r, err := verify.Run(t.Context(), verify.Config{Input: s.http + "/live/cam/index.m3u8?start=-3600", For: 10 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range r.Findings {
+		if f.Severity == verify.Must {
+			t.Errorf("%s: %s: %s", f.Rule, f.File, f.Text)
+		}
+	}
+	// What it has told of stays to be played; the list that remains says so.
+	if code, body := get(t, s.http+"/live/cam/recordings.json"); code != http.StatusOK || !strings.Contains(body, `"live":true`) {
+		t.Error(code, body)
+	}
+	code, body := get(t, "http://"+s.addrs.Admin.String()+"/v1/recordings")
+	var all []struct {
+		Stream string
+		Chunks int
+		Spans  []struct{ Bytes, Chunks, Discontinuities int }
+	}
+	if err := json.Unmarshal([]byte(body), &all); err != nil || code != http.StatusOK || len(all) != 1 || all[0].Stream != "live/cam" || all[0].Chunks < 10 || all[0].Spans[0].Bytes == 0 {
+		t.Error(code, err, body)
+	}
+}

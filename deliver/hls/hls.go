@@ -32,12 +32,16 @@ type Config struct {
 	// Older answers for what has left the window, and for streams that are not there any
 	// more; nil: they are not found.
 	Older http.Handler
+	// History is listed by playlists that are asked to begin before the window; nil: there
+	// is none.
+	History History
 }
 
 // Handler answers GET and HEAD of
 //
 //	/NAME/index.m3u8                        the multivariant playlist
-//	/NAME/RENDITION/index.m3u8              a media playlist, with delivery directives
+//	/NAME/RENDITION/index.m3u8              a media playlist, with delivery directives;
+//	                                        start=… begins it before the window, as for both
 //	/NAME/RENDITION/iframes.m3u8            its key frames alone
 //	/NAME/RENDITION/EPOCH-NUMBER.m4s        a segment
 //	/NAME/RENDITION/EPOCH-NUMBER.PART.m4s   a part; the next one is waited for

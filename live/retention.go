@@ -158,10 +158,17 @@ func (k *keeper) stream(ctx context.Context, name string, now time.Time) error {
 	}
 	for {
 		more, err := k.drop(ctx, name, x, now)
-		if err := errors.Join(err, k.delete(ctx, name, x)); err != nil || !more {
+		if err := errors.Join(err, k.delete(ctx, name, x)); err != nil {
 			return err
 		}
+		if !more {
+			break
+		}
 	}
+	if x.bytes == 0 {
+		return k.promises.forget(name, now) // there is nothing of what was promised
+	}
+	return nil
 }
 
 // count adds the chunks that are new.

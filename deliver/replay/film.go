@@ -33,6 +33,7 @@ type film struct {
 	run   run
 	from  key  // where it begins in the first chunk
 	done  bool // nothing comes behind
+	until time.Time
 }
 
 // filmTrack is a track of a film.
@@ -125,7 +126,10 @@ func (h *Handler) plan(ctx context.Context, name string, p period, cut *exactly)
 	if err != nil {
 		return nil, err
 	}
-	f := &film{h: h, name: name, from: k, cut: cut}
+	f := &film{h: h, name: name, from: k, cut: cut, until: p.To}
+	if now := h.cfg.Hub.Now(); f.until.IsZero() || f.until.After(now) {
+		f.until = now
+	}
 	var failed error
 	until := p.To
 	if cut != nil {
@@ -319,7 +323,7 @@ func (f *film) share(ctx context.Context, e *index.Entry, i int, leads bool, fro
 	}
 	p.at = f.size
 	f.size += p.size
-	f.pieces = append(f.pieces, p)
+	f.pieces = append(room(f.pieces, e, f.span.From, f.until), p)
 	return nil
 }
 
@@ -368,16 +372,18 @@ func (f *film) finish() error {
 	return f.seal()
 }
 
-// seal makes the tag, which is that of the bytes: they depend on nothing else.
+// seal makes the tag, from what tells one film of a stream from every other: chunks do not
+// change, and what is between two of them neither, but for what could not be stored.
 func (f *film) seal() error {
+	n := len(f.pieces)
 	sum := sha256.New()
 	sum.Write(f.header)
-	var b []byte
-	for i := range f.pieces {
-		p := &f.pieces[i]
-		b = append(binary.AppendVarint(binary.AppendVarint(binary.AppendVarint(b[:0], p.off), p.size), p.shift), p.object...)
-		sum.Write(append(b, p.data...))
+	b := binary.AppendVarint(binary.AppendVarint(nil, int64(n)), f.size)
+	for _, p := range []*piece{&f.pieces[0], &f.pieces[n-1]} {
+		b = binary.AppendVarint(binary.AppendVarint(binary.AppendVarint(b, p.off), p.size), p.shift)
+		b = append(append(b, p.object...), p.data...)
 	}
+	sum.Write(b)
 	f.tag = `"` + base64.RawURLEncoding.EncodeToString(sum.Sum(nil)[:18]) + `"`
 	f.size += int64(len(f.header))
 	return nil

@@ -153,7 +153,18 @@ func (h *Handler) media(w http.ResponseWriter, r *http.Request, name, rend strin
 	m := &text.Media{
 		TargetDuration: s.target, Sequence: s.segments[0].seq, Type: text.VOD, EndList: true, IndependentSegments: s.alone,
 	}
-	return httpio.StreamText(w, r, httpio.Text{Type: mediaType, CacheControl: "no-cache"}, &h.zip, func(w io.Writer) error { return m.Stream(w, segments) })
+	return httpio.StreamText(w, r, httpio.Text{Type: mediaType, CacheControl: "no-cache"}, &h.zip, func(w io.Writer) error { return m.StreamAs(w, s.version(h.cfg.Hub.Sealing(name)), segments) })
+}
+
+// version is what the playlist of the segments needs.
+func (s *scan) version(x *live.Sealing) int {
+	m := text.Media{Segments: []text.Segment{{URI: "s", Map: text.Map{URI: "i"}}}}
+	if slices.ContainsFunc(s.segments, func(x segment) bool { return x.sealed }) {
+		k := deliver.PlaylistKey(x, [16]byte{}, "")
+		k.IV = make([]byte, 16)
+		m.Segments[0].Keys = []text.Key{k}
+	}
+	return m.Need()
 }
 
 // list yields the segments as a playlist has them.

@@ -25,6 +25,7 @@ type scan struct {
 	alone      bool // every segment can be decoded by itself
 
 	before chain
+	until  time.Time // up to where it is likely to go on
 }
 
 // segment is a rendition's share of a chunk.
@@ -100,6 +101,10 @@ func (h *Handler) scan(ctx context.Context, name string, p period, only string) 
 	}
 	if !p.From.IsZero() {
 		p.From = p.From.Add(slack)
+	}
+	s.until = p.To
+	if now := h.cfg.Hub.Now(); s.until.IsZero() || s.until.After(now) {
+		s.until = now
 	}
 	long := false
 	err := index.Pass(ctx, h.cfg.Index, name, p.From, p.To, func(e *index.Entry) bool {
@@ -180,8 +185,22 @@ func (s *scan) add(e *index.Entry) {
 		}
 	}
 	if s.only != "" {
-		s.segments = append(s.segments, x)
+		s.segments = append(room(s.segments, e, s.span.From, s.until), x)
 	}
+}
+
+// room returns list with room for one more, and where it is full for as many as are likely
+// to come up to a time, if those before tell.
+func room[T any](list []T, e *index.Entry, from, until time.Time) []T {
+	n := len(list)
+	if n < cap(list) || n < 64 || until.IsZero() {
+		return list
+	}
+	done, all := e.Wall.Sub(from), min(until.Sub(from), maxPeriod)
+	if done <= 0 || all <= done {
+		return list
+	}
+	return slices.Grow(list, int(min(float64(n)*(float64(all)/float64(done)-1)+64, 1<<17)))
 }
 
 // init returns the number of an initialization section.

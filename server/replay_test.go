@@ -14,6 +14,7 @@ import (
 
 	"github.com/cleave-video/cleave/format/hls"
 	"github.com/cleave-video/cleave/live"
+	"github.com/cleave-video/cleave/seal"
 	"github.com/cleave-video/cleave/verify"
 )
 
@@ -112,6 +113,56 @@ func vod(t *testing.T, url string) *hls.Media {
 	return m
 }
 
+// TestReplayEncrypted: what was encrypted is, with its keys, when it is over and for the
+// next server, and is played by who has them; it is not given out as a file.
+func TestReplayEncrypted(t *testing.T) {
+	t.Parallel()
+	need(t, "ffmpeg")
+	need(t, "ffprobe")
+	for _, scheme := range []seal.Scheme{seal.AES128, seal.CBCS} {
+		t.Run(string(scheme), func(t *testing.T) {
+			t.Parallel()
+			c := kept(t, t.TempDir())
+			c.Encryption = []Encryption{{Scheme: scheme, Rotation: Rotation{Chunks: 3}, PublicKeys: true}}
+			if scheme == seal.AES128 {
+				c.Live.Part = -1
+			}
+			s := startWith(t, c)
+			film(t, s.rtmp+"/live/cam", 12)
+			until(t, s.http+"/live/cam/video0/index.m3u8", "#EXT-X-PLAYLIST-TYPE:VOD")
+			s.stop()
+			s = startWith(t, c)
+			until(t, s.http+"/live/cam/video0/index.m3u8", "#EXT-X-PLAYLIST-TYPE:VOD")
+			top := s.http + "/live/cam/index.m3u8"
+			all := vod(t, s.http+"/live/cam/video0/index.m3u8")
+			keys := map[string]bool{}
+			for _, x := range all.Segments {
+				for _, k := range x.Keys {
+					keys[k.URI] = true
+				}
+			}
+			if len(keys) < 3 {
+				t.Errorf("%d keys of %d segments", len(keys), len(all.Segments))
+			}
+			for key := range keys {
+				if code, body := get(t, s.http+"/live/cam/video0/"+key); code != http.StatusOK || len(body) != 16 {
+					t.Errorf("%s: %d, %d bytes", key, code, len(body))
+				}
+			}
+			follows(t, top)
+			query := fmt.Sprintf("?from=%d&to=%d", all.Segments[3].ProgramDateTime.Unix(), all.Segments[8].ProgramDateTime.Unix())
+			follows(t, top+query)
+			if scheme == seal.AES128 { // which ffmpeg decrypts by itself
+				evenly(t, "all", shownAt(t, top), 300)
+				evenly(t, "a range", shownAt(t, top+query), 25*len(vod(t, s.http+"/live/cam/video0/index.m3u8"+query).Segments))
+			}
+			if code, body := get(t, s.http+"/live/cam.mp4"+query); code != http.StatusForbidden || !strings.Contains(body, "encrypted") {
+				t.Errorf("as a file: %d %.200s", code, body)
+			}
+		})
+	}
+}
+
 // TestReplay: what was published is there when it is over, also for the next server, all
 // of it and any range, to the frame.
 func TestReplay(t *testing.T) {
@@ -121,9 +172,9 @@ func TestReplay(t *testing.T) {
 	data := t.TempDir()
 	s := startWith(t, kept(t, data))
 	film(t, s.rtmp+"/live/cam", 12)
-	until(t, s.http+"/live/cam/video0/index.m3u8", "#EXT-X-ENDLIST", "#EXT-X-PLAYLIST-TYPE:VOD") // the last one remains
 	var all *hls.Media
 	for range 2 {
+		until(t, s.http+"/live/cam/video0/index.m3u8", "#EXT-X-ENDLIST", "#EXT-X-PLAYLIST-TYPE:VOD") // the last one remains
 		top := s.http + "/live/cam/index.m3u8"
 		all = vod(t, s.http+"/live/cam/video0/index.m3u8")
 		evenly(t, "all", shownAt(t, top), 300)
@@ -141,6 +192,10 @@ func TestReplay(t *testing.T) {
 			evenly(t, query+", as a file", shownAt(t, s.http+"/live/cam.mp4?"+query), 75)
 			evenly(t, query+", exactly", shownAt(t, s.http+"/live/cam.mp4?exact=1&"+query), 75)
 			follows(t, top+"?"+query)
+			frames := vod(t, s.http+"/live/cam/video0/iframes.m3u8?"+query)
+			if len(frames.Segments) != 3 || !frames.IFramesOnly {
+				t.Errorf("%s: key frames %+v", query, frames.Segments)
+			}
 		}
 		// Half a frame later than the tenth frame of segment 2 up to the same of segment 4.
 		late := 10*40*time.Millisecond + 15*time.Millisecond

@@ -77,8 +77,8 @@ func TestHundredRanges(t *testing.T) {
 		list = append(list, span{from, from + 1 + r.IntN(frames-from-1)})
 	}
 	for range 30 {
-		from := r.IntN(frames - 20000)
-		list = append(list, span{from, from + 1 + r.IntN(20000)})
+		from := r.IntN(frames - 5000)
+		list = append(list, span{from, from + 1 + r.IntN(5000)})
 	}
 	for range 6 { // across the hole, and the chunk that is missing
 		list = append(list, span{replaytest.Broken*60 - 1 - r.IntN(500), replaytest.Broken*60 + 1 + r.IntN(500)})
@@ -88,7 +88,7 @@ func TestHundredRanges(t *testing.T) {
 	}
 	for i, s := range list {
 		checkPlaylist(t, h, s)
-		if s.to-s.from > 20600 {
+		if s.to-s.from > 5600 {
 			continue
 		}
 		gop := replaytest.PerGOP
@@ -100,7 +100,11 @@ func TestHundredRanges(t *testing.T) {
 
 func checkPlaylist(t *testing.T, h http.Handler, s span) {
 	t.Helper()
-	for _, rend := range []string{"video0", "audio0"} {
+	renditions := []string{"video0", "audio0"}
+	if s.to-s.from > frames/8 {
+		renditions = renditions[s.from%2:][:1] // reading takes its time
+	}
+	for _, rend := range renditions {
 		w := ask(t, h, "/live/day/"+rend+"/index.m3u8?"+s.query())
 		m, err := (&hls.Reader{MaxBytes: 16 << 20, MaxEntries: 1 << 20}).Media(w.Body.Bytes())
 		if w.Code != http.StatusOK || err != nil {

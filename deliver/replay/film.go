@@ -168,6 +168,9 @@ func (f *film) add(ctx context.Context, e *index.Entry, to time.Time) error {
 	if e.Object == "" || len(e.Tracks) == 0 {
 		return nil
 	}
+	if slices.ContainsFunc(e.Tracks, func(x index.Track) bool { return x.KeyID != [16]byte{} }) {
+		return &refusal{403, "the stream is encrypted at that time: it is played by HLS, not downloaded"}
+	}
 	from, until := key{time: e.Start}, key{}
 	if len(f.pieces) == 0 {
 		var ok bool
@@ -276,9 +279,6 @@ func (f *film) decodeTime(ctx context.Context, object string, off, size int64) (
 // share puts a track's share of a chunk into the film.
 func (f *film) share(ctx context.Context, e *index.Entry, i int, leads bool, from, until key) error {
 	x := &e.Tracks[i]
-	if x.KeyID != [16]byte{} {
-		return &refusal{403, "the stream is encrypted at that time: it is played by HLS, not downloaded"}
-	}
 	if x.Gap {
 		return nil
 	}

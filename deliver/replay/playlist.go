@@ -37,8 +37,8 @@ func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, name stri
 	if err != nil {
 		return err
 	}
-	s, err := h.scan(r.Context(), name, p, "")
-	if err != nil {
+	s := &scan{}
+	if err := h.scan(r.Context(), name, p, s); err != nil {
 		return err
 	}
 	query := "?" + s.span.query()
@@ -82,6 +82,11 @@ func (h *Handler) variants(ctx context.Context, name string, s *scan, query stri
 		v.Codecs, v.FrameRate = strings.Join(codecs, ","), head.info.FrameRate
 		if head.track.Kind == av.Video {
 			videos = append(videos, v)
+			if r.frames > 0 {
+				v.URI = r.name + "/" + framesName + query
+				v.Bandwidth, v.AverageBandwidth = r.frameRates()
+				m.IFrames = append(m.IFrames, v)
+			}
 			continue
 		}
 		audioPeak, audioMean = max(audioPeak, peak), max(audioMean, mean)
@@ -138,8 +143,8 @@ func (h *Handler) media(w http.ResponseWriter, r *http.Request, name, rend strin
 	if err != nil {
 		return err
 	}
-	s, err := h.scan(r.Context(), name, p, rend)
-	if err != nil {
+	s := &scan{only: rend}
+	if err := h.scan(r.Context(), name, p, s); err != nil {
 		return err
 	}
 	if !slices.ContainsFunc(s.renditions, func(x *rendition) bool { return x.name == rend }) {
@@ -184,7 +189,7 @@ func (h *Handler) list(name string, s *scan) (iter.Seq[text.Segment], error) {
 		for i := range s.segments {
 			x := &s.segments[i]
 			t := text.Segment{
-				URI: segmentName(x.epoch, x.seq) + ".m4s", Span: text.Span{Start: x.start, Dur: x.dur, Timebase: av.Timebase{Num: 1, Den: x.scale}},
+				URI: segmentName(x.epoch, x.seq) + ".m4s", Span: x.span(x.start, x.dur),
 				Discontinuity: x.discontinuity, Gap: x.gap, ProgramDateTime: time.Unix(0, x.wall),
 			}
 			if x.init >= 0 {
@@ -194,9 +199,9 @@ func (h *Handler) list(name string, s *scan) (iter.Seq[text.Segment], error) {
 			case x.sealed:
 				if keys == nil || id != x.keyID || iv != x.iv {
 					id, iv = x.keyID, x.iv
-					keys = []text.Key{deliver.PlaylistKey(sealing, id, "../")}
+					keys = []text.Key{deliver.PlaylistKey(sealing, x.keyID, "../")}
 					if iv != [16]byte{} {
-						keys[0].Method, keys[0].IV = text.MethodAES128, iv[:]
+						keys[0].Method, keys[0].IV = text.MethodAES128, x.iv[:]
 					}
 				}
 				t.Keys = slices.Clone(keys)
@@ -208,6 +213,10 @@ func (h *Handler) list(name string, s *scan) (iter.Seq[text.Segment], error) {
 			}
 		}
 	}, nil
+}
+
+func (x *segment) span(start, dur int64) text.Span {
+	return text.Span{Start: start, Dur: dur, Timebase: av.Timebase{Num: 1, Den: x.scale}}
 }
 
 // decrypts returns why nobody can be told how to decrypt a segment, if that is so.

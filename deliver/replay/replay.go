@@ -28,6 +28,7 @@ type Config struct {
 //
 //	/NAME/index.m3u8?from=…&to=…             the multivariant playlist of a range
 //	/NAME/RENDITION/index.m3u8?from=…&to=…   a media playlist of it
+//	/NAME/RENDITION/iframes.m3u8?from=…&to=… its key frames alone
 //	/NAME.mp4?from=…&to=…                    a range as one file, exact=1: cut to the frame
 //	/NAME/recordings.json                    what is kept
 //	/NAME/RENDITION/EPOCH-NUMBER.m4s         a segment that is stored
@@ -56,7 +57,7 @@ func Serves(r *http.Request) bool {
 		return false
 	}
 	q, path := r.URL.Query(), r.URL.Path
-	return (q.Has("from") || q.Has("to")) && (strings.HasSuffix(path, "/"+playlistName) || strings.HasSuffix(path, filmSuffix))
+	return (q.Has("from") || q.Has("to")) && (strings.HasSuffix(path, "/"+playlistName) || strings.HasSuffix(path, "/"+framesName) || strings.HasSuffix(path, filmSuffix))
 }
 
 const playlistName = "index.m3u8"
@@ -131,6 +132,8 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request) error {
 	switch {
 	case last == playlistName:
 		return h.media(w, r, name, rend)
+	case last == framesName:
+		return h.iframes(w, r, name, rend)
 	case strings.HasSuffix(last, ".m4s"):
 		return h.segment(w, r, name, rend, strings.TrimSuffix(last, ".m4s"))
 	case strings.HasPrefix(last, "init-"):

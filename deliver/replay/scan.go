@@ -16,8 +16,10 @@ const maxPeriod = 25 * time.Hour
 // scan is what is found out of the chunks of a range, in one pass.
 type scan struct {
 	only string // the rendition whose segments are wanted; empty: those of none
+	keys bool   // and its key frames
 
 	segments   []segment // of that rendition, one for each chunk
+	marks      []mark    // its key frames
 	inits      []string  // that segments name by number
 	renditions []*rendition
 	target     int64 // EXT-X-TARGETDURATION
@@ -42,6 +44,13 @@ type segment struct {
 	keyID, iv     [16]byte
 }
 
+// mark is a key frame of a segment.
+type mark struct {
+	segment   int
+	at        int64 // of its presentation, ticks of the segment
+	off, size int64 // in the segment
+}
+
 // rendition is what is known of a track in all chunks of the range.
 type rendition struct {
 	name         string
@@ -49,6 +58,8 @@ type rendition struct {
 	bytes        int64
 	length, peak float64 // seconds, bits a second
 	keys         [][16]byte
+	frames       int64   // bytes of key frames
+	framesPeak   float64 // bits a second
 }
 
 // chain finds where chunks do not go on from those before.
@@ -94,8 +105,8 @@ func changed(a []link, b []index.Track) bool {
 
 // scan passes through the chunks of a range of a stream. The error is a *refusal if there
 // is nothing.
-func (h *Handler) scan(ctx context.Context, name string, p period, only string) (*scan, error) {
-	s := &scan{only: only, alone: true, target: 1}
+func (h *Handler) scan(ctx context.Context, name string, p period, s *scan) error {
+	s.alone, s.target = true, 1
 	if kept := h.cfg.Hub.Horizon(name); p.From.Before(kept) {
 		p.From = kept
 	}
@@ -114,13 +125,13 @@ func (h *Handler) scan(ctx context.Context, name string, p period, only string) 
 	})
 	switch {
 	case err != nil:
-		return nil, err
+		return err
 	case long:
-		return nil, bad(fmt.Sprintf("the range is longer than %v: ask for less at a time", maxPeriod))
+		return bad(fmt.Sprintf("the range is longer than %v: ask for less at a time", maxPeriod))
 	case s.span.From.IsZero():
-		return nil, h.nothing(ctx, name, p)
+		return h.nothing(ctx, name, p)
 	}
-	return s, nil
+	return nil
 }
 
 // nothing says why a range has nothing.
@@ -162,7 +173,7 @@ func (s *scan) add(e *index.Entry) {
 	x := segment{
 		seq: e.Seq, epoch: e.Epoch, wall: e.Wall.UnixNano(), start: e.Start, dur: max(e.Duration, 1), scale: e.Timebase.Den, init: -1, discontinuity: broke, gap: true,
 	}
-	begins := e.Timebase.Duration(e.Start)
+	begins, n := e.Timebase.Duration(e.Start), lead(e)
 	for i := range e.Tracks {
 		t := &e.Tracks[i]
 		tb := av.Timebase{Num: 1, Den: t.Timescale}
@@ -174,6 +185,9 @@ func (s *scan) add(e *index.Entry) {
 		if !gap {
 			r.add(t, length)
 		}
+		if i == n && !gap {
+			r.addKeys(e.Keys, length)
+		}
 		if t.Name != s.only {
 			continue
 		}
@@ -182,6 +196,11 @@ func (s *scan) add(e *index.Entry) {
 		if !gap {
 			x.init, x.keyID, x.iv = s.init(t.Init), t.KeyID, t.IV
 			x.sealed = t.KeyID != [16]byte{}
+		}
+		if s.keys && i == n && !gap {
+			for _, k := range e.Keys {
+				s.marks = append(s.marks, mark{len(s.segments), k.Time, k.Offset - t.Offset, k.Size})
+			}
 		}
 	}
 	if s.only != "" {
@@ -236,12 +255,31 @@ func (r *rendition) add(t *index.Track, length time.Duration) {
 	r.peak = max(r.peak, float64(t.Size)*8/length.Seconds())
 }
 
+func (r *rendition) addKeys(keys []index.Key, length time.Duration) {
+	sum := int64(0)
+	for i := range keys {
+		sum += keys[i].Size
+	}
+	r.frames += sum
+	r.framesPeak = max(r.framesPeak, float64(sum)*8/length.Seconds())
+}
+
+// frameRates are rates of the key frames alone.
+func (r *rendition) frameRates() (peak, mean int64) {
+	mean = int64(float64(r.frames) * 8 / max(r.length, 0.001))
+	return above(r.framesPeak, mean), max(mean, 1)
+}
+
+// above is a bit rate that is no less than a peak that was measured: players measure it
+// by what they are told of the length.
+func above(peak float64, mean int64) int64 { return max(int64(peak*1.001)+1, mean) }
+
 // rates are the peak and the mean of the bits a second, not zero.
 func (r *rendition) rates() (peak, mean int64) {
 	if r.length > 0 {
 		mean = int64(float64(r.bytes) * 8 / r.length)
 	}
-	return max(int64(r.peak), mean, 1), max(mean, 1)
+	return above(r.peak, mean), max(mean, 1)
 }
 
 // rounded is a duration as EXT-X-TARGETDURATION compares it (RFC 8216bis 4.4.3.1).

@@ -22,8 +22,13 @@ func TestStreamText(t *testing.T) {
 		err            error // behind so much
 		behind         int
 	}{
-		{http.MethodGet, "", nil, 0}, {http.MethodGet, "gzip", nil, 0}, {http.MethodHead, "gzip", nil, 0}, {http.MethodHead, "", nil, 0},
-		{http.MethodGet, "", fault, 0}, {http.MethodGet, "gzip", fault, 1000}, {http.MethodGet, "", fault, 1000},
+		{http.MethodGet, "", nil, 0},
+		{http.MethodGet, "gzip", nil, 0},
+		{http.MethodHead, "gzip", nil, 0},
+		{http.MethodHead, "", nil, 0},
+		{http.MethodGet, "", fault, 0},
+		{http.MethodGet, "gzip", fault, 1000},
+		{http.MethodGet, "", fault, 1000},
 	} {
 		var got error
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

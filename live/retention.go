@@ -42,7 +42,6 @@ type keeper struct {
 type kept struct {
 	horizon time.Time // what ended by then is not listed
 
-	begun   bool
 	counted int64     // number of the newest chunk that is in bytes
 	newest  time.Time // when it begins
 	bytes   int64     // of all chunks

@@ -1,9 +1,11 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -15,6 +17,7 @@ import (
 	"github.com/cleave-video/cleave/format/hls"
 	"github.com/cleave-video/cleave/live"
 	"github.com/cleave-video/cleave/seal"
+	"github.com/cleave-video/cleave/test/browser"
 	"github.com/cleave-video/cleave/verify"
 )
 
@@ -317,5 +320,32 @@ func TestTimeShift(t *testing.T) {
 	}
 	if err := json.Unmarshal([]byte(body), &all); err != nil || code != http.StatusOK || len(all) != 1 || all[0].Stream != "live/cam" || all[0].Chunks < 10 || all[0].Spans[0].Bytes == 0 {
 		t.Error(code, err, body)
+	}
+}
+
+// TestReplayInBrowser: hls.js and shaka-player play what is over, to its end, and hls.js a
+// range: shaka-player places the segments of one by their decode times.
+func TestReplayInBrowser(t *testing.T) {
+	t.Parallel()
+	need(t, "ffmpeg")
+	b := browser.New(t, t.TempDir())
+	s := startWith(t, kept(t, t.TempDir()))
+	film(t, s.rtmp+"/live/cam", 8)
+	until(t, s.http+"/live/cam/video0/index.m3u8", "#EXT-X-PLAYLIST-TYPE:VOD")
+	all := vod(t, s.http+"/live/cam/video0/index.m3u8")
+	part := "?from=" + all.Segments[2].ProgramDateTime.UTC().Format("2006-01-02T15:04:05.000Z") + "&to=" + all.Segments[6].ProgramDateTime.UTC().Format("2006-01-02T15:04:05.000Z")
+	for _, test := range []struct {
+		player, query string
+		want          float64
+	}{
+		{browser.HLS, "", 8},
+		{browser.HLS, part, 4},
+		{browser.Shaka, "", 8},
+	} {
+		t.Run(fmt.Sprint(test.player, test.want), func(t *testing.T) {
+			b.Play(t, test.player, "", test.want, url.Values{"src": {s.http + "/live/cam/index.m3u8" + test.query}}, func(tab context.Context) {
+				browser.Screenshot(tab, t, fmt.Sprint("replay-", test.player, test.want, ".png"))
+			})
+		})
 	}
 }

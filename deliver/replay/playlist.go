@@ -57,31 +57,19 @@ func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, name stri
 // variants offers each video with each audio.
 func (h *Handler) variants(ctx context.Context, name string, s *scan, query string) (*text.Multivariant, error) {
 	m := &text.Multivariant{}
-	var videos []text.Variant
-	var audioPeak, audioMean int64
-	var audioCodecs []string
+	var sound text.Variant // the most that it takes
+	var codecs []string    // of sound
 	for _, r := range s.renditions {
 		if len(r.inits) == 0 {
 			continue // it has gaps only
 		}
-		peak, mean := r.rates()
-		uri := r.name + "/" + playlistName + query
-		v := text.Variant{URI: uri, Bandwidth: peak, AverageBandwidth: mean}
-		var codecs []string
-		var head *head
-		for _, init := range r.inits {
-			var err error
-			if head, err = h.head(ctx, name, init); err != nil {
-				return nil, err
-			}
-			if !slices.Contains(codecs, head.info.String) {
-				codecs = append(codecs, head.info.String)
-			}
-			v.Width, v.Height = max(v.Width, head.info.Width), max(v.Height, head.info.Height)
+		v, head, list, err := h.variant(ctx, name, r)
+		if err != nil {
+			return nil, err
 		}
-		v.Codecs, v.FrameRate = strings.Join(codecs, ","), head.info.FrameRate
+		v.URI = r.name + "/" + playlistName + query
 		if head.track.Kind == av.Video {
-			videos = append(videos, v)
+			m.Variants = append(m.Variants, v)
 			if r.frames > 0 {
 				v.URI = r.name + "/" + framesName + query
 				v.Bandwidth, v.AverageBandwidth = r.frameRates()
@@ -89,41 +77,55 @@ func (h *Handler) variants(ctx context.Context, name string, s *scan, query stri
 			}
 			continue
 		}
-		audioPeak, audioMean = max(audioPeak, peak), max(audioMean, mean)
-		for _, c := range codecs {
-			if !slices.Contains(audioCodecs, c) {
-				audioCodecs = append(audioCodecs, c)
+		sound.Bandwidth, sound.AverageBandwidth = max(sound.Bandwidth, v.Bandwidth), max(sound.AverageBandwidth, v.AverageBandwidth)
+		for _, c := range list {
+			if !slices.Contains(codecs, c) {
+				codecs = append(codecs, c)
 			}
 		}
-		m.Media = append(m.Media, audio(r, head, uri, len(m.Media) == 0))
+		m.Media = append(m.Media, audio(r, head, v.URI, len(m.Media) == 0))
 	}
-	keys, err := h.sessionKeys(name, s)
-	if err != nil {
-		return nil, err
-	}
-	m.SessionKeys = keys
 	switch {
-	case len(videos) == 0 && len(m.Media) == 0:
+	case len(m.Variants) == 0 && len(m.Media) == 0:
 		return nil, missing("nothing of that time was stored: there are gaps only")
-	case len(videos) == 0:
-		videos = []text.Variant{{URI: m.Media[0].URI, Bandwidth: audioPeak, AverageBandwidth: audioMean, Codecs: strings.Join(audioCodecs, ",")}}
+	case len(m.Variants) == 0:
+		sound.URI = m.Media[0].URI
+		m.Variants = []text.Variant{sound}
 		if len(m.Media) == 1 {
 			m.Media = nil
 		}
-	default:
-		for i := range videos {
-			v := &videos[i]
-			v.Bandwidth, v.AverageBandwidth = v.Bandwidth+audioPeak, v.AverageBandwidth+audioMean
-			v.Codecs = strings.Join(append([]string{v.Codecs}, audioCodecs...), ",")
-		}
 	}
-	for i := range videos {
+	for i := range m.Variants {
+		v := &m.Variants[i]
+		if v.URI != sound.URI {
+			v.Bandwidth, v.AverageBandwidth = v.Bandwidth+sound.Bandwidth, v.AverageBandwidth+sound.AverageBandwidth
+		}
+		v.Codecs = strings.TrimPrefix(strings.Join(append([]string{v.Codecs}, codecs...), ","), ",")
 		if len(m.Media) > 0 {
-			videos[i].Audio = m.Media[0].GroupID
+			v.Audio = m.Media[0].GroupID
 		}
 	}
-	m.Variants = videos
+	var err error
+	if m.SessionKeys, err = h.sessionKeys(name, s); err != nil {
+		return nil, err
+	}
 	return m, m.Check()
+}
+
+// variant describes a rendition by all initialization sections that it has in the range.
+func (h *Handler) variant(ctx context.Context, name string, r *rendition) (v text.Variant, last *head, codecs []string, err error) {
+	v.Bandwidth, v.AverageBandwidth = r.rates()
+	for _, init := range r.inits {
+		if last, err = h.head(ctx, name, init); err != nil {
+			return v, nil, nil, err
+		}
+		if !slices.Contains(codecs, last.info.String) {
+			codecs = append(codecs, last.info.String)
+		}
+		v.Width, v.Height = max(v.Width, last.info.Width), max(v.Height, last.info.Height)
+	}
+	v.Codecs, v.FrameRate = strings.Join(codecs, ","), last.info.FrameRate
+	return v, last, codecs, nil
 }
 
 func audio(r *rendition, head *head, uri string, first bool) text.Rendition {

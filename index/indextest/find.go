@@ -24,8 +24,13 @@ func pass(t *testing.T, open Open) {
 		t.Fatal(err)
 	}
 	for _, test := range [][2]time.Time{
-		{}, {list[300].Wall, list[301].Wall}, {list[50].Wall, list[400].End()}, {list[640].Wall.Add(time.Millisecond), {}}, {{}, list[120].Wall},
-		{list[699].End(), {}}, {{}, list[0].Wall},
+		{},
+		{list[300].Wall, list[301].Wall},
+		{list[50].Wall, list[400].End()},
+		{list[640].Wall.Add(time.Millisecond), {}},
+		{{}, list[120].Wall},
+		{list[699].End(), {}},
+		{{}, list[0].Wall},
 	} {
 		want, n := collect(t, ix, test[0], test[1]), 0
 		err := p.Pass(t.Context(), stream, test[0], test[1], func(e *index.Entry) bool {

@@ -65,7 +65,12 @@ type Config struct {
 	// Stages are what closed chunks pass before they are stored. The renditions that they
 	// make have no parts: there must be none. A stream that is encrypted passes none.
 	Stages []stage.Stage
-	Log    *slog.Logger // nil: none
+	// Retention is how long the chunks of a name's stream are kept; nil, or returns nil:
+	// as long as the window needs them. Promises is the file of what playlists of them
+	// promise; empty: that does not outlive the process.
+	Retention func(name string) *Retention
+	Promises  string
+	Log       *slog.Logger // nil: none
 }
 
 // Validate reports what is wrong with c, with the defaults for what it leaves open.
@@ -147,6 +152,8 @@ type Hub struct {
 	places  map[string]int // publishers, by the key of their address
 	taken   int            // publishers
 	ended   []*Stream      // that are over and have objects to be deleted
+
+	keeper keeper
 }
 
 // NewHub returns a Hub without streams.
@@ -156,7 +163,13 @@ func NewHub(cfg Config) (*Hub, error) {
 	}
 	cfg.defaults()
 	states, _ := cfg.Index.(index.Catalogue)
-	return &Hub{cfg: cfg, states: states, puts: retry.New(cfg.Store, retry.Config{}), pool: mem.NewPool(cfg.Memory), began: time.Now(), streams: make(map[string]*Stream), places: make(map[string]int)}, nil
+	h := &Hub{cfg: cfg, states: states, puts: retry.New(cfg.Store, retry.Config{}), pool: mem.NewPool(cfg.Memory), began: time.Now(), streams: make(map[string]*Stream), places: make(map[string]int)}
+	h.keeper.h, h.keeper.all, h.keeper.promises.path = h, make(map[string]*kept), cfg.Promises
+	if err := h.keeper.promises.open(); err != nil {
+		h.pool.Close()
+		return nil, err
+	}
+	return h, nil
 }
 
 // Close gives the memory back. Every Publish must have returned; cursors that are
@@ -239,6 +252,17 @@ func (h *Hub) Now() time.Time { return h.now() }
 // Window is how long playlists are.
 func (h *Hub) Window() time.Duration { return h.cfg.Window }
 
+// Rest is how long a stream that nobody publishes is shown, until it is over.
+func (h *Hub) Rest() time.Duration { return h.cfg.Grace + h.cfg.Window }
+
+// Sealing returns how the stream of a name is encrypted; nil: it is not.
+func (h *Hub) Sealing(name string) *Sealing {
+	if h.cfg.Sealing == nil {
+		return nil
+	}
+	return h.cfg.Sealing(name)
+}
+
 // now is the time of day that playlists tell.
 func (h *Hub) now() time.Time {
 	sys := time.Now()
@@ -250,7 +274,7 @@ func (h *Hub) now() time.Time {
 }
 
 // Run ends streams whose publishers do not return and deletes what no player can
-// ask for any more, until ctx is done.
+// ask for any more, and no rule keeps, until ctx is done.
 func (h *Hub) Run(ctx context.Context) error {
 	due := make(chan []*Stream) // whose objects may have expired
 	var group sync.WaitGroup
@@ -261,6 +285,7 @@ func (h *Hub) Run(ctx context.Context) error {
 			}
 		}
 	})
+	group.Go(func() { h.keeper.run(ctx) })
 	defer group.Wait()
 	defer close(due)
 	tick := time.NewTicker(time.Second)

@@ -304,9 +304,10 @@ func chunkKey(name string, epoch uint32, seq int64) string {
 	return fmt.Sprintf("%s/%d/%010d%s", name, epoch, seq, chunkSuffix)
 }
 
-// expire has an object deleted at the next sweep from now on.
+// expire has an object deleted at the next sweep from now on, unless a rule says how long
+// it is kept.
 func (s *Stream) expire(key string, now, ended time.Time) {
-	if key == "" {
+	if key == "" || s.hub.Retention(s.name) != nil {
 		return // a gap has none
 	}
 	s.mu.Lock()

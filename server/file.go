@@ -50,6 +50,7 @@ type File struct {
 	FilesIndex    size.Bytes    `yaml:"files_index"`
 	Encryption    []Encryption  `yaml:"encryption"`
 	Encode        *Encode       `yaml:"encode"`
+	Retention     []Retention   `yaml:"retention"`
 
 	OnDemandTimeout time.Duration `yaml:"on_demand_timeout"`
 	OnDemandIdle    time.Duration `yaml:"on_demand_idle"`
@@ -172,6 +173,9 @@ func (f *File) Apply(c *Config) {
 	}
 	if c.Encode == nil {
 		c.Encode = f.Encode
+	}
+	if len(c.Retention) == 0 {
+		c.Retention = f.Retention
 	}
 	c.Live.Takeover = c.Live.Takeover || f.Takeover
 	c.AllowPrivate = c.AllowPrivate || f.AllowPrivate

@@ -18,6 +18,7 @@ import (
 	"github.com/cleave-video/cleave/deliver/hls"
 	"github.com/cleave-video/cleave/deliver/keys"
 	"github.com/cleave-video/cleave/deliver/mp4"
+	"github.com/cleave-video/cleave/deliver/replay"
 	"github.com/cleave-video/cleave/deliver/ts"
 	"github.com/cleave-video/cleave/format/libav"
 	ingest "github.com/cleave-video/cleave/ingest/http"
@@ -40,6 +41,7 @@ type ports struct {
 	sources *pull.Set
 	dash    *dash.Handler
 	keys    *keys.Handler
+	replay  *replay.Handler
 	ready   func() bool
 	open    []port
 	addrs   Addrs
@@ -109,7 +111,7 @@ func (p *ports) listenHTTP(address string, c *tls.Config) (port, error) {
 		defer stop()
 		worker, _ := libav.Find() // without it there are no JPEG pictures
 		r := routes{
-			hub: p.hub, addrs: &p.addrs, pulled: p.sources, dash: p.dash, hls: hls.New(hls.Config{Hub: p.hub, Store: p.store}), keys: p.keys, feeds: feeds, push: push, files: p.files,
+			hub: p.hub, addrs: &p.addrs, pulled: p.sources, dash: p.dash, hls: hls.New(hls.Config{Hub: p.hub, Store: p.store, Older: p.replay, History: p.replay}), replay: p.replay, keys: p.keys, feeds: feeds, push: push, files: p.files,
 			frames: frames.New(frames.Config{Hub: p.hub, Store: p.store, Files: p.files, Worker: worker}),
 		}
 		return serveHTTP(ctx, l, r.handler(), c)
@@ -122,7 +124,7 @@ func (p *ports) listenAdmin(address string, _ *tls.Config) (port, error) {
 	if err != nil {
 		return port{}, err
 	}
-	h := (&admin{hub: p.hub, spool: p.spool, sources: p.sources, ready: p.ready}).handler()
+	h := (&admin{hub: p.hub, spool: p.spool, sources: p.sources, replay: p.replay, ready: p.ready}).handler()
 	return port{l.Addr(), func(ctx context.Context) error { return serveHTTP(ctx, l, h, nil) }, l.Close}, nil
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/cleave-video/cleave/deliver/feed"
 	"github.com/cleave-video/cleave/deliver/frames"
 	"github.com/cleave-video/cleave/deliver/keys"
+	"github.com/cleave-video/cleave/deliver/replay"
 	indexdisk "github.com/cleave-video/cleave/index/disk"
 	"github.com/cleave-video/cleave/ingest/pull"
 	"github.com/cleave-video/cleave/live"
@@ -100,6 +101,7 @@ type Config struct {
 	SRTPassphrase string        // of every SRT caller; empty: none may encrypt
 	SRTLatency    time.Duration // 0: srt.DefaultLatency
 
+	Retention  []Retention  // the first that matches a stream's name is its; none: the window
 	Encryption []Encryption // the first that matches a stream's name is its; none: in the clear
 
 	Encode *Encode // nil: what is received is all there is
@@ -141,6 +143,11 @@ func (c *Config) Validate() error {
 	if err := c.Live.Validate(); err != nil {
 		return err
 	}
+	for i := range c.Retention {
+		if err := c.Retention[i].validate(c.Live.Window); err != nil {
+			return fmt.Errorf("server: retention %d: %w", i+1, err)
+		}
+	}
 	for i := range c.Encryption {
 		if err := c.Encryption[i].validate(c.Live.Part >= 0); err != nil {
 			return fmt.Errorf("server: encryption %d: %w", i+1, err)
@@ -180,6 +187,10 @@ func Run(ctx context.Context, c Config) error {
 	}
 	c.Live.Store, c.Live.Index, c.Live.Log, c.Live.Sealing = st, ix, c.Log, sealing.of
 	c.Live.Journal = filepath.Join(c.Data, JournalDir)
+	c.Live.Promises = filepath.Join(c.Data, RetentionDir, "promises.json")
+	if len(c.Retention) > 0 {
+		c.Live.Retention = c.retention
+	}
 	if c.S3 != nil {
 		c.Live.RecoverWait = bucketWait
 	}
@@ -206,7 +217,7 @@ func Run(ctx context.Context, c Config) error {
 	group, ctx := errgroup.WithContext(ctx)
 	p := &ports{
 		config: &c, hub: hub, store: st, spool: st.spool, files: files, sources: sources, keys: keys.New(keys.Config{Find: sealing.find}),
-		dash: dash.New(dash.Config{Hub: hub}), ready: func() bool { return ctx.Err() == nil },
+		dash: dash.New(dash.Config{Hub: hub}), replay: replay.New(replay.Config{Hub: hub, Index: ix, Store: st}), ready: func() bool { return ctx.Err() == nil },
 	}
 	if err := p.listen(); err != nil {
 		return err
@@ -256,6 +267,7 @@ type routes struct {
 	addrs  *Addrs // for publishers
 	pulled *pull.Set
 	hls    http.Handler
+	replay http.Handler // of ranges of time
 	frames http.Handler
 	dash   http.Handler // of manifests
 	push   http.Handler // of bodies to publish
@@ -297,6 +309,8 @@ func (x *routes) handler() http.Handler {
 		name, isPage := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/"), "/")
 		framesOf, isFrames := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/"), "/frames.html")
 		switch {
+		case replay.Serves(r):
+			x.replay.ServeHTTP(w, r)
 		case x.feeds.Serves(r.URL.Path):
 			x.feeds.ServeHTTP(w, r)
 		case keys.Serves(r.URL.Path):

@@ -47,6 +47,9 @@ type serveCommand struct {
 	Window   time.Duration `help:"Length of the live playlists (1m)."`
 	Grace    time.Duration `help:"How long a stream waits for its publisher to return before it ends (30s)."`
 
+	Retain      time.Duration `placeholder:"DURATION" help:"How long chunks are kept that have left the window; without it, and without retain-bytes, they go with it."`
+	RetainBytes size.Bytes    `placeholder:"SIZE" help:"How many bytes of each stream are kept."`
+
 	Part         time.Duration `help:"Length of the parts of low latency aimed at; whole frames decide (200ms)."`
 	LowLatency   bool          `default:"true" negatable:"" help:"List parts in playlists (LL-HLS)."`
 	Takeover     bool          `help:"Let a second publisher of a name end the first, instead of refusing it."`
@@ -74,6 +77,9 @@ func (c *serveCommand) config() (server.Config, error) {
 			Target: c.Target, Part: c.Part, MaxChunk: c.MaxChunk, Window: c.Window, Grace: c.Grace, Takeover: c.Takeover,
 			Streams: c.Streams, PerAddress: c.PerAddress, Memory: int64(c.Memory), StreamMemory: int64(c.StreamMemory), Viewer: int64(c.Viewer),
 		},
+	}
+	if c.Retain != 0 || c.RetainBytes != 0 {
+		s.Retention = []server.Retention{{Age: c.Retain, Bytes: c.RetainBytes}}
 	}
 	var err error
 	if s.Encryption, err = c.liveKeyFlags.encryption(); err != nil {

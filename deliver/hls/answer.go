@@ -11,8 +11,19 @@ import (
 
 // multivariant answers with the multivariant playlist.
 func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, s *live.Stream) {
-	if e := h.ready(w, r, s); e != nil {
-		h.text(w, r, e, "index", func() []byte { return multivariant(e) }, 0)
+	e := h.ready(w, r, s)
+	if e == nil {
+		return
+	}
+	_, ok, err := h.shift(r.URL.Query())
+	switch {
+	case err != nil:
+		httpio.Fail(w, http.StatusBadRequest, err.Error())
+	case ok:
+		b := multivariant(e, shiftQuery(r.URL.Query()))
+		httpio.WriteText(w, r, httpio.Text{Type: "application/vnd.apple.mpegurl", CacheControl: "no-cache", Plain: b, Zip: func() []byte { return h.zip.Compress(b) }})
+	default:
+		h.text(w, r, e, "index", func() []byte { return multivariant(e, "") }, 0)
 	}
 }
 
@@ -24,13 +35,22 @@ func (h *Handler) media(w http.ResponseWriter, r *http.Request, s *live.Stream, 
 		h.iframes(w, r, s, rend)
 		return
 	}
+	from, shifted, err := h.shift(r.URL.Query())
+	if err != nil {
+		httpio.Fail(w, http.StatusBadRequest, err.Error())
+		return
+	}
 	e, d := h.await(w, r, s, rend)
 	if e == nil {
 		return
 	}
 	x := e.Rendition(rend)
-	if x == nil {
+	switch {
+	case x == nil:
 		httpio.Fail(w, http.StatusNotFound, "no such rendition")
+		return
+	case shifted:
+		h.shifted(w, r, s, e, x, d, from)
 		return
 	}
 	name, skip := rend, int64(0)
@@ -39,7 +59,7 @@ func (h *Handler) media(w http.ResponseWriter, r *http.Request, s *live.Stream, 
 			name = rend + " skip"
 		}
 	}
-	h.text(w, r, e, name, func() []byte { return media(e, x, skip) }, keep(e, d))
+	h.text(w, r, e, name, func() []byte { return media(e, x, history{}, skip) }, keep(e, d))
 }
 
 // iframes answers with the playlist of a rendition's key frames. A request for a key

@@ -48,7 +48,7 @@ func (h *Handler) segment(w http.ResponseWriter, r *http.Request, s *live.Stream
 	e := s.Edge()
 	x := e.Rendition(rend)
 	if !ok || x == nil {
-		httpio.Fail(w, http.StatusNotFound, "no such segment")
+		h.older(w, r, "no such segment")
 		return
 	}
 	if p.part >= 0 {
@@ -61,6 +61,10 @@ func (h *Handler) segment(w http.ResponseWriter, r *http.Request, s *live.Stream
 		return
 	}
 	seg := x.Segment(p.epoch, p.msn)
+	if seg == nil && p.part < 0 {
+		h.older(w, r, "it has left the window, or was never there")
+		return
+	}
 	if seg == nil || seg.Gap || p.part >= int64(len(seg.Parts)) {
 		httpio.Fail(w, http.StatusNotFound, "it has left the window, or was never there")
 		return
@@ -116,7 +120,7 @@ func upcoming(x *live.Rendition, p place) bool {
 func (h *Handler) init(w http.ResponseWriter, r *http.Request, s *live.Stream, rend, name string) {
 	x := s.Edge().Rendition(rend)
 	if x == nil {
-		httpio.Fail(w, http.StatusNotFound, "no such rendition")
+		h.older(w, r, "no such rendition")
 		return
 	}
 	if b := s.Init(name); b != nil {

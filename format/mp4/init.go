@@ -97,13 +97,18 @@ func (w *writer) beginMovie(scale, nextID uint32) {
 }
 
 func (w *writer) track(t *av.Track, info codec.Info, entry []byte, id uint32, delay int64) {
+	w.describedTrack(t, info, [][]byte{entry}, id, delay)
+}
+
+// describedTrack is track with any number of sample entries.
+func (w *writer) describedTrack(t *av.Track, info codec.Info, entries [][]byte, id uint32, delay int64) {
 	scale, _ := t.Timebase.Timescale()
 	w.begin("trak")
 	w.trackHeader(t, info, id)
 	if delay > 0 {
 		w.editList(delay)
 	}
-	w.media(t, scale, entry)
+	w.media(t, scale, entries)
 	w.end()
 }
 
@@ -174,10 +179,28 @@ func (w *writer) editList(mediaTime int64) {
 	w.end()
 }
 
-func (w *writer) media(t *av.Track, scale uint32, entry []byte) {
+func (w *writer) media(t *av.Track, scale uint32, entries [][]byte) {
 	w.begin("mdia")
-	w.full("mdhd", 0, 0)
-	w.words(0, 0, scale, 0)
+	w.mediaHeader(t, scale, 0)
+	w.begin("minf")
+	w.mediaInfo(t)
+	w.sampleTable(entries)
+	w.end()
+	w.end()
+}
+
+// mediaHeader writes mdhd and hdlr. ISO 14496-12 8.4.2, 8.4.3
+func (w *writer) mediaHeader(t *av.Track, scale uint32, duration uint64) {
+	if duration > 1<<32-2 {
+		w.full("mdhd", 1, 0)
+		w.u64(0)
+		w.u64(0)
+		w.u32(scale)
+		w.u64(duration)
+	} else {
+		w.full("mdhd", 0, 0)
+		w.words(0, 0, scale, uint32(duration))
+	}
 	w.u16(packLanguage(t.Language))
 	w.u16(0)
 	w.end()
@@ -192,7 +215,10 @@ func (w *writer) media(t *av.Track, scale uint32, entry []byte) {
 	w.string(name)
 	w.u8(0)
 	w.end()
-	w.begin("minf")
+}
+
+// mediaInfo writes what minf begins with. ISO 14496-12 8.4.5, 8.7.2
+func (w *writer) mediaInfo(t *av.Track) {
 	if t.Kind == av.Audio {
 		w.full("smhd", 0, 0)
 		w.u32(0)
@@ -208,18 +234,12 @@ func (w *writer) media(t *av.Track, scale uint32, entry []byte) {
 	w.end()
 	w.end()
 	w.end()
-	w.sampleTable(entry)
-	w.end()
-	w.end()
 }
 
 // sampleTable writes an stbl without samples. ISO 14496-12 8.5
-func (w *writer) sampleTable(entry []byte) {
+func (w *writer) sampleTable(entries [][]byte) {
 	w.begin("stbl")
-	w.full("stsd", 0, 0)
-	w.u32(1)
-	w.bytes(entry)
-	w.end()
+	w.descriptions(entries)
 	for _, kind := range []string{"stts", "stsc", "stco"} {
 		w.full(kind, 0, 0)
 		w.u32(0)
@@ -228,6 +248,16 @@ func (w *writer) sampleTable(entry []byte) {
 	w.full("stsz", 0, 0)
 	w.words(0, 0)
 	w.end()
+	w.end()
+}
+
+// descriptions writes stsd. ISO 14496-12 8.5.2
+func (w *writer) descriptions(entries [][]byte) {
+	w.full("stsd", 0, 0)
+	w.u32(uint32(len(entries)))
+	for _, e := range entries {
+		w.bytes(e)
+	}
 	w.end()
 }
 

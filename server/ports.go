@@ -183,7 +183,14 @@ func (p *ports) playRTMP(ctx context.Context, player *rtmp.Player) error {
 	if s.Guarded() != nil {
 		return &rtmp.Refused{Code: rtmp.PlayFailed, Description: inTheClear}
 	}
-	v := s.Watch(fmt.Sprintf("rtmp%d", player.Stream()), func() live.Renderer { return rtmp.NewRenderer(player.Stream()) })
+	kind := fmt.Sprintf("rtmp%d", player.Stream())
+	out, err := s.Admit(player.RemoteAddr().String(), kind)
+	if err != nil {
+		_, text, _ := deliver.Explain(err)
+		return &rtmp.Refused{Code: rtmp.PlayFailed, Description: text}
+	}
+	defer out()
+	v := s.Watch(kind, func() live.Renderer { return rtmp.NewRenderer(player.Stream()) })
 	defer v.Close()
 	return player.Start(ctx, func(ctx context.Context) error {
 		if err := v.Send(ctx, player); !errors.Is(err, io.EOF) {
@@ -240,6 +247,12 @@ func (p *ports) readSRT(ctx context.Context, r *srt.Reader) error {
 		return &srt.Refused{Reason: srt.Forbidden, Description: inTheClear}
 	}
 	format := ts.Format()
+	out, err := s.Admit(r.RemoteAddr().String(), format.Suffix)
+	if err != nil {
+		_, text, _ := deliver.Explain(err)
+		return &srt.Refused{Reason: srt.Overload, Description: text}
+	}
+	defer out()
 	v := s.Watch(format.Suffix, format.New)
 	defer v.Close()
 	return r.Start(ctx, func(ctx context.Context) error {

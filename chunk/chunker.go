@@ -20,6 +20,9 @@ type Bounds struct {
 	MaxPackets int           // of all tracks: 65536
 }
 
+// ErrNoLead: a set of tracks has no video and no audio.
+var ErrNoLead = fmt.Errorf("chunk: no video or audio track to cut by: %w", av.ErrUnsupported)
+
 // PacketCost is what a packet costs in memory beside its payload: the 64 bytes of an
 // av.Packet, in lists that grow by a quarter while the shorter one is still there.
 const PacketCost = 128
@@ -165,7 +168,7 @@ func (c *Chunker) Stats() Stats { return c.stats }
 func (c *Chunker) SetTracks(tracks []av.Track) ([]Event, error) {
 	lead := LeadOf(tracks)
 	if lead < 0 {
-		return nil, errors.New("chunk: no video or audio track to cut by")
+		return nil, ErrNoLead
 	}
 	c.events = c.events[:0]
 	if c.tracks != nil {

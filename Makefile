@@ -13,7 +13,7 @@ AV_MISSING = bin/cleave-av is not built: it needs FFmpeg 5.1 or newer with its d
 	(Debian: apt-get install gcc libc6-dev pkg-config libavformat-dev libavcodec-dev libavutil-dev, or sh scripts/setup av). \
 	Matroska, WebM, Ogg, AVI and others cannot be read without it
 
-.PHONY: build cleave-av run test check lint sanitize fuzz fidelity interop crash bench bench-libav clean
+.PHONY: build cleave-av run test check lint sanitize fuzz fidelity interop crash torture soak cache bench bench-libav clean
 
 build: web/dist/hls.min.js cleave-av
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/cleave ./cmd/cleave
@@ -79,6 +79,13 @@ crash:
 	mkdir -p bin
 	$(GO) run ./test/crash/cmd $(CRASH) > bin/reliability.md
 	mv bin/reliability.md docs/reliability.md
+
+# Sends a server what it should survive; three minutes. The table stays in bin/ if something
+# did not go as it should. TORTURE="-http HOST:PORT …" tries another server, into bin/ only.
+torture:
+	mkdir -p bin
+	$(GO) run ./test/torture/cmd $(TORTURE) > bin/torture.md
+	$(if $(TORTURE),,mv bin/torture.md docs/torture.md)
 
 # Against other programs, then function by function.
 bench:

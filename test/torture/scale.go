@@ -1,0 +1,96 @@
+package torture
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// Memory is what a server says of itself.
+type Memory struct {
+	What                string
+	Before, Peak, After int64   // bytes resident
+	Goroutines          [2]int  // before and after
+	Fault               string  // empty: none
+	limit               float64 // of payload
+}
+
+// scale weighs a server between trials.
+type scale struct {
+	r             *rig
+	what, address string
+	seen          bool
+	m             Memory
+}
+
+// metric is one value of the metrics at an address.
+func (r *rig) metrics(ctx context.Context, address string) (map[string]float64, error) {
+	res, err := r.ask(ctx, http.MethodGet, address, "/metrics", nil)
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		return nil, err
+	}
+	if res.StatusCode != http.StatusOK {
+		return nil, &statusError{res.StatusCode, "metrics"}
+	}
+	out := make(map[string]float64)
+	for line := range bytes.Lines(b) {
+		name, value, ok := strings.Cut(strings.TrimSpace(string(line)), " ")
+		if v, err := strconv.ParseFloat(value, 64); ok && err == nil && !strings.HasPrefix(name, "#") {
+			out[name] = v
+		}
+	}
+	return out, nil
+}
+
+func (r *rig) resident(ctx context.Context) (int64, bool) {
+	if r.Admin == "" {
+		return 0, false
+	}
+	m, err := r.metrics(ctx, r.Admin)
+	v, ok := m["process_resident_memory_bytes"]
+	return int64(v), err == nil && ok
+}
+
+func (r *rig) weigh(what, address string) *scale {
+	return &scale{r: r, what: what, address: address, m: Memory{What: what}}
+}
+
+// look weighs once. A server that is too busy to answer is weighed the next time.
+func (s *scale) look(ctx context.Context) {
+	if s.address == "" {
+		return
+	}
+	m, err := s.r.metrics(ctx, s.address)
+	if err != nil {
+		return
+	}
+	now := int64(m["process_resident_memory_bytes"])
+	if !s.seen {
+		s.seen = true
+		s.m.Before, s.m.Goroutines[0], s.m.limit = now, int(m["go_goroutines"]), m["cleave_memory_limit_bytes"]
+	}
+	s.m.Peak = max(s.m.Peak, now)
+	s.m.After, s.m.Goroutines[1] = now, int(m["go_goroutines"])
+}
+
+// end says what became of it. Beside its budget of payload a server may need as much
+// again, for its own.
+func (s *scale) end(ctx context.Context) Memory {
+	s.look(ctx)
+	if most := int64(2 * s.m.limit); most > 0 && s.m.Peak > most {
+		s.m.Fault = fmt.Sprintf("%d MiB resident, with a budget of %.0f MiB", s.m.Peak>>20, s.m.limit/(1<<20))
+	}
+	if _, err := s.r.metrics(ctx, s.address); err != nil {
+		s.m.Fault = "it does not answer any more: " + err.Error()
+	}
+	return s.m
+}

@@ -12,7 +12,8 @@ import (
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/av/avtest"
 	"github.com/cleave-video/cleave/format/flv"
-	"github.com/cleave-video/cleave/proto/rtmp"
+	"github.com/cleave-video/cleave/internal/pace"
+	"github.com/cleave-video/cleave/test/child"
 )
 
 // canaryName is the healthy stream.
@@ -40,11 +41,6 @@ type canary struct {
 	faults [2]error
 }
 
-// heap is an av.Allocator.
-type heap struct{}
-
-func (heap) Alloc(_, n int) ([]byte, error) { return make([]byte, n), nil }
-
 // watch begins to publish the healthy stream by RTMP, or by HTTP if there is none, and to
 // watch it, and returns when its first frame has come.
 func (r *rig) watch(ctx context.Context) (*canary, error) {
@@ -68,7 +64,7 @@ func (r *rig) watch(ctx context.Context) (*canary, error) {
 			if err == nil {
 				res.Body.Close()
 			}
-			rest(ctx, 100*time.Millisecond)
+			_ = pace.Sleep(ctx, 100*time.Millisecond)
 		}
 	}
 	first := make(chan struct{})
@@ -78,16 +74,6 @@ func (r *rig) watch(ctx context.Context) (*canary, error) {
 	})
 	<-first
 	return c, nil
-}
-
-// rest waits.
-func rest(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }
 
 // healthy is a stream with a key frame a second.
@@ -108,7 +94,7 @@ func (r *rig) sing(ctx context.Context) error {
 		in, out := io.Pipe()
 		stop := context.AfterFunc(ctx, func() { out.CloseWithError(io.EOF) })
 		defer stop()
-		go func() { _ = out.CloseWithError(writeFLV(ctx, out, d)) }()
+		go func() { _ = out.CloseWithError(child.WriteFLV(ctx, out, d)) }()
 		_, _, err = r.put(ctx, canaryName+".flv", in)
 	}
 	if ctx.Err() != nil {
@@ -119,28 +105,7 @@ func (r *rig) sing(ctx context.Context) error {
 
 // send publishes d by RTMP, so many times as fast as time.
 func (r *rig) send(ctx context.Context, name string, d av.Demuxer, speed float64) error {
-	c, err := rtmp.Dial(ctx, "rtmp://"+r.RTMP+"/"+name)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	began := time.Now()
-	for {
-		p, err := d.ReadPacket(heap{})
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case errors.Is(err, av.ErrTracks):
-			err = c.WriteTracks(d.Tracks())
-		case err == nil:
-			at := float64(d.Tracks()[p.Track].Timebase.Duration(p.DTS)) / speed
-			rest(ctx, time.Until(began.Add(time.Duration(at))))
-			err = c.WritePacket(p)
-		}
-		if err != nil {
-			return err
-		}
-	}
+	return child.Publish(ctx, "rtmp://"+r.RTMP+"/"+name, d, speed)
 }
 
 // listen reads frames; the first closes first, and so does the end.
@@ -150,7 +115,7 @@ func (c *canary) listen(ctx context.Context, body io.Reader, first chan struct{}
 	d := flv.NewDemuxer(body)
 	last, at := int64(-1), time.Now()
 	for {
-		p, err := d.ReadPacket(heap{})
+		p, err := d.ReadPacket(av.Heap{})
 		switch {
 		case errors.Is(err, av.ErrTracks):
 			continue

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/cleave-video/cleave/av/avtest"
+	"github.com/cleave-video/cleave/internal/pace"
 )
 
 // get asks for a path as it is written.
@@ -162,7 +163,7 @@ func slow(ctx context.Context, r *rig) (string, error) {
 	defer group.Wait()
 	defer cancel()
 	group.Go(func() { published = r.send(ctx, "torture/fat", avtest.NewSynthetic(fat), 1) })
-	rest(ctx, 2*time.Second)
+	_ = pace.Sleep(ctx, 2*time.Second)
 	var faults [2]error
 	var viewers sync.WaitGroup
 	for i := range faults {
@@ -188,7 +189,7 @@ func (r *rig) dawdle(ctx context.Context, path string, byByte bool) error {
 	}
 	one := make([]byte, 1)
 	for range 20 {
-		rest(ctx, time.Second)
+		_ = pace.Sleep(ctx, time.Second)
 		if byByte {
 			_, _ = conn.Read(one) // it may have been cut off
 		}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/av/avtest"
 	"github.com/cleave-video/cleave/format/flv"
+	"github.com/cleave-video/cleave/test/child"
 )
 
 // body is an FLV file.
@@ -31,7 +31,7 @@ func (b *body) tag(kind byte, at uint32, data []byte) *body {
 // add appends the tags of d, which change may alter, or leave out by returning nil.
 func (b *body) add(d av.Demuxer, change func(n int, kind byte, at *uint32, data []byte) []byte) *body {
 	n := 0
-	_ = eachTag(d, func(kind byte, at uint32, data []byte) error {
+	_ = child.EachTag(d, func(kind byte, at uint32, data []byte) error {
 		if change != nil {
 			data = change(n, kind, &at, data)
 		}
@@ -41,22 +41,6 @@ func (b *body) add(d av.Demuxer, change func(n int, kind byte, at *uint32, data 
 		return nil
 	})
 	return b
-}
-
-// writeFLV writes d as FLV in real time.
-func writeFLV(ctx context.Context, w io.Writer, d av.Demuxer) error {
-	if _, err := w.Write(flv.AppendHeader(nil, true, true)); err != nil {
-		return err
-	}
-	began := time.Now()
-	return eachTag(d, func(kind byte, at uint32, data []byte) error {
-		rest(ctx, time.Until(began.Add(time.Duration(at)*time.Millisecond)))
-		if ctx.Err() != nil {
-			return io.EOF
-		}
-		_, err := w.Write(flv.AppendTag(nil, kind, at, nil, data))
-		return err
-	})
 }
 
 func newHealthy(frames int) av.Demuxer { return avtest.NewSynthetic(healthy(frames)) }

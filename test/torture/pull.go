@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/cleave-video/cleave/internal/pace"
 )
 
 // declare has a server pull a URL, and returns the last error of the source; running: that
@@ -34,7 +36,7 @@ func (r *rig) declare(ctx context.Context, admin, name, url string) (status int,
 			res.Body.Close()
 		}
 	}()
-	for began := time.Now(); time.Since(began) < 30*time.Second && ctx.Err() == nil; rest(ctx, 100*time.Millisecond) {
+	for began := time.Now(); time.Since(began) < 30*time.Second && ctx.Err() == nil; _ = pace.Sleep(ctx, 100*time.Millisecond) {
 		s, err := r.source(ctx, admin, name)
 		if err != nil || s.Live || s.Source.Error != "" {
 			return res.StatusCode, s.Source.Error, s.Live, err

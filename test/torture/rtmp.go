@@ -12,9 +12,10 @@ import (
 
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/av/avtest"
-	"github.com/cleave-video/cleave/format/flv"
 	"github.com/cleave-video/cleave/format/flv/amf0"
+	"github.com/cleave-video/cleave/internal/pace"
 	"github.com/cleave-video/cleave/proto/rtmp"
+	"github.com/cleave-video/cleave/test/child"
 )
 
 // Types of messages, RTMP 5.4 and 7.1.
@@ -84,40 +85,11 @@ func (w *wire) publish(key string) *wire {
 
 // media adds what d gives, later by a time in ms.
 func (w *wire) media(d av.Demuxer, later uint32) *wire {
-	_ = eachTag(d, func(kind byte, at uint32, body []byte) error {
+	_ = child.EachTag(d, func(kind byte, at uint32, body []byte) error {
 		w.message(4+kind&1, kind, 1, at+later, body)
 		return nil
 	})
 	return w
-}
-
-// eachTag gives the bodies of the FLV tags of d.
-func eachTag(d av.Demuxer, give func(kind byte, at uint32, body []byte) error) error {
-	for {
-		p, err := d.ReadPacket(heap{})
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case errors.Is(err, av.ErrTracks):
-			for _, t := range d.Tracks() {
-				b, err := flv.AppendSequenceStart(nil, &t)
-				if err == nil && len(b) > 0 {
-					err = give(flv.TagType(&t), uint32(0), b)
-				}
-				if err != nil {
-					return err
-				}
-			}
-			continue
-		case err != nil:
-			return err
-		}
-		t := d.Tracks()[p.Track]
-		dts, pts := t.Timebase.Rescale(p.DTS, av.Millisecond), t.Timebase.Rescale(p.PTS, av.Millisecond)
-		if err := give(flv.TagType(&t), uint32(dts), append(flv.AppendFrameHead(nil, &t, p.Flags, pts-dts), p.Data...)); err != nil {
-			return err
-		}
-	}
 }
 
 // dial connects, and shakes hands if hands is set.
@@ -214,7 +186,7 @@ func handshakes() []trial {
 				if _, err := conn.Write([]byte{3}); err != nil {
 					return fmt.Sprintf("closed after %v", time.Since(began).Round(100*time.Millisecond)), nil
 				}
-				rest(ctx, 500*time.Millisecond)
+				_ = pace.Sleep(ctx, 500*time.Millisecond)
 			}
 			return "", errors.New("it was not closed in 8 s")
 		}},
@@ -291,7 +263,7 @@ func halves() trial {
 			defer conn.Close()
 			_, _ = conn.Write(b)
 		}
-		rest(ctx, time.Second)
+		_ = pace.Sleep(ctx, time.Second)
 		after, _ := r.resident(ctx)
 		if !told {
 			return "memory is not told", nil
@@ -326,7 +298,7 @@ func rtmpMedia() []trial {
 	between := func(row int, sent, key string, junk ...func(w *wire)) trial {
 		w := newWire().publish(key)
 		n := 0
-		_ = eachTag(avtest.NewSynthetic(healthy(100)), func(kind byte, at uint32, body []byte) error {
+		_ = child.EachTag(avtest.NewSynthetic(healthy(100)), func(kind byte, at uint32, body []byte) error {
 			w.message(4+kind&1, kind, 1, at, body)
 			if n++; n%20 == 10 {
 				junk[n/20%len(junk)](w)

@@ -9,6 +9,8 @@ import (
 	"net"
 	"strings"
 	"time"
+
+	"github.com/cleave-video/cleave/internal/pace"
 )
 
 // speaker speaks RTSP by hand.
@@ -168,7 +170,7 @@ func rtpTrials() []trial {
 			}
 			began := time.Now()
 			for n := range 200 {
-				rest(ctx, time.Until(began.Add(time.Duration(n)*20*time.Millisecond)))
+				_ = pace.Sleep(ctx, time.Until(began.Add(time.Duration(n)*20*time.Millisecond)))
 				s.rtp(n, from+uint32(n)*960, []byte{0xfc, 1, 2, 3})
 				if n > 10 && len(junk) > 0 && n%10 == 0 {
 					_, _ = s.Write([]byte(junk[n/10%len(junk)]))

@@ -1,13 +1,10 @@
 package torture
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"io"
-	"net/http"
-	"strconv"
-	"strings"
+
+	"github.com/cleave-video/cleave/test/child"
 )
 
 // Memory is what a server says of itself.
@@ -27,35 +24,11 @@ type scale struct {
 	m             Memory
 }
 
-// metric is one value of the metrics at an address.
-func (r *rig) metrics(ctx context.Context, address string) (map[string]float64, error) {
-	res, err := r.ask(ctx, http.MethodGet, address, "/metrics", nil)
-	if err != nil {
-		return nil, err
-	}
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	if err != nil {
-		return nil, err
-	}
-	if res.StatusCode != http.StatusOK {
-		return nil, &statusError{res.StatusCode, "metrics"}
-	}
-	out := make(map[string]float64)
-	for line := range bytes.Lines(b) {
-		name, value, ok := strings.Cut(strings.TrimSpace(string(line)), " ")
-		if v, err := strconv.ParseFloat(value, 64); ok && err == nil && !strings.HasPrefix(name, "#") {
-			out[name] = v
-		}
-	}
-	return out, nil
-}
-
 func (r *rig) resident(ctx context.Context) (int64, bool) {
 	if r.Admin == "" {
 		return 0, false
 	}
-	m, err := r.metrics(ctx, r.Admin)
+	m, err := child.Metrics(ctx, r.Admin)
 	v, ok := m["process_resident_memory_bytes"]
 	return int64(v), err == nil && ok
 }
@@ -69,7 +42,7 @@ func (s *scale) look(ctx context.Context) {
 	if s.address == "" {
 		return
 	}
-	m, err := s.r.metrics(ctx, s.address)
+	m, err := child.Metrics(ctx, s.address)
 	if err != nil {
 		return
 	}
@@ -89,7 +62,7 @@ func (s *scale) end(ctx context.Context) Memory {
 	if most := int64(2 * s.m.limit); most > 0 && s.m.Peak > most {
 		s.m.Fault = fmt.Sprintf("%d MiB resident, with a budget of %.0f MiB", s.m.Peak>>20, s.m.limit/(1<<20))
 	}
-	if _, err := s.r.metrics(ctx, s.address); err != nil {
+	if _, err := child.Metrics(ctx, s.address); err != nil {
 		s.m.Fault = "it does not answer any more: " + err.Error()
 	}
 	return s.m

@@ -19,7 +19,7 @@ func stream(d av.Demuxer) []byte {
 	var m *ts.Muxer
 	var out []byte
 	for {
-		p, err := d.ReadPacket(heap{})
+		p, err := d.ReadPacket(av.Heap{})
 		switch {
 		case errors.Is(err, av.ErrTracks):
 			if m, err = ts.NewMuxer(d.Tracks()); err != nil {

@@ -14,6 +14,8 @@ import (
 	"github.com/cleave-video/cleave/format/flv/amf0"
 	"github.com/cleave-video/cleave/format/hls"
 	"github.com/cleave-video/cleave/format/mp4"
+	"github.com/cleave-video/cleave/internal/pace"
+	"github.com/cleave-video/cleave/test/child"
 )
 
 // view is what a player gets of a stream's rendition.
@@ -72,7 +74,7 @@ func (r *rig) view(ctx context.Context, name string, frames int) (v *view, err e
 		if err == nil && v.frames >= frames || time.Since(began) > 15*time.Second || ctx.Err() != nil {
 			break
 		}
-		rest(ctx, 200*time.Millisecond)
+		_ = pace.Sleep(ctx, 200*time.Millisecond)
 	}
 	if err == nil && v.frames < frames {
 		err = fmt.Errorf("%d frames were to come", frames)
@@ -149,7 +151,7 @@ func (v *view) read(run []byte) error {
 	defer d.Close()
 	last, begun := int64(0), false
 	for {
-		p, err := d.ReadPacket(heap{})
+		p, err := d.ReadPacket(av.Heap{})
 		switch {
 		case errors.Is(err, io.EOF):
 			return nil
@@ -172,7 +174,7 @@ func injected(ctx context.Context, r *rig) (string, error) {
 	b.head(3)
 	meta := amf0.AppendString(amf0.AppendKey(amf0.AppendArray(amf0.AppendString(nil, "onMetaData"), 1), "title"), "x\r\nX-Evil: 1\r\n\r\n#EXT-X-KEY:METHOD=NONE\n")
 	b.tag(dataMessage, 0, amf0.AppendEnd(meta))
-	_ = eachTag(newHealthy(100), func(kind byte, at uint32, x []byte) error { b.tag(kind, at, x); return nil })
+	_ = child.EachTag(newHealthy(100), func(kind byte, at uint32, x []byte) error { b.tag(kind, at, x); return nil })
 	if code, text, err := r.put(ctx, "torture/injected.flv", bytes.NewReader(b.b)); err != nil || code != http.StatusNoContent {
 		return text, fmt.Errorf("PUT: %d %w", code, err)
 	}

@@ -130,7 +130,7 @@ func (p *ports) publishHTTP(ctx context.Context, pub *ingest.Publisher) error {
 	// A body can wait: what it has is not dropped.
 	err := p.hub.PublishWith(ctx, pub.Name(), pub, live.PublishOptions{Elastic: true, From: pub.RemoteAddr()})
 	switch {
-	case errors.Is(err, live.ErrTaken):
+	case errors.Is(err, live.ErrTaken), errors.Is(err, live.ErrTakenOver):
 		return &ingest.Refused{Status: http.StatusConflict, Description: err.Error()}
 	case errors.Is(err, live.ErrName):
 		return &ingest.Refused{Status: http.StatusBadRequest, Description: err.Error()}

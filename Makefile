@@ -87,6 +87,20 @@ torture:
 	$(GO) run ./test/torture/cmd $(TORTURE) > bin/torture.md
 	$(if $(TORTURE),,mv bin/torture.md docs/torture.md)
 
+# Clients of all kinds come and go for 20 minutes, then nothing may be left. The page and its
+# graph stay in bin/ if something was wrong. SOAK="-for 60m" does it for an hour.
+soak:
+	mkdir -p bin
+	$(GO) run ./test/soak/cmd -o bin $(SOAK)
+	mv bin/soak.md bin/soak.svg docs/
+
+# A thousand players through nginx's cache, which must be there; two minutes. CACHE="-players N"
+# does otherwise, into bin/ only.
+cache:
+	mkdir -p bin
+	$(GO) run ./test/cache/cmd $(CACHE) > bin/cache.md
+	$(if $(CACHE),,mv bin/cache.md docs/cache.md)
+
 # Against other programs, then function by function.
 bench:
 	$(GO) run ./bench/cut > bench/cut/RESULT.md

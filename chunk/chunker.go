@@ -131,6 +131,8 @@ type trackState struct {
 	dist    int64 // of the newest two DTS
 	seen    bool
 	broke   bool   // its timeline broke; that of the lead, not yet
+	alone   bool   // it has had a packet since the lead had one
+	from    int64  // where it was then, in ticks of the lead; valid if alone
 	in      *Chunk // where the newest packet went, while that is open
 }
 
@@ -274,6 +276,9 @@ func (c *Chunker) writeLead(t *trackState, p av.Packet) {
 		cur = c.begin(p, why)
 	}
 	c.passed = max(c.passed, p.DTS)
+	for i := range c.state {
+		c.state[i].alone = false
+	}
 	c.cfg.Arena.Pin(&cur.pins, p.Track, p.Data)
 	c.classify(cur, &p)
 	c.add(cur, t, p)

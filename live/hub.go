@@ -35,6 +35,8 @@ const (
 	DefaultStream   = 128 << 20
 	DefaultViewer   = 4 << 20
 	DefaultDrain    = 10 * time.Second
+	DefaultViewers  = 10000
+	DefaultWaiting  = 20000
 )
 
 // Config says how streams are kept. Store is required; the zero value of each
@@ -52,7 +54,12 @@ type Config struct {
 	// PerAddress is how many of them clients of one address may publish; 0: half of
 	// Streams, so that nobody takes every place.
 	PerAddress int
-	Memory     int64 // bytes of payload of all streams
+	// Viewers is how many viewers of packets there may be at a time, of all streams, and
+	// Waiting how many requests that wait for what is not there yet. Of both clients of one
+	// address may have so many; 0: half, since a proxy's address is that of many.
+	Viewers, ViewersPerAddress int
+	Waiting, WaitingPerAddress int
+	Memory                     int64 // bytes of payload of all streams
 	// StreamMemory is the bytes of payload of one stream: packets and parts. Viewer
 	// is how many of them a viewer may be behind before it jumps.
 	StreamMemory, Viewer int64
@@ -108,9 +115,20 @@ func (c *Config) defaults() {
 	if c.Streams <= 0 {
 		c.Streams = DefaultStreams
 	}
-	if c.PerAddress <= 0 {
-		c.PerAddress = (c.Streams + shareOfAddress - 1) / shareOfAddress
+	share := func(n *int, of int) {
+		if *n <= 0 {
+			*n = (of + shareOfAddress - 1) / shareOfAddress
+		}
 	}
+	share(&c.PerAddress, c.Streams)
+	if c.Viewers <= 0 {
+		c.Viewers = DefaultViewers
+	}
+	share(&c.ViewersPerAddress, c.Viewers)
+	if c.Waiting <= 0 {
+		c.Waiting = DefaultWaiting
+	}
+	share(&c.WaitingPerAddress, c.Waiting)
 	bytes := func(n *int64, v int64) {
 		if *n <= 0 {
 			*n = v
@@ -129,7 +147,7 @@ var (
 	ErrTaken   = errors.New("live: somebody publishes under this name")
 	ErrName    = errors.New("live: not a stream name")
 	ErrCrowded = errors.New("live: too many publishers")
-	ErrMemory  = errors.New("live: too little memory for another publisher")
+	ErrMemory  = errors.New("live: too little memory")
 	// ErrTakenOver is the cause of the end of a publisher whose name another one took.
 	ErrTakenOver = errors.New("live: another publisher took the name over")
 )
@@ -140,6 +158,8 @@ type Hub struct {
 	puts   *retry.Store // cfg.Store, tried again where that may help
 	pool   *mem.Pool
 	states index.Catalogue // cfg.Index, if it keeps states of streams; else nil
+
+	viewers, waiting *door
 
 	began   time.Time // monotonic
 	wall    wall
@@ -163,7 +183,11 @@ func NewHub(cfg Config) (*Hub, error) {
 	}
 	cfg.defaults()
 	states, _ := cfg.Index.(index.Catalogue)
-	h := &Hub{cfg: cfg, states: states, puts: retry.New(cfg.Store, retry.Config{}), pool: mem.NewPool(cfg.Memory), began: time.Now(), streams: make(map[string]*Stream), places: make(map[string]int)}
+	h := &Hub{
+		cfg: cfg, states: states, puts: retry.New(cfg.Store, retry.Config{}), pool: mem.NewPool(cfg.Memory), began: time.Now(),
+		viewers: newDoor(ErrViewers, cfg.Viewers, cfg.ViewersPerAddress), waiting: newDoor(ErrWaiting, cfg.Waiting, cfg.WaitingPerAddress),
+		streams: make(map[string]*Stream), places: make(map[string]int),
+	}
 	h.keeper.h, h.keeper.all, h.keeper.promises.path = h, make(map[string]*kept), cfg.Promises
 	if err := h.keeper.promises.open(); err != nil {
 		h.pool.Close()

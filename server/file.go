@@ -41,6 +41,10 @@ type File struct {
 	Takeover      bool          `yaml:"takeover"`
 	Streams       int           `yaml:"streams"`
 	PerAddress    int           `yaml:"streams_per_address"`
+	Viewers       int           `yaml:"viewers"`
+	ViewersEach   int           `yaml:"viewers_per_address"`
+	Waiting       int           `yaml:"waiting"`
+	WaitingEach   int           `yaml:"waiting_per_address"`
 	Memory        size.Bytes    `yaml:"memory"`
 	StreamMemory  size.Bytes    `yaml:"stream_memory"`
 	Viewer        size.Bytes    `yaml:"viewer"`
@@ -157,7 +161,14 @@ func (f *File) Apply(c *Config) {
 			*n.to = int64(n.from)
 		}
 	}
-	for _, n := range []struct{ to, from *int }{{&c.Live.Streams, &f.Streams}, {&c.Live.PerAddress, &f.PerAddress}} {
+	for _, n := range []struct{ to, from *int }{
+		{&c.Live.Streams, &f.Streams},
+		{&c.Live.PerAddress, &f.PerAddress},
+		{&c.Live.Viewers, &f.Viewers},
+		{&c.Live.ViewersPerAddress, &f.ViewersEach},
+		{&c.Live.Waiting, &f.Waiting},
+		{&c.Live.WaitingPerAddress, &f.WaitingEach},
+	} {
 		if *n.to == 0 {
 			*n.to = *n.from
 		}

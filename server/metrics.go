@@ -64,12 +64,18 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 }
 
 func hubMetrics() []metric[*live.Hub] {
-	const gauge = prometheus.GaugeValue
+	const counter, gauge = prometheus.CounterValue, prometheus.GaugeValue
 	return []metric[*live.Hub]{
 		{describe("cleave_streams", "Streams that there are, those that wait for their publisher included."), gauge, func(h *live.Hub) int64 { return int64(len(h.Names())) }},
 		{describe("cleave_streams_limit", "Publishers that there may be at a time."), gauge, func(h *live.Hub) int64 { n, _ := h.Limits(); return int64(n) }},
 		{describe("cleave_memory_in_use_bytes", "Payload that memory holds, of all streams."), gauge, (*live.Hub).InUse},
 		{describe("cleave_memory_limit_bytes", "Payload that memory may hold, of all streams."), gauge, func(h *live.Hub) int64 { _, n := h.Limits(); return n }},
+		{describe("cleave_viewers", "Viewers of packets, of all streams and protocols."), gauge, func(h *live.Hub) int64 { return int64(h.Viewers().In) }},
+		{describe("cleave_viewers_limit", "Viewers of packets that there may be at a time."), gauge, func(h *live.Hub) int64 { return int64(h.Viewers().Most) }},
+		{describe("cleave_refused_viewers_total", "Viewers of packets that were refused: too many, of all or of one address, or too little memory."), counter, func(h *live.Hub) int64 { return h.Viewers().Refused }},
+		{describe("cleave_waiting_requests", "Requests over HTTP that wait for what is not there yet."), gauge, func(h *live.Hub) int64 { return int64(h.Waiting().In) }},
+		{describe("cleave_waiting_requests_limit", "Requests that may wait at a time."), gauge, func(h *live.Hub) int64 { return int64(h.Waiting().Most) }},
+		{describe("cleave_refused_waiting_requests_total", "Requests that were refused because too many wait, of all or of one address."), counter, func(h *live.Hub) int64 { return h.Waiting().Refused }},
 	}
 }
 

@@ -132,7 +132,7 @@ func (p *ports) publishHTTP(ctx context.Context, pub *ingest.Publisher) error {
 	// A body can wait: what it has is not dropped.
 	err := p.hub.PublishWith(ctx, pub.Name(), pub, live.PublishOptions{Elastic: true, From: pub.RemoteAddr()})
 	switch {
-	case errors.Is(err, live.ErrTaken):
+	case errors.Is(err, live.ErrTaken), errors.Is(err, live.ErrTakenOver):
 		return &ingest.Refused{Status: http.StatusConflict, Description: err.Error()}
 	case errors.Is(err, live.ErrName):
 		return &ingest.Refused{Status: http.StatusBadRequest, Description: err.Error()}
@@ -185,7 +185,14 @@ func (p *ports) playRTMP(ctx context.Context, player *rtmp.Player) error {
 	if s.Guarded() != nil {
 		return &rtmp.Refused{Code: rtmp.PlayFailed, Description: inTheClear}
 	}
-	v := s.Watch(fmt.Sprintf("rtmp%d", player.Stream()), func() live.Renderer { return rtmp.NewRenderer(player.Stream()) })
+	kind := fmt.Sprintf("rtmp%d", player.Stream())
+	out, err := s.Admit(player.RemoteAddr().String(), kind)
+	if err != nil {
+		_, text, _ := deliver.Explain(err)
+		return &rtmp.Refused{Code: rtmp.PlayFailed, Description: text}
+	}
+	defer out()
+	v := s.Watch(kind, func() live.Renderer { return rtmp.NewRenderer(player.Stream()) })
 	defer v.Close()
 	return player.Start(ctx, func(ctx context.Context) error {
 		if err := v.Send(ctx, player); !errors.Is(err, io.EOF) {
@@ -242,6 +249,12 @@ func (p *ports) readSRT(ctx context.Context, r *srt.Reader) error {
 		return &srt.Refused{Reason: srt.Forbidden, Description: inTheClear}
 	}
 	format := ts.Format()
+	out, err := s.Admit(r.RemoteAddr().String(), format.Suffix)
+	if err != nil {
+		_, text, _ := deliver.Explain(err)
+		return &srt.Refused{Reason: srt.Overload, Description: text}
+	}
+	defer out()
 	v := s.Watch(format.Suffix, format.New)
 	defer v.Close()
 	return r.Start(ctx, func(ctx context.Context) error {

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -22,6 +23,7 @@ import (
 	"github.com/cleave-video/cleave/deliver/frames"
 	"github.com/cleave-video/cleave/deliver/keys"
 	"github.com/cleave-video/cleave/deliver/replay"
+	"github.com/cleave-video/cleave/httpio"
 	indexdisk "github.com/cleave-video/cleave/index/disk"
 	"github.com/cleave-video/cleave/ingest/pull"
 	"github.com/cleave-video/cleave/live"
@@ -331,5 +333,23 @@ func (x *routes) handler() http.Handler {
 			x.hls.ServeHTTP(w, r)
 		}
 	})
-	return mux
+	return asNamed(mux)
+}
+
+// asNamed answers paths with "..", "." or "//" in them, which name nothing; net/http would
+// redirect them to what they do not name.
+func asNamed(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p := r.URL.Path
+		clean := path.Clean(p)
+		if p != clean && p != clean+"/" {
+			code := http.StatusNotFound
+			if r.Method == http.MethodPut || r.Method == http.MethodPost {
+				code = http.StatusBadRequest
+			}
+			httpio.Fail(w, code, "not a name")
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
 }

@@ -57,6 +57,10 @@ type serveCommand struct {
 	StreamMemory size.Bytes    `placeholder:"SIZE" help:"Payload in memory of one stream (128MiB)."`
 	Streams      int           `placeholder:"N" help:"Publishers at a time (256)."`
 	PerAddress   int           `name:"streams-per-address" placeholder:"N" help:"Of them from one address (half of them)."`
+	Viewers      int           `placeholder:"N" help:"Viewers of packets at a time, of all streams (10000)."`
+	ViewersEach  int           `name:"viewers-per-address" placeholder:"N" help:"Of them from one address; a proxy's is that of many (half of them)."`
+	Waiting      int           `placeholder:"N" help:"HTTP requests at a time that wait for the next part, frame or stream (20000)."`
+	WaitingEach  int           `name:"waiting-per-address" placeholder:"N" help:"Of them from one address; a proxy's is that of many (half of them)."`
 	Viewer       size.Bytes    `placeholder:"SIZE" help:"How far a viewer of packets may be behind before it jumps (4MiB)."`
 
 	EncodeHeight  int            `name:"encode-height" placeholder:"LINES" help:"Make a smaller rendition of every stream's video, so high; without low latency only."`
@@ -75,7 +79,8 @@ func (c *serveCommand) config() (server.Config, error) {
 		OnDemandTimeout: c.OnDemandTimeout, OnDemandIdle: c.OnDemandIdle,
 		Live: live.Config{
 			Target: c.Target, Part: c.Part, MaxChunk: c.MaxChunk, Window: c.Window, Grace: c.Grace, Takeover: c.Takeover,
-			Streams: c.Streams, PerAddress: c.PerAddress, Memory: int64(c.Memory), StreamMemory: int64(c.StreamMemory), Viewer: int64(c.Viewer),
+			Streams: c.Streams, PerAddress: c.PerAddress, Viewers: c.Viewers, ViewersPerAddress: c.ViewersEach, Waiting: c.Waiting, WaitingPerAddress: c.WaitingEach,
+			Memory: int64(c.Memory), StreamMemory: int64(c.StreamMemory), Viewer: int64(c.Viewer),
 		},
 	}
 	if c.Retain != 0 || c.RetainBytes != 0 {

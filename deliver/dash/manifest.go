@@ -19,6 +19,11 @@ const (
 	fastest = 1.05
 )
 
+// leap is TAI less UTC since 2017, and so what players have for today. It stands for 1970,
+// too: times count seconds of POSIX, in which no leap second ever was, and nobody is to
+// correct them by any.
+const leap = 37
+
 // presentation says what e has. All times count from 1970, so that restarts of the
 // server do not move availabilityStartTime. Periods begin when their first packet came,
 // so it is no news when media were made, and ProducerReferenceTime is left out:
@@ -28,7 +33,7 @@ func (s *said) presentation(e *live.Edge, window time.Duration) *text.Presentati
 	td := time.Duration(e.TargetDuration) * time.Second
 	p := &text.Presentation{MinBuffer: td, Live: &text.Live{
 		Start: time.Unix(0, 0), Ended: e.Ended, Update: td / 2, TimeShift: window, Delay: 3 * td,
-		Clock: text.Clock{Scheme: text.ClockISO, Value: "manifest.mpd?time"},
+		Clock: text.Clock{Scheme: text.ClockISO, Value: "manifest.mpd?time"}, Leap: leap,
 	}}
 	b := &builder{said: s, e: e, lead: lead(e)}
 	if b.foretell(); b.next > 0 {

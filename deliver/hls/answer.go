@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/cleave-video/cleave/deliver"
 	"github.com/cleave-video/cleave/httpio"
 	"github.com/cleave-video/cleave/live"
 )
@@ -73,6 +74,7 @@ func (h *Handler) iframes(w http.ResponseWriter, r *http.Request, s *live.Stream
 	}
 	deadline := time.NewTimer(3 * time.Duration(e.TargetDuration) * time.Second)
 	defer deadline.Stop()
+	var leave func()
 	for {
 		x := e.Rendition(rend)
 		if x == nil || firstKeys(x) == nil {
@@ -87,6 +89,12 @@ func (h *Handler) iframes(w http.ResponseWriter, r *http.Request, s *live.Stream
 		case d.msn > last+2:
 			httpio.Fail(w, http.StatusBadRequest, fmt.Sprintf("key frame %d is too far ahead of %d", d.msn, last))
 			return
+		}
+		if leave == nil {
+			if leave = deliver.Wait(w, r, h.cfg.Hub); leave == nil {
+				return
+			}
+			defer leave()
 		}
 		select {
 		case <-e.Changed():

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/deliver"
 	"github.com/cleave-video/cleave/httpio"
 	"github.com/cleave-video/cleave/live"
 	"github.com/cleave-video/cleave/mem"
@@ -88,6 +89,11 @@ func (h *Handler) awaitPart(w http.ResponseWriter, r *http.Request, s *live.Stre
 	if !upcoming(x, p) || e.Ended || e.PartTarget == 0 {
 		return x
 	}
+	leave := deliver.Wait(w, r, h.cfg.Hub)
+	if leave == nil {
+		return nil
+	}
+	defer leave()
 	ctx, cancel := context.WithTimeout(r.Context(), 3*time.Duration(e.TargetDuration)*time.Second)
 	defer cancel()
 	e, err := s.Await(ctx, x.Name, p.msn, p.part)

@@ -69,6 +69,7 @@ var thirdParty = map[string][]string{
 	"deliver/feed":     {"github.com/coder/websocket"},
 	"server":           {"golang.org/x/sync", "github.com/goccy/go-yaml", "github.com/prometheus/client_golang"},
 	"test/browser":     {"github.com/chromedp/chromedp"},
+	"test/soak":        {"github.com/coder/websocket"},
 	"test/interop":     {"github.com/chromedp/chromedp"},
 	"bench/live":       {"golang.org/x/sys"},
 	"cmd/cleave":       {"github.com/alecthomas/kong", "github.com/schollz/progressbar/v3", "golang.org/x/term", "golang.org/x/sync"},

@@ -38,11 +38,14 @@ type ports struct {
 	spool   *spool.Store // nil: none
 	files   *frames.Files
 	sources *pull.Set
-	dash    *dash.Handler
-	keys    *keys.Handler
-	ready   func() bool
-	open    []port
-	addrs   Addrs
+
+	responses *responses
+
+	dash  *dash.Handler
+	keys  *keys.Handler
+	ready func() bool
+	open  []port
+	addrs Addrs
 }
 
 // port is an address that is listened to, and what serves it until its context is
@@ -101,16 +104,20 @@ func (p *ports) listenHTTP(address string, c *tls.Config) (port, error) {
 	if err != nil {
 		return port{}, err
 	}
+	if c != nil && !p.config.EachRecord {
+		l = p.responses.tls.Listener(l)
+	}
 	serve := func(ctx context.Context) error {
 		push := ingest.New(ingest.Config{Log: p.config.Log, Publish: p.publishHTTP, End: ctx})
-		feeds := feed.New(feed.Config{Hub: p.hub, Formats: []feed.Format{flv.Format(), ts.Format(), mp4.Format()}})
+		how := p.responses.routes
+		feeds := feed.New(feed.Config{Hub: p.hub, Formats: []feed.Format{flv.Format(), ts.Format(), mp4.Format()}, Route: how[routeFeed]})
 		stop := context.AfterFunc(ctx, feeds.Close) // their connections are not net/http's any more
 		defer feeds.Close()
 		defer stop()
 		worker, _ := libav.Find() // without it there are no JPEG pictures
 		r := routes{
-			hub: p.hub, addrs: &p.addrs, pulled: p.sources, dash: p.dash, hls: hls.New(hls.Config{Hub: p.hub, Store: p.store}), keys: p.keys, feeds: feeds, push: push, files: p.files,
-			frames: frames.New(frames.Config{Hub: p.hub, Store: p.store, Files: p.files, Worker: worker}),
+			hub: p.hub, addrs: &p.addrs, pulled: p.sources, dash: p.dash, hls: hls.New(hls.Config{Hub: p.hub, Store: p.store, Route: how[routeParts]}), keys: p.keys, feeds: feeds, push: push, files: p.files,
+			frames: frames.New(frames.Config{Hub: p.hub, Store: p.store, Files: p.files, Worker: worker, Route: how[routeFrames]}),
 		}
 		return serveHTTP(ctx, l, r.handler(), c)
 	}
@@ -122,7 +129,7 @@ func (p *ports) listenAdmin(address string, _ *tls.Config) (port, error) {
 	if err != nil {
 		return port{}, err
 	}
-	h := (&admin{hub: p.hub, spool: p.spool, sources: p.sources, ready: p.ready}).handler()
+	h := (&admin{hub: p.hub, spool: p.spool, sources: p.sources, responses: p.responses, ready: p.ready}).handler()
 	return port{l.Addr(), func(ctx context.Context) error { return serveHTTP(ctx, l, h, nil) }, l.Close}, nil
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/cleave-video/cleave/deliver/feed"
 	"github.com/cleave-video/cleave/deliver/frames"
 	"github.com/cleave-video/cleave/deliver/keys"
+	"github.com/cleave-video/cleave/httpio"
 	indexdisk "github.com/cleave-video/cleave/index/disk"
 	"github.com/cleave-video/cleave/ingest/pull"
 	"github.com/cleave-video/cleave/live"
@@ -100,6 +101,14 @@ type Config struct {
 	SRTPassphrase string        // of every SRT caller; empty: none may encrypt
 	SRTLatency    time.Duration // 0: srt.DefaultLatency
 
+	// Responses are the strategies of answers without a known end, by kind: feed, frames,
+	// parts; direct, buffered or adaptive. WriteDeadline is how long a client may take for
+	// a write of one; 0: httpio.DefaultDeadline.
+	Responses     map[string]string
+	WriteDeadline time.Duration
+	// EachRecord has each record of TLS written by itself.
+	EachRecord bool
+
 	Encryption []Encryption // the first that matches a stream's name is its; none: in the clear
 
 	Live live.Config
@@ -139,6 +148,9 @@ func (c *Config) Validate() error {
 	if err := c.Live.Validate(); err != nil {
 		return err
 	}
+	if _, err := newResponses(c); err != nil {
+		return err
+	}
 	for i := range c.Encryption {
 		if err := c.Encryption[i].validate(c.Live.Part >= 0); err != nil {
 			return fmt.Errorf("server: encryption %d: %w", i+1, err)
@@ -153,6 +165,10 @@ func (c *Config) Validate() error {
 func Run(ctx context.Context, c Config) error {
 	c.defaults()
 	if err := c.Validate(); err != nil {
+		return err
+	}
+	answers, err := newResponses(&c)
+	if err != nil {
 		return err
 	}
 	st, err := c.openStores(ctx)
@@ -196,7 +212,7 @@ func Run(ctx context.Context, c Config) error {
 	defer files.Close()
 	group, ctx := errgroup.WithContext(ctx)
 	p := &ports{
-		config: &c, hub: hub, store: st, spool: st.spool, files: files, sources: sources, keys: keys.New(keys.Config{Find: sealing.find}),
+		config: &c, responses: answers, hub: hub, store: st, spool: st.spool, files: files, sources: sources, keys: keys.New(keys.Config{Find: sealing.find}),
 		dash: dash.New(dash.Config{Hub: hub}), ready: func() bool { return ctx.Err() == nil },
 	}
 	if err := p.listen(); err != nil {
@@ -218,7 +234,7 @@ func Run(ctx context.Context, c Config) error {
 func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, c *tls.Config) error {
 	s := &http.Server{
 		Handler: h, TLSConfig: c, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
-		BaseContext: func(net.Listener) context.Context { return ctx },
+		BaseContext: func(net.Listener) context.Context { return ctx }, ConnContext: httpio.WithConn,
 	}
 	done := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {

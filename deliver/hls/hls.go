@@ -29,6 +29,8 @@ type Config struct {
 	Wait time.Duration
 	// Cache is how many bytes of segments in MPEG-TS are kept; 0 is DefaultCache.
 	Cache int64
+	// Route is how segments are written that grow; nil: one of its own, direct.
+	Route *httpio.Route
 }
 
 // Handler answers GET and HEAD of
@@ -58,6 +60,9 @@ func New(cfg Config) *Handler {
 	}
 	if cfg.Cache <= 0 {
 		cfg.Cache = DefaultCache
+	}
+	if cfg.Route == nil {
+		cfg.Route = httpio.NewRoute("parts", httpio.Direct, 0)
 	}
 	return &Handler{cfg: cfg, made: made{most: cfg.Cache}}
 }

@@ -59,6 +59,7 @@ var thirdParty = map[string][]string{
 	"index/disk":       {"golang.org/x/sys"},
 	"index/indextest":  {"github.com/google/go-cmp"},
 	"internal/nowait":  {"golang.org/x/sys"},
+	"internal/tcpinfo": {"golang.org/x/sys"},
 	"store/disk":       {"golang.org/x/sys"},
 	"store/s3":         {"github.com/minio/minio-go/v7", "golang.org/x/sync"},
 	"ingest/file":      {"golang.org/x/sys"},

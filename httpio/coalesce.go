@@ -21,6 +21,8 @@ const (
 // first bytes can be decrypted with the first packet, and of 16 KiB at most. It is safe
 // for concurrent use.
 type Coalescing struct {
+	Size int // bytes that wait at most; 0: 64 KiB. Not to be changed once there are connections
+
 	pool    sync.Pool // of *[]byte, so that a connection that is quiet keeps none
 	records atomic.Int64
 	writes  atomic.Int64
@@ -97,11 +99,11 @@ func (c *Coalesced) Write(b []byte) (int, error) {
 	}
 	c.c.records.Add(1)
 	now := time.Now()
-	if c.buf == nil && (len(b) >= maxBatch || !c.held && now.Sub(c.last) >= linger) {
+	if c.buf == nil && (len(b) >= c.most() || !c.held && now.Sub(c.last) >= linger) {
 		return c.write(b)
 	}
 	c.keep(b, now)
-	if len(*c.buf) < maxBatch {
+	if len(*c.buf) < c.most() {
 		return len(b), nil
 	}
 	if err := c.flush(); err != nil {
@@ -110,12 +112,19 @@ func (c *Coalesced) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+func (c *Coalesced) most() int {
+	if c.c.Size > 0 {
+		return c.c.Size
+	}
+	return maxBatch
+}
+
 // keep has b wait. mu is held.
 func (c *Coalesced) keep(b []byte, now time.Time) {
 	if c.buf == nil {
 		c.buf, _ = c.c.pool.Get().(*[]byte)
 		if c.buf == nil {
-			fresh := make([]byte, 0, maxBatch+recordSpace)
+			fresh := make([]byte, 0, c.most()+recordSpace)
 			c.buf = &fresh
 		}
 		c.due = now.Add(linger)

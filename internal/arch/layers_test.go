@@ -70,6 +70,7 @@ var thirdParty = map[string][]string{
 	"server":           {"golang.org/x/sync", "github.com/goccy/go-yaml", "github.com/prometheus/client_golang"},
 	"test/browser":     {"github.com/chromedp/chromedp"},
 	"test/interop":     {"github.com/chromedp/chromedp"},
+	"bench/http":       {"golang.org/x/sys"},
 	"bench/live":       {"golang.org/x/sys"},
 	"cmd/cleave":       {"github.com/alecthomas/kong", "github.com/schollz/progressbar/v3", "golang.org/x/term", "golang.org/x/sync"},
 }

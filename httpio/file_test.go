@@ -52,7 +52,11 @@ func TestServeFile(t *testing.T) {
 		k := &kernel{w, 0}
 		w.Header().Set("Content-Type", "video/mp4")
 		w.Header().Set("Etag", `"a"`)
-		httpio.ServeFile(k, r, time.Time{}, f, off, size)
+		n := int64(size)
+		if r.Header.Get("few") != "" {
+			n = 5000
+		}
+		httpio.ServeFile(k, r, time.Time{}, f, off, n)
 		files <- k.files
 	}))
 	defer s.Close()
@@ -68,6 +72,7 @@ func TestServeFile(t *testing.T) {
 		{"GET", "If-None-Match", `"a"`, 304, 0, 0, 0},
 		{"GET", "If-None-Match", `"b"`, 200, 0, size, 1},
 		{"GET", "Range", "bytes=0-0,2-3", 206, -1, 0, 0},
+		{"GET", "few", "x", 200, 0, 5000, 0},
 	} {
 		req, err := http.NewRequestWithContext(t.Context(), c.method, s.URL, nil)
 		if err != nil {

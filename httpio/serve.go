@@ -36,10 +36,21 @@ func ServeReader(w http.ResponseWriter, r *http.Request, modified time.Time, con
 	http.ServeContent(uncopied{w}, IgnoreRange(r), "", modified, content)
 }
 
-// ServeFile answers as http.ServeContent does with size bytes of f from off on. Where the
-// connection allows it they do not pass through the process (sendfile), which moves f's
-// position: f must be this answer's own. It is not closed.
+// few is up to how many bytes of a file are read to be written behind the headers: the
+// system calls that send them from the file cost more.
+const few = 64 << 10
+
+// ServeFile answers as http.ServeContent does with size bytes of f from off on. Unless they
+// are few, and where the connection allows it, they do not pass through the process
+// (sendfile), which moves f's position: f must be this answer's own. It is not closed.
 func ServeFile(w http.ResponseWriter, r *http.Request, modified time.Time, f *os.File, off, size int64) {
+	if size <= few {
+		b := make([]byte, size)
+		if _, err := f.ReadAt(b, off); err == nil {
+			ServeReader(w, r, modified, mem.NewReader([][]byte{b}, nil))
+			return
+		}
+	}
 	http.ServeContent(uncopied{w}, IgnoreRange(r), "", modified, &section{SectionReader: io.NewSectionReader(f, off, size), f: f, off: off})
 }
 

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -31,12 +32,17 @@ func (b *bench) files(ctx context.Context, w io.Writer) error {
 	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(filepath.Join(dir, "files"), 0o755)); err != nil {
 		return err
 	}
-	memory, err := b.serve(ctx, "cleave", filepath.Join(dir, "small"), "--part", "200ms")
+	memory, err := b.serve(ctx, "cleave", filepath.Join(dir, "small"), "--window", "10m")
 	if err != nil {
 		return err
 	}
 	defer memory.stop()
-	if err := memory.publish(ctx, b.dir+"/small.ts", "small"); err != nil {
+	ctx, cancel := context.WithCancel(ctx)
+	var publisher sync.WaitGroup
+	defer publisher.Wait()
+	defer cancel()
+	publisher.Go(func() { _ = b.paced(ctx, memory, "small") }) // parts stay in memory while it goes on
+	if err := memory.listed(ctx, "/small/video0/index.m3u8"); err != nil {
 		return err
 	}
 	disk, err := b.restarted(ctx, filepath.Join(dir, "large"))

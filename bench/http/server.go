@@ -118,10 +118,21 @@ func (p *process) publish(ctx context.Context, name, stream string) error {
 }
 
 // paced publishes a file at its own speed, by ffmpeg.
-func (b *bench) paced(ctx context.Context, p *process) error {
-	c := exec.CommandContext(ctx, "ffmpeg", "-v", "error", "-nostdin", "-re", "-stream_loop", "-1", "-i", b.dir+"/large.ts", "-c", "copy", "-f", "mpegts", "-method", "PUT", "http://"+p.http+"/live.ts")
+func (b *bench) paced(ctx context.Context, p *process, stream string) error {
+	c := exec.CommandContext(ctx, "ffmpeg", "-v", "error", "-nostdin", "-re", "-stream_loop", "-1", "-i", b.dir+"/"+stream+".ts", "-c", "copy", "-f", "mpegts", "-method", "PUT", "http://"+p.http+"/"+stream+".ts")
 	c.Stderr = os.Stderr
 	return c.Run()
+}
+
+// listed waits until a playlist has a few parts.
+func (p *process) listed(ctx context.Context, path string) error {
+	for range 100 {
+		if text, err := p.get(ctx, path); err == nil && bytes.Count(text, []byte("#EXT-X-PART:")) > 10 {
+			return nil
+		}
+		pause(ctx, 200*time.Millisecond)
+	}
+	return fmt.Errorf("%s does not list parts", path)
 }
 
 // post sends JSON to the administration.

@@ -32,10 +32,11 @@ func (b *bench) strategies(ctx context.Context, w io.Writer) error {
 	defer group.Wait()
 	defer stop()
 	group.Go(func() {
-		for ctx.Err() == nil { // at the speed of the recording
-			_ = b.paced(ctx, p)
-		}
+		_ = b.paced(ctx, p, "large") // until it is stopped
 	})
+	if err := p.listed(ctx, "/large/video0/index.m3u8"); err != nil {
+		return err
+	}
 	v := &watchers{}
 	for range b.viewers {
 		group.Go(func() { v.add(v.watch(ctx, p.http)) })
@@ -131,7 +132,7 @@ func (v *watchers) watch(ctx context.Context, address string) error {
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	if _, err := io.WriteString(conn, "GET /live.ts?chunks=timed HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
+	if _, err := io.WriteString(conn, "GET /large.ts?chunks=timed HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
 		return err
 	}
 	r := bufio.NewReaderSize(conn, 64<<10)

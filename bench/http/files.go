@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -23,7 +24,7 @@ type file struct {
 	goals    [2]float64 // shares of nginx's requests: plain, TLS
 	stored   bool
 	from     *process
-	measured map[string][]float64 // requests a second, by scheme and server
+	measured map[string][]float64 // requests a second, and µs of CPU a request, by scheme and server
 }
 
 // files compares requests a second.
@@ -64,9 +65,23 @@ func (b *bench) files(ctx context.Context, w io.Writer) error {
 		return err
 	}
 	defer peer.stop()
+	limits, err := b.limits(ctx, filepath.Join(dir, "files", "part.m4s"))
+	if err != nil {
+		return err
+	}
+	for _, p := range limits {
+		defer p.stop()
+	}
 	for i := range b.rounds {
 		for _, f := range all {
-			if err := b.round(ctx, f, peer, i%2 == 1); err != nil {
+			sides := []*process{peer, f.from}
+			if !f.stored {
+				sides = append(sides, limits...)
+			}
+			if i%2 == 1 {
+				slices.Reverse(sides)
+			}
+			if err := b.round(ctx, f, sides); err != nil {
 				return err
 			}
 		}
@@ -92,6 +107,16 @@ func (b *bench) restarted(ctx context.Context, data string) (*process, error) {
 
 // find looks for what is nearest to the size wanted, and gives nginx a copy.
 func (f *file) find(ctx context.Context, dir string) error {
+	best, err := f.nearest(ctx)
+	if err != nil {
+		return err
+	}
+	f.size, f.measured = len(best), map[string][]float64{}
+	return os.WriteFile(filepath.Join(dir, f.name), best, 0o644)
+}
+
+// nearest sets the path to what is nearest to the size wanted, and returns it.
+func (f *file) nearest(ctx context.Context) ([]byte, error) {
 	base := "/small/video0/"
 	uri := regexp.MustCompile(`#EXT-X-PART:[^\n]*URI="([^"]+)"`)
 	if f.stored {
@@ -99,41 +124,47 @@ func (f *file) find(ctx context.Context, dir string) error {
 	}
 	list, err := f.from.get(ctx, base+"index.m3u8")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var best []byte
 	for _, m := range uri.FindAllSubmatch(list, -1) {
 		body, err := f.from.get(ctx, base+string(m[1]))
 		if err != nil {
-			continue // the last one, of a chunk that was being committed
+			continue // it has left the window
 		}
 		if best == nil || off(len(body), f.size) < off(len(best), f.size) {
 			best, f.path = body, base+string(m[1])
 		}
 	}
 	if off(len(best), f.size) > f.size/4 {
-		return fmt.Errorf("%w: %d, want %d", errNone, len(best), f.size)
+		return nil, fmt.Errorf("%w: %d, want %d", errNone, len(best), f.size)
 	}
-	f.size, f.measured = len(best), map[string][]float64{}
-	return os.WriteFile(filepath.Join(dir, f.name), best, 0o644)
+	return best, nil
 }
 
 func off(a, b int) int { return max(a-b, b-a) }
 
-// round measures both servers, plain and by TLS; the second first if swapped.
-func (b *bench) round(ctx context.Context, f *file, peer *process, swapped bool) error {
+// round measures servers, plain and by TLS.
+func (b *bench) round(ctx context.Context, f *file, sides []*process) error {
 	for _, scheme := range []string{"http", "https"} {
-		type side struct{ server, url string }
-		sides := []side{{"nginx", scheme + "://" + peer.at(scheme) + "/" + f.name}, {"cleave", scheme + "://" + f.from.at(scheme) + f.path}}
-		if swapped {
-			sides[0], sides[1] = sides[1], sides[0]
-		}
-		for _, s := range sides {
-			rate, err := b.wrk(ctx, s.url)
-			if err != nil {
-				return err
+		for _, p := range sides {
+			path := "/" + f.name
+			if p == f.from {
+				if !f.stored { // one that is still in memory
+					if _, err := f.nearest(ctx); err != nil {
+						return err
+					}
+				}
+				path = f.path
 			}
-			f.measured[scheme+" "+s.server] = append(f.measured[scheme+" "+s.server], rate)
+			before, err1 := p.cpu()
+			rate, n, err2 := b.wrk(ctx, scheme+"://"+p.at(scheme)+path)
+			after, err3 := p.cpu()
+			if err := errors.Join(err1, err2, err3); err != nil {
+				return fmt.Errorf("%s: %w", p.name, err)
+			}
+			f.measured[scheme+" "+p.name] = append(f.measured[scheme+" "+p.name], rate)
+			f.measured[scheme+" "+p.name+" cpu"] = append(f.measured[scheme+" "+p.name+" cpu"], (after-before)/n*1e6)
 		}
 	}
 	return nil
@@ -146,37 +177,46 @@ func (p *process) at(scheme string) string {
 	return p.http
 }
 
-var wrkRate = regexp.MustCompile(`Requests/sec: +([0-9.]+)`)
+// inMemory is how many seconds a part is in memory for sure.
+const inMemory = 3
 
-// wrk returns requests a second.
-func (b *bench) wrk(ctx context.Context, url string) (float64, error) {
-	seconds := strconv.Itoa(max(1, int(b.window/time.Second)))
+// wrk returns requests a second, and how many were answered.
+func (b *bench) wrk(ctx context.Context, url string) (rate, n float64, err error) {
+	seconds := strconv.Itoa(min(max(1, int(b.window/time.Second)), inMemory))
 	out, err := exec.CommandContext(ctx, "wrk", "-t1", "-c"+strconv.Itoa(b.clients), "-d"+seconds+"s", url).CombinedOutput()
-	m := wrkRate.FindSubmatch(out)
+	m := regexp.MustCompile(`(?s)([0-9]+) requests in .*Requests/sec: +([0-9.]+)`).FindSubmatch(out)
 	if err != nil || m == nil {
-		return 0, fmt.Errorf("wrk: %w: %s", err, out)
+		return 0, 0, fmt.Errorf("wrk: %w: %s", err, out)
 	}
 	if bytes.Contains(out, []byte("Non-2xx")) || bytes.Contains(out, []byte("Socket errors")) {
-		return 0, fmt.Errorf("wrk: %s: %s", url, out)
+		return 0, 0, fmt.Errorf("wrk: %s: %s", url, out)
 	}
-	return strconv.ParseFloat(string(m[1]), 64)
+	n, err1 := strconv.ParseFloat(string(m[1]), 64)
+	rate, err2 := strconv.ParseFloat(string(m[2]), 64)
+	return rate, n, errors.Join(err1, err2)
 }
 
 func report(w io.Writer, all []*file) {
-	fmt.Fprint(w, "## The same bytes beside nginx\n\nRequests a second by wrk, one thread. The chunk is read from the store, the part from memory; nginx has both as files.\n\n"+
-		"| | bytes | | nginx | cleave | share: least | median | most | aim |\n|---|---|---|---|---|---|---|---|---|\n")
+	fmt.Fprintf(w, "## The same bytes beside nginx\n\nRequests a second by wrk, one thread. The chunk is read from the store, the part from memory; nginx has both as files. "+
+		"The %s and the %s answer every request with the part and do nothing else: what is possible with net/http, and without.\n\n"+
+		"| | bytes | | | requests/s | share of nginx's: least | median | most | aim | CPU µs a request |\n|---|---|---|---|---|---|---|---|---|---|\n", bareName, loopName)
 	for _, f := range all {
 		for i, scheme := range []string{"http", "https"} {
-			peer, own := f.measured[scheme+" nginx"], f.measured[scheme+" cleave"]
-			shares := make([]float64, len(own))
-			for i := range own {
-				shares[i] = own[i] / peer[i]
+			for _, name := range []string{"nginx", "cleave", bareName, loopName} {
+				own := f.measured[scheme+" "+name]
+				if own == nil {
+					continue
+				}
+				aim := ""
+				if name == "cleave" {
+					aim = fmt.Sprintf("%.2f", f.goals[i])
+				}
+				shares := make([]float64, len(own))
+				for i := range own {
+					shares[i] = own[i] / f.measured[scheme+" nginx"][i]
+				}
+				fmt.Fprintf(w, "| %s | %d | %s | %s | %.0f | %.2f | %.2f | %.2f | %s | %.1f |\n", f.name, f.size, scheme, name, median(own), slices.Min(shares), median(shares), slices.Max(shares), aim, median(f.measured[scheme+" "+name+" cpu"]))
 			}
-			least, most := shares[0], shares[0]
-			for _, s := range shares {
-				least, most = min(least, s), max(most, s)
-			}
-			fmt.Fprintf(w, "| %s | %d | %s | %.0f | %.0f | %.2f | %.2f | %.2f | %.2f |\n", f.name, f.size, scheme, median(peer), median(own), least, median(shares), most, f.goals[i])
 		}
 	}
 	fmt.Fprintln(w)

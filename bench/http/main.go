@@ -48,6 +48,9 @@ func start(ctx context.Context, args []string) error {
 	if len(args) > 0 && args[0] == "drain" {
 		return drain(args[1:])
 	}
+	if len(args) == 6 && (args[0] == "bare" || args[0] == "loop") {
+		return limit(args)
+	}
 	c := config{conns: []int{500, 2000}}
 	f := flag.NewFlagSet("http", flag.ExitOnError)
 	f.IntVar(&c.rounds, "n", 5, "`rounds`")

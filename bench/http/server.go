@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -92,6 +93,32 @@ func (p *process) stop() {
 	kill := time.AfterFunc(10*time.Second, func() { _ = p.cmd.Process.Kill() })
 	defer kill.Stop()
 	_ = p.cmd.Wait()
+}
+
+// cpu is user and system time of the process and those it has started, in seconds.
+func (p *process) cpu() (float64, error) {
+	const perSecond = 100 // USER_HZ
+	pid := strconv.Itoa(p.cmd.Process.Pid)
+	children, err := os.ReadFile("/proc/" + pid + "/task/" + pid + "/children")
+	if err != nil {
+		return 0, err
+	}
+	sum := 0.0
+	for _, id := range append(strings.Fields(string(children)), pid) {
+		b, err := os.ReadFile("/proc/" + id + "/stat")
+		if err != nil {
+			return 0, err
+		}
+		f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:])) // from the state, the third field, on
+		for _, x := range f[11:13] {
+			n, err := strconv.ParseFloat(x, 64)
+			if err != nil {
+				return 0, err
+			}
+			sum += n / perSecond
+		}
+	}
+	return sum, nil
 }
 
 // publish sends a file to a stream, as fast as it is taken.

@@ -7,9 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -27,7 +32,7 @@ func serve(t *testing.T, whole bool, batches ...[]string) *httptest.Server {
 	t.Helper()
 	return httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/x-pieces")
-		p, err := httpio.Open(w, r, time.Second)
+		p, err := httpio.Start(w, r, httpio.Options{Route: httpio.NewRoute("test", httpio.Direct, time.Second)})
 		if err != nil {
 			t.Error(err)
 			return
@@ -68,6 +73,9 @@ func raw(t *testing.T, s *httptest.Server, request string) (head http.Header, bo
 		t.Fatalf("%v in %q", perr, all)
 	}
 	res.Body.Close()
+	if names := slices.Sorted(maps.Keys(res.Trailer)); len(names) > 0 {
+		res.Header.Set("Trailer", strings.Join(names, ", ")) // net/http takes it away
+	}
 	return res.Header, rest, err
 }
 
@@ -83,6 +91,152 @@ func TestChunks(t *testing.T) {
 	}
 	if head.Get("Content-Type") != "text/x-pieces" || head.Get("Date") == "" {
 		t.Error(head)
+	}
+}
+
+// one answers every request by write and ends properly.
+func one(t *testing.T, o httpio.Options, write func(p *httpio.Response)) *httptest.Server {
+	t.Helper()
+	if o.Route == nil {
+		o.Route = httpio.NewRoute("test", httpio.Direct, time.Second)
+	}
+	return httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p, err := httpio.Start(w, r, o)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		write(p)
+		if err := p.Close(true); err != nil {
+			t.Error(err)
+		}
+	}))
+}
+
+func put(t *testing.T, p *httpio.Response, text string) {
+	t.Helper()
+	if err := p.Write([][]byte{[]byte(text)}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestTrailer: it is declared before the body, and stands between the last chunk and an
+// empty line (RFC 9112 7.1.2); the digest is there if the client asks for it.
+func TestTrailer(t *testing.T) {
+	s := one(t, httpio.Options{Frames: true}, func(p *httpio.Response) {
+		put(t, p, "hello ")
+		put(t, p, "world")
+		p.SetFrames(2, 1)
+	})
+	s.Start()
+	defer s.Close()
+	head, body, err := raw(t, s, "GET / HTTP/1.1\r\nHost: a\r\nWant-Content-Digest: sha-256=9\r\n\r\n")
+	want := "6\r\nhello \r\n5\r\nworld\r\n0\r\nContent-Digest: sha-256=:uU0nuZNNPgilLlLX2n2r+sSE7+N6U4DukIj3rOLvzek=:\r\n" +
+		"X-Frames-Sent: 2\r\nX-Frames-Skipped: 1\r\n\r\n"
+	if body != want || err != nil || head.Get("Trailer") != "Content-Digest, X-Frames-Sent, X-Frames-Skipped" {
+		t.Errorf("%q, want %q: %v, %v", body, want, err, head)
+	}
+	if head, body, _ := raw(t, s, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"); strings.Contains(body, "Digest") || head.Get("Trailer") != "X-Frames-Sent, X-Frames-Skipped" {
+		t.Errorf("nobody asked for a digest: %q, %v", body, head)
+	}
+	if head, body, _ := raw(t, s, "GET / HTTP/1.0\r\n\r\n"); body != "hello world" || head.Get("Trailer") != "" {
+		t.Errorf("HTTP/1.0: %q, %v", body, head)
+	}
+}
+
+// TestTrailerClients: Go's client and curl read the same trailers, whoever frames.
+func TestTrailerClients(t *testing.T) {
+	curl, noCurl := exec.LookPath("curl")
+	for name, c := range map[string]struct {
+		keep  bool
+		start func(s *httptest.Server)
+	}{
+		"HTTP/1.1":      {false, (*httptest.Server).Start},
+		"HTTP/1.1 TLS":  {false, (*httptest.Server).StartTLS},
+		"HTTP/1.1 kept": {true, (*httptest.Server).Start},
+		"HTTP/2.0":      {false, func(s *httptest.Server) { s.EnableHTTP2 = true; s.StartTLS() }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := one(t, httpio.Options{Frames: true, Keep: c.keep}, func(p *httpio.Response) {
+				put(t, p, "hello world")
+				p.SetFrames(7, 3)
+			})
+			c.start(s)
+			defer s.Close()
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Want-Content-Digest", "sha-256=1")
+			res, err := s.Client().Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := io.ReadAll(res.Body)
+			res.Body.Close()
+			const digest = "sha-256=:uU0nuZNNPgilLlLX2n2r+sSE7+N6U4DukIj3rOLvzek=:"
+			if err != nil || string(b) != "hello world" || res.Trailer.Get("X-Frames-Sent") != "7" || res.Trailer.Get("X-Frames-Skipped") != "3" || res.Trailer.Get("Content-Digest") != digest {
+				t.Errorf("%q, %v, %v", b, res.Trailer, err)
+			}
+			if noCurl != nil {
+				t.Skip("there is no curl")
+			}
+			out, err := exec.CommandContext(t.Context(), curl, "-sSk", "-D", "-", "-H", "Want-Content-Digest: sha-256=1", s.URL).CombinedOutput()
+			text := strings.ToLower(string(out))
+			if err != nil || !strings.Contains(text, "x-frames-sent: 7") || !strings.Contains(text, "content-digest: "+strings.ToLower(digest)) {
+				t.Errorf("curl: %v: %s", err, out)
+			}
+		})
+	}
+}
+
+// TestTimed: each chunk says when its oldest byte was given, in an extension that
+// clients ignore (RFC 9112 7.1.1).
+func TestTimed(t *testing.T) {
+	route := httpio.NewRoute("test", httpio.Buffered, time.Second)
+	s := one(t, httpio.Options{Route: route, Timed: true}, func(p *httpio.Response) {
+		put(t, p, "one")
+		time.Sleep(20 * time.Millisecond)
+		put(t, p, "two")
+	})
+	s.Start()
+	defer s.Close()
+	began := time.Now()
+	_, body, err := raw(t, s, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	m := regexp.MustCompile(`^6;given=([0-9]+)\r\nonetwo\r\n0\r\n\r\n$`).FindStringSubmatch(body)
+	if m == nil || err != nil {
+		t.Fatalf("%q, %v", body, err)
+	}
+	us, err := strconv.ParseInt(m[1], 10, 64)
+	if at := time.UnixMicro(us); err != nil || at.Before(began.Add(-time.Millisecond)) || time.Since(at) < 20*time.Millisecond {
+		t.Errorf("given at %v, %v", at, err)
+	}
+	res, err := s.Client().Get(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if b, err := io.ReadAll(res.Body); string(b) != "onetwo" || err != nil {
+		t.Errorf("%q, %v", b, err)
+	}
+}
+
+// TestKept: a connection that net/http frames on serves more requests, and has one chunk
+// for each write.
+func TestKept(t *testing.T) {
+	s := one(t, httpio.Options{Keep: true}, func(p *httpio.Response) {
+		if err := p.Write([][]byte{[]byte("one"), nil, []byte("two")}); err != nil {
+			t.Error(err)
+		}
+		put(t, p, "")
+		put(t, p, strings.Repeat("x", 0xABC))
+	})
+	s.Start()
+	defer s.Close()
+	_, body, err := raw(t, s, "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+	want := "6\r\nonetwo\r\nabc\r\n" + strings.Repeat("x", 0xABC) + "\r\n0\r\n\r\n"
+	if err != nil || !strings.HasPrefix(body, want+"HTTP/1.1 200 OK") || !strings.HasSuffix(body, want) {
+		t.Errorf("%.300q, %v", body, err)
 	}
 }
 
@@ -157,7 +311,7 @@ func TestTryWrite(t *testing.T) {
 				want = append(want, bytes.Repeat([]byte{byte('a' + i)}, 100000*(i%5)+i)...)
 			}
 			s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				p, err := httpio.Open(w, r, 20*time.Second)
+				p, err := httpio.Start(w, r, httpio.Options{Route: httpio.NewRoute("test", httpio.Direct, 20*time.Second)})
 				if err != nil {
 					t.Error(err)
 					return
@@ -221,7 +375,7 @@ func TestTryWrite(t *testing.T) {
 func TestDeadline(t *testing.T) {
 	ended := make(chan error, 1)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		p, err := httpio.Open(w, r, 50*time.Millisecond)
+		p, err := httpio.Start(w, r, httpio.Options{Route: httpio.NewRoute("test", httpio.Direct, 50*time.Millisecond)})
 		if err != nil {
 			t.Error(err)
 			return

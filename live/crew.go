@@ -46,6 +46,7 @@ type crew struct {
 	members []*Viewer
 	blocks  []*mem.Block // of the batch
 	bufs    [][]byte
+	counts  []counted
 }
 
 // crew returns one with room for another viewer.
@@ -132,6 +133,7 @@ func (l *crew) take() (woken <-chan struct{}, special, over bool) {
 		item.block.Retain()
 		l.blocks = append(l.blocks, item.block)
 		l.bufs = append(l.bufs, b)
+		l.counts = append(l.counts, item.count)
 		bytes += len(b)
 	}
 	return nil, false, false
@@ -149,6 +151,9 @@ func (l *crew) write() {
 		}
 		whole, err := v.sink.TryWrite(l.bufs[skip:])
 		v.next = end
+		for _, c := range l.counts[skip:] {
+			v.tally.add(c)
+		}
 		if whole && err == nil {
 			kept = append(kept, v)
 			continue
@@ -166,7 +171,7 @@ func (l *crew) write() {
 		b.Release()
 		l.blocks[i], l.bufs[i] = nil, nil
 	}
-	l.blocks, l.bufs = l.blocks[:0], l.bufs[:0]
+	l.blocks, l.bufs, l.counts = l.blocks[:0], l.bufs[:0], l.counts[:0]
 }
 
 // dismiss hands all members back.

@@ -24,7 +24,8 @@ var (
 // LagError is returned once when a cursor has jumped: it was further behind than
 // its budget, or what it was to read next had left the ring.
 type LagError struct {
-	Bytes int64 // payload that was skipped
+	Bytes  int64 // payload that was skipped
+	Frames int64 // packets of the lead track in it
 }
 
 func (e *LagError) Error() string { return fmt.Sprintf("live: a viewer skipped %d bytes", e.Bytes) }
@@ -73,10 +74,11 @@ type Cursor struct {
 	at      *gop      // nil: begin at the newest key frame
 	i       int       // packets of at that were read
 	pos     int64     // bytes of the ring before the next packet
+	frames  int64     // packets of the lead track before it
 	set     *trackSet // announced
 	begun   bool      // at least one batch was given out
 	placed  bool      // it had a place
-	skipped int64     // by a jump, to be announced
+	skipped LagError  // by a jump, to be announced
 	closed  bool
 	refused error // what Next returns of a stream that is encrypted
 
@@ -211,11 +213,11 @@ func (c *Cursor) read(dst []av.Packet) (int, error) {
 				return 0, io.EOF
 			}
 			return 0, nil
-		case c.skipped > 0:
-			err := &LagError{Bytes: c.skipped}
-			c.skipped = 0
+		case c.skipped.Bytes > 0:
+			err := c.skipped
+			c.skipped = LagError{}
 			c.r.stats.jumps.Add(1)
-			return 0, err
+			return 0, &err
 		case c.set != c.at.set:
 			c.set = c.at.set
 			return 0, av.ErrTracks
@@ -253,9 +255,9 @@ func (c *Cursor) begin() bool {
 	}
 	c.placed = true
 	if c.begun {
-		c.skipped = g.base - c.pos
+		c.skipped = LagError{g.base - c.pos, g.frames - c.frames}
 	}
-	c.at, c.i, c.pos = g, 0, g.base
+	c.at, c.i, c.pos, c.frames = g, 0, g.base, g.frames
 	return true
 }
 
@@ -292,6 +294,9 @@ func (c *Cursor) fill(dst []av.Packet, g *gop) int {
 			break
 		}
 		dst[n] = list[c.i]
+		if list[c.i].Track == g.set.lead {
+			c.frames++
+		}
 		c.i++
 		n++
 		bytes += size

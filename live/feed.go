@@ -36,6 +36,7 @@ type Feed struct {
 	cancel context.CancelFunc
 	done   chan struct{} // closed when render has returned
 	jumps  atomic.Int64
+	seen   int64 // frames of the lead track that were read or skipped; of render
 
 	users int // guarded by Stream.feedMu
 
@@ -58,9 +59,14 @@ type feedItem struct {
 	block *mem.Block
 	key   bool  // it begins with a key frame of the lead track
 	at    int64 // bytes rendered before it
+	count counted
 	made  time.Time
 	head  *feedHeader
 }
+
+// counted are the frames of the lead track in an item: before of the stream came before
+// them, since the feed began.
+type counted struct{ before, frames int64 }
 
 // feedHeader is what stands before an item for who begins there. Another one, by
 // address, says that the tracks changed.
@@ -117,6 +123,7 @@ func (f *Feed) render(ctx context.Context) error {
 		case errors.Is(err, av.ErrTracks), errors.As(err, &lag):
 			if lag != nil {
 				f.jumps.Add(1)
+				f.seen += lag.Frames
 			}
 			if c.Tracks() == nil {
 				continue // av.ErrTracks comes next
@@ -131,18 +138,23 @@ func (f *Feed) render(ctx context.Context) error {
 		}
 		key := batch[0].Flags&av.Key != 0 && batch[0].Track == c.Lead()
 		scratch = scratch[:0]
+		count := counted{before: f.seen}
 		for i := range batch[:n] {
 			scratch = f.r.Append(scratch, &batch[i])
+			if batch[i].Track == c.Lead() {
+				count.frames++
+			}
 		}
+		f.seen += count.frames
 		if len(scratch) > 0 {
-			f.add(blocks, scratch, key, head)
+			f.add(blocks, scratch, feedItem{key: key, count: count, head: head})
 		}
 	}
 }
 
 // add shows a rendering to viewers. When memory is short, what no new viewer needs
 // goes first; then the batch is left out, and viewers go on at the next key frame.
-func (f *Feed) add(blocks *mem.Arena, b []byte, key bool, head *feedHeader) {
+func (f *Feed) add(blocks *mem.Arena, b []byte, item feedItem) {
 	block, err := blocks.NewBlock(0, len(b))
 	if err != nil {
 		f.shed()
@@ -154,15 +166,16 @@ func (f *Feed) add(blocks *mem.Arena, b []byte, key bool, head *feedHeader) {
 	copy(block.Bytes(), b)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !key && len(f.items) == 0 {
+	if !item.key && len(f.items) == 0 {
 		block.Release() // after a drop, nobody can begin here
 		return
 	}
-	if key {
+	if item.key {
 		f.key, f.keyed = f.base+uint64(len(f.items)), true
 	}
 	now := time.Now()
-	f.items = append(f.items, feedItem{block, key, f.total, now, head})
+	item.block, item.at, item.made = block, f.total, now
+	f.items = append(f.items, item)
 	f.total += int64(len(b))
 	f.trim(f.s.ring.viewer, now)
 	f.wakes.wake()
@@ -216,6 +229,21 @@ func (f *Feed) finish(err error) {
 	f.wakes.wake()
 }
 
+// tally is what a viewer was given, and what it was not.
+type tally struct {
+	begun         bool
+	next          int64 // frames of the stream before the next that follows on
+	sent, skipped int64
+}
+
+func (t *tally) add(c counted) {
+	if t.begun {
+		t.skipped += c.before - t.next
+	}
+	t.begun, t.next = true, c.before+c.frames
+	t.sent += c.frames
+}
+
 // Viewer reads a Feed. It belongs to one goroutine.
 type Viewer struct {
 	f      *Feed
@@ -227,6 +255,7 @@ type Viewer struct {
 	held   []*mem.Block
 	closed bool
 	left   func() // of AtClose
+	tally  tally
 
 	// Of Send. While the viewer is the crew's, so is everything above.
 	sink Sink
@@ -285,6 +314,7 @@ func (v *Viewer) take(dst [][]byte) (_ [][]byte, woken <-chan struct{}, _ error)
 		}
 		item.block.Retain()
 		v.held = append(v.held, item.block)
+		v.tally.add(item.count)
 		dst = append(dst, b)
 		bytes += len(b)
 		v.next++
@@ -341,6 +371,10 @@ func (v *Viewer) release() {
 	}
 	v.held = v.held[:0]
 }
+
+// Frames returns how many frames of the lead track the viewer was given, and how many
+// were left out between them.
+func (v *Viewer) Frames() (sent, skipped int64) { return v.tally.sent, v.tally.skipped }
 
 // AtClose has Close call f at its end.
 func (v *Viewer) AtClose(f func()) { v.left = f }

@@ -50,6 +50,7 @@ type ring struct {
 	// Of the writer.
 	gops  []*gop // oldest first
 	seq   uint64
+	leads int64 // packets of the lead track ever appended
 	arena *mem.Arena
 	woken time.Time
 
@@ -79,6 +80,7 @@ type gop struct {
 	key    bool  // false: Continued
 	base   int64 // bytes appended to the ring before it
 	before int64 // packets appended to the ring before it
+	frames int64 // of them, those of the lead track
 	opened time.Time
 	start  time.Duration // decode time of the first packet
 
@@ -164,6 +166,9 @@ func (r *ring) write(p av.Packet, set *trackSet, opens bool) bool {
 		g.append(r.arena, p)
 	}
 	r.total.Add(int64(len(p.Data)))
+	if p.Track == set.lead {
+		r.leads++
+	}
 	r.trim(now)
 	if p.Track == set.lead || now.Sub(r.woken) >= restless {
 		r.woken = now
@@ -197,7 +202,7 @@ func (r *ring) open(p av.Packet, set *trackSet, key bool, now time.Time) {
 		room, before = max(room, int(n)+8), last.before+n
 	}
 	list := make([]av.Packet, room)
-	g := &gop{seq: r.seq, set: set, key: key, base: r.total.Load(), before: before, opened: now, start: set.tracks[p.Track].Timebase.Duration(p.DTS)}
+	g := &gop{seq: r.seq, set: set, key: key, base: r.total.Load(), before: before, frames: r.leads, opened: now, start: set.tracks[p.Track].Timebase.Duration(p.DTS)}
 	r.seq++
 	g.list.Store(&list)
 	g.refs.Store(1)

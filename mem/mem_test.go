@@ -2,12 +2,16 @@ package mem
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
+	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"pgregory.net/rapid"
 )
@@ -390,5 +394,57 @@ func TestCharge(t *testing.T) {
 	a.Close()
 	if sub.InUse() != 0 || pool.InUse() != 0 {
 		t.Errorf("%d and %d bytes are left", sub.InUse(), pool.InUse())
+	}
+}
+
+// BenchmarkGOP puts frames of 1080p60 into a block, and reads them as a viewer does: by
+// slices of the block, by unsafe.Slice, and by copies.
+func BenchmarkGOP(b *testing.B) {
+	for _, size := range []int{16 << 20, 64 << 20} {
+		p := NewPool(128 << 20)
+		arena := p.NewFailingArena()
+		held, err := arena.NewBlock(0, size)
+		if err != nil {
+			b.Fatal(err)
+		}
+		block := held.Bytes()
+		for i := range block {
+			block[i] = byte(i * 7)
+		}
+		var ends []int // 12 Mbit/s: a key frame of 150 kB, then 59 of 22 to 28 kB
+		for at, i := 0, 0; ; i++ {
+			n := 22_000 + i*1237%6000
+			if i%60 == 0 {
+				n = 150_000
+			}
+			if at += n; at > size {
+				break
+			}
+			ends = append(ends, at)
+		}
+		sink, own := uint64(0), make([]byte, 150_000)
+		for name, frame := range map[string]func(from, to int) []byte{
+			"slice":  func(from, to int) []byte { return block[from:to:to] },
+			"unsafe": func(from, to int) []byte { return unsafe.Slice(&block[from], to-from) },
+			"copy":   func(from, to int) []byte { return own[:copy(own, block[from:to])] },
+		} {
+			b.Run(fmt.Sprintf("%s/%dMiB", name, size>>20), func(b *testing.B) {
+				b.SetBytes(int64(ends[len(ends)-1]))
+				for b.Loop() {
+					at := 0
+					for _, end := range ends {
+						f := frame(at, end)
+						for i := 0; i+8 <= len(f); i += 64 { // each cache line, as a checksum or the kernel's copy does
+							sink += binary.LittleEndian.Uint64(f[i:])
+						}
+						at = end
+					}
+				}
+			})
+		}
+		runtime.KeepAlive(sink)
+		held.Release()
+		arena.Close()
+		p.Close()
 	}
 }

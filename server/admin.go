@@ -24,12 +24,16 @@ import (
 //	POST   /v1/streams        declares a source: {"name": …, "url": …, "on_demand": true}
 //	DELETE /v1/streams/NAME   ends a declared source
 //	GET    /v1/recordings     what is kept of all streams
+//	GET    /v1/responses      the strategies of answers
+//	POST   /v1/responses      changes one: {"kind": "feed", "strategy": "buffered"}
 type admin struct {
 	hub     *live.Hub
 	spool   *spool.Store // nil: none
 	sources *pull.Set
 	replay  *replay.Handler
 	ready   func() bool
+
+	responses *responses
 }
 
 // streamInfo is a stream, or a source that is none yet.
@@ -61,11 +65,13 @@ func (a *admin) handler() http.Handler {
 		}
 		plain(w, http.StatusOK, "ready")
 	})
-	mux.Handle("GET /metrics", newMetrics(a.hub, a.spool, a.sources).handler())
+	mux.Handle("GET /metrics", newMetrics(a.hub, a.spool, a.sources, a.responses).handler())
 	mux.HandleFunc("GET /v1/streams", func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, http.StatusOK, a.list()) })
 	mux.HandleFunc("POST /v1/streams", a.add)
 	mux.HandleFunc("GET /v1/recordings", a.recordings)
 	mux.HandleFunc("DELETE /v1/streams/{name...}", a.remove)
+	mux.HandleFunc("GET /v1/responses", func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, http.StatusOK, a.responses.list()) })
+	mux.HandleFunc("POST /v1/responses", a.responses.set)
 	return http.NewCrossOriginProtection().Handler(mux)
 }
 

@@ -56,6 +56,10 @@ type File struct {
 	Encode        *Encode       `yaml:"encode"`
 	Retention     []Retention   `yaml:"retention"`
 
+	Responses     map[string]string `yaml:"responses"`
+	WriteDeadline time.Duration     `yaml:"write_deadline"`
+	TLSCoalesce   *bool             `yaml:"tls_coalesce"`
+
 	OnDemandTimeout time.Duration `yaml:"on_demand_timeout"`
 	OnDemandIdle    time.Duration `yaml:"on_demand_idle"`
 }
@@ -148,6 +152,7 @@ func (f *File) Apply(c *Config) {
 		{&c.Live.Window, f.Window},
 		{&c.Live.Grace, f.Grace},
 		{&c.Live.Part, f.Part},
+		{&c.WriteDeadline, f.WriteDeadline},
 	} {
 		if *d.to == 0 {
 			*d.to = d.from
@@ -176,9 +181,13 @@ func (f *File) Apply(c *Config) {
 	if c.S3 == nil && f.S3 != nil {
 		c.S3 = f.S3.config()
 	}
-	if f.LowLatency != nil && !*f.LowLatency {
+	if off(f.LowLatency) {
 		c.Live.Part = -1
 	}
+	if c.Responses == nil {
+		c.Responses = f.Responses
+	}
+	c.EachRecord = c.EachRecord || off(f.TLSCoalesce)
 	if len(c.Encryption) == 0 {
 		c.Encryption = f.Encryption
 	}
@@ -197,3 +206,6 @@ func (f *File) Apply(c *Config) {
 		c.Files = append(c.Files, frames.Folder{Name: d.Name, Dir: d.Dir})
 	}
 }
+
+// off reports whether what may be left out is false.
+func off(b *bool) bool { return b != nil && !*b }

@@ -20,6 +20,7 @@ type metrics struct {
 	hub     *live.Hub
 	spool   *spool.Store // nil: none
 	sources *pull.Set
+	answers *responses
 
 	ofHub    []metric[*live.Hub]
 	ofSpool  []metric[*spool.Stats]
@@ -27,6 +28,7 @@ type metrics struct {
 	ofSource []metric[*pull.Status]
 
 	live, lastKey, state *prometheus.Desc
+	ofAnswers            *responseMetrics
 }
 
 // metric is read of what it is about: the hub, the spool, each stream, each declared source.
@@ -50,9 +52,9 @@ func collect[T any](ch chan<- prometheus.Metric, list []metric[T], of T, labels 
 
 var _ prometheus.Collector = (*metrics)(nil)
 
-func newMetrics(hub *live.Hub, sp *spool.Store, sources *pull.Set) *metrics {
+func newMetrics(hub *live.Hub, sp *spool.Store, sources *pull.Set, answers *responses) *metrics {
 	return &metrics{
-		hub: hub, spool: sp, sources: sources, ofHub: hubMetrics(), ofSpool: spoolMetrics(), ofStream: streamMetrics(), ofSource: sourceMetrics(),
+		hub: hub, spool: sp, sources: sources, answers: answers, ofAnswers: newResponseMetrics(), ofHub: hubMetrics(), ofSpool: spoolMetrics(), ofStream: streamMetrics(), ofSource: sourceMetrics(),
 		live:    describe("cleave_stream_live", "1 while somebody publishes, else 0.", "stream"),
 		lastKey: describe("cleave_stream_last_key_frame_timestamp_seconds", "When the newest GOP that memory holds began to arrive, in Unix time; no series while it holds none.", "stream"),
 		state:   describe("cleave_source_state", "1 for the state that a declared source is in, 0 for the others.", "stream", "state"),
@@ -133,6 +135,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	ch <- m.live
 	ch <- m.lastKey
 	ch <- m.state
+	m.ofAnswers.describe(ch)
 }
 
 // Collect implements prometheus.Collector.
@@ -142,6 +145,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		st := m.spool.Stats()
 		collect(ch, m.ofSpool, &st)
 	}
+	m.ofAnswers.collect(ch, m.answers)
 	for _, name := range m.hub.Names() {
 		if s := m.hub.Lookup(name); s != nil {
 			m.collectStream(ch, s)

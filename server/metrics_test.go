@@ -254,7 +254,7 @@ func onPage(t *testing.T, f map[string]*dto.MetricFamily) {
 // its unit and its meaning, and no other.
 func TestMetricsPage(t *testing.T) {
 	descs := make(chan *prometheus.Desc, 100)
-	newMetrics(nil, nil, nil).Describe(descs)
+	newMetrics(nil, nil, nil, nil).Describe(descs)
 	close(descs)
 	rows := pageRows(t)
 	parts := regexp.MustCompile(`fqName: "([^"]+)", help: ("[^"]*"),.*variableLabels: \{([^}]*)\}`)

@@ -45,6 +45,8 @@ type ports struct {
 	ready   func() bool
 	open    []port
 	addrs   Addrs
+
+	responses *responses
 }
 
 // port is an address that is listened to, and what serves it until its context is
@@ -103,16 +105,21 @@ func (p *ports) listenHTTP(address string, c *tls.Config) (port, error) {
 	if err != nil {
 		return port{}, err
 	}
+	if c != nil && !p.config.EachRecord {
+		l = p.responses.tls.Listener(l)
+	}
 	serve := func(ctx context.Context) error {
 		push := ingest.New(ingest.Config{Log: p.config.Log, Publish: p.publishHTTP, End: ctx})
-		feeds := feed.New(feed.Config{Hub: p.hub, Formats: []feed.Format{flv.Format(), ts.Format(), mp4.Format()}})
+		how := p.responses.routes
+		feeds := feed.New(feed.Config{Hub: p.hub, Formats: []feed.Format{flv.Format(), ts.Format(), mp4.Format()}, Route: how[routeFeed]})
 		stop := context.AfterFunc(ctx, feeds.Close) // their connections are not net/http's any more
 		defer feeds.Close()
 		defer stop()
 		worker, _ := libav.Find() // without it there are no JPEG pictures
 		r := routes{
-			hub: p.hub, addrs: &p.addrs, pulled: p.sources, dash: p.dash, hls: hls.New(hls.Config{Hub: p.hub, Store: p.store, Older: p.replay, History: p.replay}), replay: p.replay, keys: p.keys, feeds: feeds, push: push, files: p.files,
-			frames: frames.New(frames.Config{Hub: p.hub, Store: p.store, Files: p.files, Worker: worker}),
+			hub: p.hub, addrs: &p.addrs, pulled: p.sources, dash: p.dash, replay: p.replay, keys: p.keys, feeds: feeds, push: push, files: p.files,
+			hls:    hls.New(hls.Config{Hub: p.hub, Store: p.store, Older: p.replay, History: p.replay, Route: how[routeParts]}),
+			frames: frames.New(frames.Config{Hub: p.hub, Store: p.store, Files: p.files, Worker: worker, Route: how[routeFrames]}),
 		}
 		return serveHTTP(ctx, l, r.handler(), c)
 	}
@@ -124,7 +131,7 @@ func (p *ports) listenAdmin(address string, _ *tls.Config) (port, error) {
 	if err != nil {
 		return port{}, err
 	}
-	h := (&admin{hub: p.hub, spool: p.spool, sources: p.sources, replay: p.replay, ready: p.ready}).handler()
+	h := (&admin{hub: p.hub, spool: p.spool, sources: p.sources, replay: p.replay, responses: p.responses, ready: p.ready}).handler()
 	return port{l.Addr(), func(ctx context.Context) error { return serveHTTP(ctx, l, h, nil) }, l.Close}, nil
 }
 

@@ -103,6 +103,13 @@ type Config struct {
 	SRTPassphrase string        // of every SRT caller; empty: none may encrypt
 	SRTLatency    time.Duration // 0: srt.DefaultLatency
 
+	// Responses are the strategies of answers without a known end, by kind: feed, frames,
+	// parts; direct, buffered or adaptive. WriteDeadline is how long a client may take for
+	// a write of one; 0: httpio.DefaultDeadline.
+	Responses     map[string]string
+	WriteDeadline time.Duration
+	// EachRecord has each record of TLS written by itself.
+	EachRecord bool
 	Retention  []Retention  // the first that matches a stream's name is its; none: the window
 	Encryption []Encryption // the first that matches a stream's name is its; none: in the clear
 
@@ -150,6 +157,9 @@ func (c *Config) Validate() error {
 			return fmt.Errorf("server: retention %d: %w", i+1, err)
 		}
 	}
+	if _, err := newResponses(c); err != nil {
+		return err
+	}
 	for i := range c.Encryption {
 		if err := c.Encryption[i].validate(c.Live.Part >= 0); err != nil {
 			return fmt.Errorf("server: encryption %d: %w", i+1, err)
@@ -169,7 +179,10 @@ func Run(ctx context.Context, c Config) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
-	var err error
+	answers, err := newResponses(&c)
+	if err != nil {
+		return err
+	}
 	if c.Live.Stages, err = c.stages(ctx); err != nil {
 		return fmt.Errorf("server: encode: %w", err)
 	}
@@ -218,7 +231,7 @@ func Run(ctx context.Context, c Config) error {
 	defer files.Close()
 	group, ctx := errgroup.WithContext(ctx)
 	p := &ports{
-		config: &c, hub: hub, store: st, spool: st.spool, files: files, sources: sources, keys: keys.New(keys.Config{Find: sealing.find}),
+		config: &c, responses: answers, hub: hub, store: st, spool: st.spool, files: files, sources: sources, keys: keys.New(keys.Config{Find: sealing.find}),
 		dash: dash.New(dash.Config{Hub: hub}), replay: replay.New(replay.Config{Hub: hub, Index: ix, Store: st}), ready: func() bool { return ctx.Err() == nil },
 	}
 	if err := p.listen(); err != nil {
@@ -240,7 +253,7 @@ func Run(ctx context.Context, c Config) error {
 func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, c *tls.Config) error {
 	s := &http.Server{
 		Handler: h, TLSConfig: c, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
-		BaseContext: func(net.Listener) context.Context { return ctx },
+		BaseContext: func(net.Listener) context.Context { return ctx }, ConnContext: httpio.WithConn,
 	}
 	done := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"os"
 	"strings"
 	"time"
 )
@@ -73,6 +74,12 @@ type Object interface {
 	io.ReaderAt
 	io.Closer
 	Size() int64
+}
+
+// Filer is an optional ability of an Object that is a file, opened for it alone: its
+// position is the caller's, who must not close it.
+type Filer interface {
+	Descriptor() *os.File
 }
 
 // Info describes an object in a listing.

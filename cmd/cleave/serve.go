@@ -66,6 +66,10 @@ type serveCommand struct {
 	EncodeHeight  int            `name:"encode-height" placeholder:"LINES" help:"Make a smaller rendition of every stream's video, so high; without low latency only."`
 	EncodeBitrate server.BitRate `name:"encode-bitrate" placeholder:"RATE" help:"Bits a second that it does not exceed, as 600k."`
 
+	Responses     map[string]string `placeholder:"KIND=STRATEGY;..." help:"How answers without a known end are written: feed, frames, parts; direct, buffered, adaptive."`
+	WriteDeadline time.Duration     `name:"write-deadline" help:"How long a client may take for a write of such an answer (5s)."`
+	TLSCoalesce   bool              `name:"tls-coalesce" default:"true" negatable:"" help:"Write several records of TLS by one system call."`
+
 	liveKeyFlags `group:"encryption"`
 
 	Demo bool `help:"Publish a test picture to this server as live/demo."`
@@ -77,6 +81,7 @@ func (c *serveCommand) config() (server.Config, error) {
 		HTTP: c.HTTP, RTMP: c.RTMP, SRT: c.SRT, RTSP: c.RTSP, RTP: c.RTP, Admin: c.Admin, HTTPS: c.HTTPS, RTMPS: c.RTMPS, RTSPS: c.RTSPS,
 		TLSCert: c.TLSCert, TLSKey: c.TLSKey, SRTPassphrase: c.SRTPassphrase, SRTLatency: c.SRTLatency, AllowPrivate: c.AllowPrivate, Data: c.Data, Spool: c.Spool,
 		OnDemandTimeout: c.OnDemandTimeout, OnDemandIdle: c.OnDemandIdle,
+		Responses: c.Responses, WriteDeadline: c.WriteDeadline, EachRecord: !c.TLSCoalesce,
 		Live: live.Config{
 			Target: c.Target, Part: c.Part, MaxChunk: c.MaxChunk, Window: c.Window, Grace: c.Grace, Takeover: c.Takeover,
 			Streams: c.Streams, PerAddress: c.PerAddress, Viewers: c.Viewers, ViewersPerAddress: c.ViewersEach, Waiting: c.Waiting, WaitingPerAddress: c.WaitingEach,

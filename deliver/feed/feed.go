@@ -32,7 +32,7 @@ type Config struct {
 	Hub     *live.Hub
 	Formats []Format
 	Wait    time.Duration // DefaultWait
-	Write   time.Duration // how long a client may take for a batch; httpio.DefaultDeadline
+	Route   *httpio.Route // how answers are written; one of its own, direct
 }
 
 // Handler serves /NAME.SUFFIX, by a WebSocket (RFC 6455) if the request asks for one.
@@ -51,6 +51,9 @@ type Handler struct {
 func New(cfg Config) *Handler {
 	if cfg.Wait <= 0 {
 		cfg.Wait = DefaultWait
+	}
+	if cfg.Route == nil {
+		cfg.Route = httpio.NewRoute("feed", httpio.Direct, 0)
 	}
 	h := &Handler{cfg: cfg}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
@@ -172,7 +175,7 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, v *live.Viewer)
 		return
 	}
 	if asksForSocket(r) {
-		s, err := openSocket(w, r, h.cfg.Write)
+		s, err := openSocket(w, r, h.cfg.Route.Deadline())
 		if err != nil {
 			v.Close()
 			return // it was told why
@@ -180,7 +183,7 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, v *live.Viewer)
 		h.group.Go(func() { s.talk(h.ctx, bufs, v) })
 		return
 	}
-	out, err := httpio.Open(w, r, h.cfg.Write)
+	out, err := httpio.Start(w, r, httpio.Options{Route: h.cfg.Route, Frames: true, Timed: r.URL.Query().Get("chunks") == "timed"})
 	if err != nil {
 		v.Close()
 		return // the client is gone
@@ -198,6 +201,7 @@ func send(ctx context.Context, out *httpio.Response, bufs [][]byte, v *live.View
 	if err == nil {
 		err = v.Send(ctx, out)
 	}
+	out.SetFrames(v.Frames())
 	v.Close() // before the connection lingers
 	_ = out.Close(errors.Is(err, io.EOF))
 }

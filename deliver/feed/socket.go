@@ -15,7 +15,6 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/cleave-video/cleave/av"
-	"github.com/cleave-video/cleave/httpio"
 	"github.com/cleave-video/cleave/live"
 )
 
@@ -69,9 +68,6 @@ func (h *hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // openSocket answers the handshake. If it cannot be, the client was told why. Pages of
 // any origin may open one, as they may read the answer without a WebSocket.
 func openSocket(w http.ResponseWriter, r *http.Request, deadline time.Duration) (*socket, error) {
-	if deadline <= 0 {
-		deadline = httpio.DefaultDeadline
-	}
 	h := &hijacked{ResponseWriter: w}
 	ws, err := websocket.Accept(h, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
 	if err != nil {

@@ -26,6 +26,8 @@ type Config struct {
 	Files *Files // stored files; nil: there are none. Not closed.
 	// Worker is cleave-av, the program that makes JPEG pictures; empty: there are none.
 	Worker string
+	// Route is how answers that go on are written; nil: one of its own, direct.
+	Route *httpio.Route
 }
 
 // maxCopied bounds the bytes that all answers hold of what the store gave.
@@ -47,6 +49,9 @@ var _ http.Handler = (*Handler)(nil)
 
 // New returns a Handler.
 func New(cfg Config) *Handler {
+	if cfg.Route == nil {
+		cfg.Route = httpio.NewRoute("frames", httpio.Direct, 0)
+	}
 	return &Handler{cfg: cfg, pictures: make(chan struct{}, maxDecoders)}
 }
 

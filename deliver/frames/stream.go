@@ -10,15 +10,12 @@ import (
 
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/deliver"
+	"github.com/cleave-video/cleave/httpio"
 	"github.com/cleave-video/cleave/live"
 )
 
-// Bounds of an answer that goes on.
-const (
-	heartbeat = 5 * time.Second
-	// takes is how long a client may take for one batch.
-	takes = 10 * time.Second
-)
+// heartbeat is how often an answer that goes on says so.
+const heartbeat = 5 * time.Second
 
 // form is how frames that come are written. Each returns what is to be written before
 // more of b's memory is used; data, if not nil, is to follow it.
@@ -32,8 +29,9 @@ type form interface {
 
 // skipped says that frames were left out; a key frame follows.
 type skipped struct {
-	Reason string `json:"reason"` // behind: the client was too slow; resume: they are no longer kept
-	Bytes  int64  `json:"bytes"`  // of payload, if that is known
+	Reason string `json:"reason"`           // behind: the client was too slow; resume: they are no longer kept
+	Bytes  int64  `json:"bytes"`            // of payload, if that is known
+	Frames int64  `json:"frames,omitempty"` // if that is known
 }
 
 // stream answers with every frame as it comes, until the client goes or the stream
@@ -46,45 +44,45 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, s *live.Stream,
 	defer leave()
 	from, given := parseMark(r.Header.Get("Last-Event-ID"))
 	resumes := given && holds(s, from)
-	rc := http.NewResponseController(w)
-	f := newFeed(s, live.CursorOptions{
-		Oldest: resumes,
-		// The write under way fails.
-		Stalled: func() { _ = rc.SetWriteDeadline(time.Now()) },
-	})
-	defer f.c.Close()
 	head := w.Header()
 	head.Set("Content-Type", o.kind())
 	head.Set("Cache-Control", "no-store")
 	head.Set("X-Accel-Buffering", "no")
-	w.WriteHeader(http.StatusOK)
 	if r.Method == http.MethodHead {
 		return nil
 	}
-	v := &viewer{w: w, rc: rc, f: f, form: o}
+	out, err := httpio.Start(w, r, httpio.Options{Route: h.cfg.Route, Keep: true, Frames: true})
+	if err != nil {
+		return nil // who is gone needs no answer
+	}
+	f := newFeed(s, live.CursorOptions{Oldest: resumes, Stalled: out.Abort})
+	defer f.c.Close()
+	v := &viewer{out: out, f: f, form: o}
 	first := o.idle(nil)
 	if resumes {
 		v.from = &from
 	} else if given {
 		first = o.skip(nil, &skipped{Reason: "resume"})
 	}
-	for err := v.write(first, nil); err == nil; {
-		if err = rc.Flush(); err == nil {
-			err = v.step(r.Context())
-		}
+	for err = v.write(first); err == nil; {
+		err = v.step(r.Context())
 	}
-	_ = rc.SetWriteDeadline(time.Time{}) // the connection may be used again
-	return nil                           // who is gone needs no answer
+	f.c.Release() // before the end of the answer waits for the client
+	out.SetFrames(v.sent, v.skipped)
+	_ = out.Close(errors.Is(err, io.EOF))
+	return nil
 }
 
 // viewer is a client that is sent every frame.
 type viewer struct {
-	w    http.ResponseWriter
-	rc   *http.ResponseController
-	f    *feed
-	form form
-	buf  []byte
-	from *mark // to go on behind it; nil: anywhere
+	out    *httpio.Response
+	f      *feed
+	form   form
+	buf    []byte
+	pieces [][]byte
+	from   *mark // to go on behind it; nil: anywhere
+
+	sent, skipped int64 // frames
 }
 
 // holds reports whether the ring has the frame at m.
@@ -116,19 +114,21 @@ func (v *viewer) step(ctx context.Context) error {
 	v.buf = v.buf[:0]
 	switch {
 	case errors.Is(err, av.ErrTracks):
-		return v.write(v.form.config(v.buf, &v.f.decoder), nil)
+		return v.write(v.form.config(v.buf, &v.f.decoder))
 	case errors.As(err, &lag):
-		return v.write(v.form.skip(v.buf, &skipped{"behind", lag.Bytes}), nil)
+		v.skipped += lag.Frames
+		return v.write(v.form.skip(v.buf, &skipped{"behind", lag.Bytes, lag.Frames}))
 	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
-		return v.write(v.form.idle(v.buf), nil)
+		return v.write(v.form.idle(v.buf))
 	case err != nil:
 		return err
 	}
 	return v.frames(list)
 }
 
-// frames writes those that the client has not seen.
+// frames writes those that the client has not seen, which came together, together.
 func (v *viewer) frames(list []av.Packet) error {
+	v.pieces = v.pieces[:0]
 	for i := range list {
 		p := &list[i]
 		if v.from != nil {
@@ -143,30 +143,21 @@ func (v *viewer) frames(list []av.Packet) error {
 		}
 		var data []byte
 		v.buf, data = v.form.frame(v.buf, v.f, p)
+		v.sent++
 		if data != nil {
-			if err := v.write(v.buf, data); err != nil {
-				return err
-			}
-			v.buf = v.buf[:0]
+			v.pieces = append(v.pieces, v.buf, data)
+			v.buf = v.buf[len(v.buf):]
 		}
 	}
-	v.f.c.Release() // everything was written or described
-	return v.write(v.buf, nil)
+	v.pieces = append(v.pieces, v.buf)
+	err := v.out.Write(v.pieces)
+	clear(v.pieces)
+	v.f.c.Release() // everything was written, copied or described
+	return err
 }
 
 // write writes what is to be sent.
-func (v *viewer) write(b, data []byte) error {
-	if len(b) == 0 {
-		return nil
-	}
-	// What cannot have a deadline is a connection of a test.
-	_ = v.rc.SetWriteDeadline(time.Now().Add(takes))
-	_, err := v.w.Write(b)
-	if err == nil && len(data) > 0 {
-		_, err = v.w.Write(data)
-	}
-	return err
-}
+func (v *viewer) write(b []byte) error { return v.out.Write([][]byte{b}) }
 
 // events is server-sent events.
 // https://html.spec.whatwg.org/multipage/server-sent-events.html

@@ -63,7 +63,15 @@ func (r *rig) listen(path string, header ...string) (l *listener, stop func()) {
 	}
 	l = &listener{ResponseRecorder: httptest.NewRecorder()}
 	done := make(chan struct{})
-	go func() { defer close(done); r.h.ServeHTTP(l, req) }()
+	go func() {
+		defer close(done)
+		defer func() {
+			if e := recover(); e != nil && e != http.ErrAbortHandler { // as net/http does
+				panic(e)
+			}
+		}()
+		r.h.ServeHTTP(l, req)
+	}()
 	return l, func() { cancel(); <-done }
 }
 

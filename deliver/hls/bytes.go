@@ -203,5 +203,9 @@ func (h *Handler) stored(w http.ResponseWriter, r *http.Request, kind av.Kind, t
 	}
 	describe(w, kind, tag)
 	defer httpio.Expire(w, size)()
+	if f, ok := o.(store.Filer); ok {
+		httpio.ServeFile(w, r, time.Time{}, f.Descriptor(), off, size)
+		return
+	}
 	http.ServeContent(w, httpio.IgnoreRange(r), "", time.Time{}, io.NewSectionReader(o, off, size))
 }

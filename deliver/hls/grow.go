@@ -29,14 +29,15 @@ func (h *Handler) grow(w http.ResponseWriter, r *http.Request, s *live.Stream, x
 		return
 	}
 	defer leave()
-	g := &growing{w: w, s: s, rendition: x.Name, kind: x.Track.Kind, p: p}
+	g := &growing{w: w, r: r, route: h.cfg.Route, s: s, rendition: x.Name, kind: x.Track.Kind, p: p}
 	for {
 		x = e.Rendition(g.rendition)
 		done, ok := x != nil, x != nil
 		if ok {
-			done, ok = g.send(x, r.Method == http.MethodHead)
+			done, ok = g.send(x)
 		}
 		if done && ok {
+			g.end(true)
 			return
 		}
 		if ok && !e.Ended {
@@ -47,8 +48,9 @@ func (h *Handler) grow(w http.ResponseWriter, r *http.Request, s *live.Stream, x
 			}
 		}
 		switch {
-		case g.begun:
-			panic(http.ErrAbortHandler)
+		case g.out != nil:
+			g.end(false)
+			return
 		case done:
 			httpio.Fail(w, http.StatusNotFound, "it has nothing, or was never there")
 			return
@@ -61,43 +63,53 @@ func (h *Handler) grow(w http.ResponseWriter, r *http.Request, s *live.Stream, x
 // growing is an answer under way.
 type growing struct {
 	w         http.ResponseWriter
+	r         *http.Request
+	route     *httpio.Route
 	s         *live.Stream
 	rendition string
 	kind      av.Kind
 	p         place
-	begun     bool // the header is sent
-	sent      int  // parts
+	out       *httpio.Response // nil: the header is not sent
+	sent      int              // parts
 }
 
 // send sends the parts that have come. It reports whether the segment has ended, and
 // whether all went well.
-func (g *growing) send(x *live.Rendition, head bool) (done, ok bool) {
+func (g *growing) send(x *live.Rendition) (done, ok bool) {
 	seg := x.Segment(g.p.epoch, g.p.msn)
 	whole := x.Whole(g.p.msn)
 	if seg == nil || seg.Gap {
-		return whole, !whole && !g.begun
+		return whole, !whole && g.out == nil
 	}
-	if !g.begun && len(seg.Parts) > 0 {
+	if g.out == nil && len(seg.Parts) > 0 {
 		describe(g.w, g.kind, strconv.Quote(strings.TrimSuffix(segmentURI(seg), ".m4s")))
-		g.begun = true
-	}
-	if head && g.begun {
-		return true, true
+		if g.r.Method == http.MethodHead {
+			return true, true
+		}
+		var err error
+		if g.out, err = httpio.Start(g.w, g.r, httpio.Options{Route: g.route, Keep: true}); err != nil {
+			panic(http.ErrAbortHandler) // the client is gone
+		}
 	}
 	for ; g.sent < len(seg.Parts); g.sent++ {
 		b := seg.Parts[g.sent].Retain()
 		if b == nil {
 			return false, false // it has left memory: the client was too slow
 		}
-		sent := httpio.Expire(g.w, int64(len(b.Bytes())))
-		_, err := g.w.Write(b.Bytes())
+		err := g.out.Write([][]byte{b.Bytes()})
 		b.Release()
-		sent()
 		if err != nil {
 			return false, false // the client is gone, or too slow
 		}
 	}
 	return whole, true
+}
+
+// end ends what has begun; whole: properly.
+func (g *growing) end(whole bool) {
+	if g.out != nil {
+		_ = g.out.Close(whole) // it is cut off if that fails
+	}
 }
 
 // await waits for a newer edge, up to the time that may pass without a part. It reports

@@ -35,6 +35,8 @@ type Config struct {
 	// History is listed by playlists that are asked to begin before the window; nil: there
 	// is none.
 	History History
+	// Route is how segments are written that grow; nil: one of its own, direct.
+	Route *httpio.Route
 }
 
 // Handler answers GET and HEAD of
@@ -65,6 +67,9 @@ func New(cfg Config) *Handler {
 	}
 	if cfg.Cache <= 0 {
 		cfg.Cache = DefaultCache
+	}
+	if cfg.Route == nil {
+		cfg.Route = httpio.NewRoute("parts", httpio.Direct, 0)
 	}
 	return &Handler{cfg: cfg, made: made{most: cfg.Cache}}
 }

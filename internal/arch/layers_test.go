@@ -60,6 +60,7 @@ var thirdParty = map[string][]string{
 	"index/disk":       {"golang.org/x/sys"},
 	"index/indextest":  {"github.com/google/go-cmp"},
 	"internal/nowait":  {"golang.org/x/sys"},
+	"internal/tcpinfo": {"golang.org/x/sys"},
 	"store/disk":       {"golang.org/x/sys"},
 	"store/s3":         {"github.com/minio/minio-go/v7", "golang.org/x/sync"},
 	"ingest/file":      {"golang.org/x/sys"},
@@ -71,6 +72,7 @@ var thirdParty = map[string][]string{
 	"test/browser":     {"github.com/chromedp/chromedp"},
 	"test/soak":        {"github.com/coder/websocket"},
 	"test/interop":     {"github.com/chromedp/chromedp"},
+	"bench/http":       {"golang.org/x/sys"},
 	"bench/live":       {"golang.org/x/sys"},
 	"cmd/cleave":       {"github.com/alecthomas/kong", "github.com/schollz/progressbar/v3", "golang.org/x/term", "golang.org/x/sync"},
 }

@@ -37,6 +37,7 @@ var (
 	_ store.Store             = (*Disk)(nil)
 	_ store.ConditionalPutter = (*Disk)(nil)
 	_ store.KeyLister         = (*Disk)(nil)
+	_ store.Filer             = (*object)(nil)
 )
 
 // Option changes what Open does.
@@ -304,6 +305,9 @@ type object struct {
 }
 
 func (o *object) Size() int64 { return o.size }
+
+// Descriptor implements store.Filer.
+func (o *object) Descriptor() *os.File { return o.File }
 
 // ReadAt implements io.ReaderAt.
 func (o *object) ReadAt(b []byte, off int64) (int, error) {

@@ -1,0 +1,69 @@
+package tcpinfo
+
+import (
+	"crypto/tls"
+	"io"
+	"net"
+	"testing"
+	"time"
+)
+
+func pair(t *testing.T) (server, client net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	client, err = net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err = l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Close(); client.Close() })
+	return server, client
+}
+
+// TestRead: a client that reads has a round trip and no backlog; one that does not has a
+// backlog.
+func TestRead(t *testing.T) {
+	server, client := pair(t)
+	_ = client.(*net.TCPConn).SetReadBuffer(8 << 10)
+	c := New(tls.Server(server, nil)) // what lies below it
+	if c == nil {
+		t.Fatal("a TCP connection is not known")
+	}
+	if _, err := server.Write(make([]byte, 1000)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(client, make([]byte, 1000)); err != nil {
+		t.Fatal(err)
+	}
+	info, err := c.Read()
+	if err != nil || info.RTT <= 0 || info.RTT > time.Second || info.Backlog != 0 {
+		t.Errorf("a client that reads: %+v, %v", info, err)
+	}
+	_ = server.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+	for err = nil; err == nil; {
+		_, err = server.Write(make([]byte, 64<<10))
+	}
+	if info, err = c.Read(); err != nil || info.Backlog == 0 {
+		t.Errorf("a client that does not read: %+v, %v", info, err)
+	}
+	server.Close()
+	if _, err := c.Read(); err == nil {
+		t.Error("a closed connection is asked")
+	}
+}
+
+func TestOthers(t *testing.T) {
+	a, b := net.Pipe()
+	defer a.Close()
+	defer b.Close()
+	if New(a) != nil {
+		t.Error("a pipe is no TCP")
+	}
+}

@@ -117,67 +117,45 @@ func ReadFile(name string) (File, error) {
 
 // Apply fills in what c leaves open.
 func (f *File) Apply(c *Config) {
-	for _, s := range []struct {
-		to   *string
-		from string
-	}{
-		{&c.HTTP, f.HTTP},
-		{&c.HTTPS, f.HTTPS},
-		{&c.RTMP, f.RTMP},
-		{&c.RTMPS, f.RTMPS},
-		{&c.SRT, f.SRT},
-		{&c.SRTPassphrase, f.SRTPassphrase},
-		{&c.RTSP, f.RTSP},
-		{&c.RTSPS, f.RTSPS},
-		{&c.RTP, f.RTSPUDP},
-		{&c.Admin, f.Admin},
-		{&c.TLSCert, f.TLSCert},
-		{&c.TLSKey, f.TLSKey},
-		{&c.Data, f.Data},
-		{&c.Spool, f.Spool},
-	} {
-		if *s.to == "" {
-			*s.to = s.from
-		}
-	}
-	for _, d := range []struct {
-		to   *time.Duration
-		from time.Duration
-	}{
-		{&c.SRTLatency, f.SRTLatency},
-		{&c.OnDemandTimeout, f.OnDemandTimeout},
-		{&c.OnDemandIdle, f.OnDemandIdle},
-		{&c.Live.Target, f.Target},
-		{&c.Live.MaxChunk, f.MaxChunk},
-		{&c.Live.Window, f.Window},
-		{&c.Live.Grace, f.Grace},
-		{&c.Live.Part, f.Part},
-		{&c.WriteDeadline, f.WriteDeadline},
-	} {
-		if *d.to == 0 {
-			*d.to = d.from
-		}
-	}
-	for _, n := range []struct {
-		to   *int64
-		from size.Bytes
-	}{{&c.Live.Memory, f.Memory}, {&c.Live.StreamMemory, f.StreamMemory}, {&c.Live.Viewer, f.Viewer}, {&c.SpoolFree, f.SpoolFree}, {&c.FilesIndex, f.FilesIndex}} {
-		if *n.to == 0 {
-			*n.to = int64(n.from)
-		}
-	}
-	for _, n := range []struct{ to, from *int }{
-		{&c.Live.Streams, &f.Streams},
-		{&c.Live.PerAddress, &f.PerAddress},
-		{&c.Live.Viewers, &f.Viewers},
-		{&c.Live.ViewersPerAddress, &f.ViewersEach},
-		{&c.Live.Waiting, &f.Waiting},
-		{&c.Live.WaitingPerAddress, &f.WaitingEach},
-	} {
-		if *n.to == 0 {
-			*n.to = *n.from
-		}
-	}
+	fill(map[*string]string{
+		&c.HTTP:          f.HTTP,
+		&c.HTTPS:         f.HTTPS,
+		&c.RTMP:          f.RTMP,
+		&c.RTMPS:         f.RTMPS,
+		&c.SRT:           f.SRT,
+		&c.SRTPassphrase: f.SRTPassphrase,
+		&c.RTSP:          f.RTSP,
+		&c.RTSPS:         f.RTSPS,
+		&c.RTP:           f.RTSPUDP,
+		&c.Admin:         f.Admin,
+		&c.TLSCert:       f.TLSCert,
+		&c.TLSKey:        f.TLSKey,
+		&c.Data:          f.Data,
+		&c.Spool:         f.Spool,
+	})
+	fill(map[*time.Duration]time.Duration{
+		&c.SRTLatency:      f.SRTLatency,
+		&c.OnDemandTimeout: f.OnDemandTimeout,
+		&c.OnDemandIdle:    f.OnDemandIdle,
+		&c.Live.Target:     f.Target,
+		&c.Live.MaxChunk:   f.MaxChunk,
+		&c.Live.Window:     f.Window,
+		&c.Live.Grace:      f.Grace,
+		&c.Live.Part:       f.Part,
+		&c.WriteDeadline:   f.WriteDeadline,
+	})
+	fill(map[*int64]int64{
+		&c.Live.Memory: int64(f.Memory), &c.Live.StreamMemory: int64(f.StreamMemory), &c.Live.Viewer: int64(f.Viewer),
+		&c.SpoolFree: int64(f.SpoolFree), &c.FilesIndex: int64(f.FilesIndex),
+	})
+	fill(map[*int]int{
+		&c.Live.Streams:           f.Streams,
+		&c.Live.PerAddress:        f.PerAddress,
+		&c.Live.Viewers:           f.Viewers,
+		&c.Live.ViewersPerAddress: f.ViewersEach,
+		&c.Live.Waiting:           f.Waiting,
+		&c.Live.WaitingPerAddress: f.WaitingEach,
+	})
 	if c.S3 == nil && f.S3 != nil {
 		c.S3 = f.S3.config()
 	}
@@ -204,6 +182,16 @@ func (f *File) Apply(c *Config) {
 	}
 	for _, d := range f.Files {
 		c.Files = append(c.Files, frames.Folder{Name: d.Name, Dir: d.Dir})
+	}
+}
+
+// fill gives each setting that is not given its value.
+func fill[T comparable](settings map[*T]T) {
+	var none T
+	for to, from := range settings {
+		if *to == none {
+			*to = from
+		}
 	}
 }
 

@@ -251,14 +251,16 @@ func Run(ctx context.Context, c Config) error {
 
 // serveHTTP serves on l until ctx is done; by TLS if c is not nil.
 func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, c *tls.Config) error {
+	var fresh silent
 	s := &http.Server{
 		Handler: h, TLSConfig: c, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
-		BaseContext: func(net.Listener) context.Context { return ctx }, ConnContext: httpio.WithConn,
+		BaseContext: func(net.Listener) context.Context { return ctx }, ConnContext: httpio.WithConn, ConnState: fresh.state,
 	}
 	done := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), httpDrain)
 		defer cancel()
+		fresh.end()
 		err := s.Shutdown(end)
 		if err != nil {
 			err = errors.Join(err, s.Close())

@@ -84,6 +84,9 @@ func (c *checker) checkTrack(x *manifest, period *dash.Stretch, set *dash.Adapta
 // last one by number may be one more than there are: it begins within the rounding
 // of the Period's duration.
 func (c *checker) missing(x *manifest, t *dash.Track, r dash.SegmentRef, i, n int, err error) bool {
+	if c.ctx.Err() != nil {
+		return false // the watch is over
+	}
 	c.saw("D13")
 	if i == n-1 && t.Addressing.How == dash.ByNumber && r.Dur*10 < t.Addressing.Duration {
 		return true
@@ -109,6 +112,9 @@ func (c *checker) dashHeader(x *manifest, t *dash.Track, base string) *header {
 	h, ok := c.headers[key]
 	if !ok {
 		f, err := c.src.fetch(c.ctx, name, a.InitAt.Offset, a.InitAt.Length)
+		if c.ctx.Err() != nil {
+			return nil // the watch is over
+		}
 		if err != nil {
 			c.find("D13", x.at(a.Line), "initialization section %s: %v", name, err)
 			return nil
@@ -242,9 +248,12 @@ func (c *checker) compareAligned(x *manifest, set *dash.Adaptation, a, b *playli
 // checkOneFile checks a track that is one file with an index.
 func (c *checker) checkOneFile(x *manifest, t *dash.Track, base string) error {
 	f, err := c.src.fetch(c.ctx, base, 0, 0)
+	if err := c.ctx.Err(); err != nil {
+		return err
+	}
 	if err != nil {
 		c.find("D13", x.at(t.Line), "%s cannot be loaded: %v", base, err)
-		return c.ctx.Err()
+		return nil
 	}
 	c.count(0, 1, len(f.body))
 	at := Place{File: base, group: x.name + "#" + t.ID}

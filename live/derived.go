@@ -264,7 +264,7 @@ func (p *publisher) acceptOne(m *made) {
 		return
 	}
 	if n := len(d.r.Segments); n == 0 || d.r.Segments[n-1].MSN+1 != s.MSN {
-		d.r.Segments, d.r.Past, d.r.Discontinuities = nil, nil, p.lanes[0].r.discontinuitiesAt(s.MSN)
+		d.r.Segments, d.r.Past, d.r.Discontinuities = nil, nil, d.of.r.discontinuitiesAt(s.MSN)
 		s.Discontinuity = false // it is counted
 	}
 	s.FirstKey = d.heirs

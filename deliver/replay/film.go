@@ -171,24 +171,14 @@ func (f *film) add(ctx context.Context, e *index.Entry, to time.Time) error {
 	if slices.ContainsFunc(e.Tracks, func(x index.Track) bool { return x.KeyID != [16]byte{} }) {
 		return &refusal{403, "the stream is encrypted at that time: it is played by HLS, not downloaded"}
 	}
-	from, until := key{time: e.Start}, key{}
+	from := key{time: e.Start}
 	if len(f.pieces) == 0 {
 		var ok bool
 		if from, ok = f.first(e); !ok {
 			return nil
 		}
 	}
-	for _, k := range e.Keys {
-		if at := e.Wall.Add(e.Timebase.Duration(k.Time - e.Start)); to.IsZero() || at.Add(slack).Before(to) || k.Time <= from.time && len(f.pieces) == 0 {
-			continue
-		}
-		if f.cut != nil && !f.cut.behind {
-			f.cut.behind = true // what is shown before it may follow it
-			continue
-		}
-		until = key{true, e.Seq, k.Time, k.Offset}
-		break
-	}
+	until := f.last(e, from, to)
 	broke := f.chain.next(e) || !f.run.some
 	end := e.Start + e.Duration
 	if until.some {
@@ -215,6 +205,25 @@ func (f *film) add(ctx context.Context, e *index.Entry, to time.Time) error {
 		}
 	}
 	return nil
+}
+
+// last returns the key frame of a chunk that the film ends before, if it is in there. One
+// that is cut to the frame has the next GOP, too: what is shown earlier may follow its key.
+func (f *film) last(e *index.Entry, from key, to time.Time) key {
+	if to.IsZero() {
+		return key{}
+	}
+	for _, k := range e.Keys {
+		if at := e.Wall.Add(e.Timebase.Duration(k.Time - e.Start)); at.Add(slack).Before(to) || k.Time <= from.time && len(f.pieces) == 0 {
+			continue
+		}
+		if f.cut != nil && !f.cut.behind {
+			f.cut.behind = true
+			continue
+		}
+		return key{true, e.Seq, k.Time, k.Offset}
+	}
+	return key{}
 }
 
 // first returns where the film begins in its first chunk; false: it cannot begin there.

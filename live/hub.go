@@ -189,7 +189,9 @@ func NewHub(cfg Config) (*Hub, error) {
 		streams: make(map[string]*Stream), places: make(map[string]int),
 	}
 	h.keeper.h, h.keeper.all, h.keeper.promises.path = h, make(map[string]*kept), cfg.Promises
-	if err := h.keeper.promises.open(); err != nil {
+	if err := h.keeper.promises.open(); errors.Is(err, errDamaged) {
+		cfg.Log.Error("promises of playlists are lost", "error", err) // no reason not to serve
+	} else if err != nil {
 		h.pool.Close()
 		return nil, err
 	}

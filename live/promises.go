@@ -31,6 +31,8 @@ const (
 	maxPromises = 16
 )
 
+var errDamaged = errors.New("live: what playlists promised cannot be read")
+
 // promises are what playlists of ranges have promised, by the name of the stream. They
 // are in a file, since they outlive the process.
 type promises struct {
@@ -46,7 +48,7 @@ type promisesFile struct {
 	Streams map[string][]promise `json:"streams"`
 }
 
-// open reads the file.
+// open reads the file. What it was made of that is none any more is forgotten: errDamaged.
 func (p *promises) open() error {
 	p.all = make(map[string][]promise)
 	if p.path == "" {
@@ -56,15 +58,15 @@ func (p *promises) open() error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	f := promisesFile{}
-	if err == nil {
-		err = json.Unmarshal(b, &f)
+	if err != nil {
+		return fmt.Errorf("live: %w", err)
 	}
-	switch {
-	case err != nil:
-		return fmt.Errorf("live: %s: %w", p.path, err)
-	case f.Version != 1:
-		return fmt.Errorf("live: %s: version %d", p.path, f.Version)
+	f := promisesFile{}
+	if err := json.Unmarshal(b, &f); err != nil {
+		return fmt.Errorf("%w: %s: %w", errDamaged, p.path, err)
+	}
+	if f.Version != 1 {
+		return fmt.Errorf("%w: %s: version %d", errDamaged, p.path, f.Version)
 	}
 	maps.Copy(p.all, f.Streams)
 	return nil

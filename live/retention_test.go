@@ -1,6 +1,8 @@
 package live
 
 import (
+	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -219,6 +221,12 @@ func TestPromises(t *testing.T) {
 	}
 	if err := q.forget("cam", at(5000)); err != nil || q.length("cam", at(0), at(5000)) != 0 || len(q.all) != 0 {
 		t.Error("not forgotten:", q.all, err)
+	}
+	if err := os.WriteFile(p.path, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := q.open(); !errors.Is(err, errDamaged) || q.length("cam", at(0), at(1)) != 0 {
+		t.Error("a damaged file:", err)
 	}
 	if q.length("other", at(0), at(1)) != 0 {
 		t.Error("another stream has a promise")

@@ -53,8 +53,8 @@ func run(ctx context.Context, n int, dir string) error {
 	}
 	defer stop()
 	fmt.Printf("# The first byte of a replay\n\n%s. Repeat it with `go run ./bench/replay`.\n\n", machine())
-	fmt.Printf("A day of %d chunks of two seconds on disk and in the index on disk; %d random ranges, over HTTP on the\nloopback. Cold is the first time that they are asked for, warm the second; what is written is in the page\ncache in both. Playlists are asked for with gzip.\n\n", replaytest.Chunks, n)
-	fmt.Print("| first byte, ms | p50 | p99 | most |\n|---|---|---|---|\n")
+	fmt.Printf("A day of %d chunks of two seconds on disk and in the index on disk; %d random ranges, over HTTP on the\nloopback. Cold is the first time that they are asked for, warm the second; what is written is in the page\ncache in both. Playlists are asked for with gzip. CPU is the time of all cores that the process, client and\nserver, used up to that byte: on a busy machine it tells more.\n\n", replaytest.Chunks, n)
+	fmt.Print("| first byte, ms | p50 | p99 | most | CPU p50 | CPU p99 |\n|---|---|---|---|---|---|\n")
 	const day = replaytest.Chunks * replaytest.PerChunk
 	for _, kind := range []struct {
 		name, path, more string
@@ -76,22 +76,32 @@ func run(ctx context.Context, n int, dir string) error {
 			urls = append(urls, fmt.Sprintf("%s/%s%s?from=%d&to=%d%s", base, replaytest.Name, kind.path, replaytest.Wall(from).Unix(), replaytest.Wall(to).Unix()+1, kind.more))
 		}
 		for _, pass := range []string{"cold", "warm"} {
-			var times []time.Duration
+			var times, busy []time.Duration
 			for _, url := range urls {
+				before := used()
 				d, err := first(ctx, url)
 				if err != nil {
 					return err
 				}
-				times = append(times, d)
+				times, busy = append(times, d), append(busy, used()-before)
 			}
-			slices.Sort(times)
-			at := func(q float64) string {
-				return fmt.Sprintf("%.2f", float64(times[min(len(times)-1, int(q*float64(len(times))))])/1e6)
-			}
-			fmt.Printf("| %s, %s | %s | %s | %s |\n", kind.name, pass, at(0.5), at(0.99), at(1))
+			fmt.Printf("| %s, %s | %s | %s | %s | %s | %s |\n", kind.name, pass, at(times, 0.5), at(times, 0.99), at(times, 1), at(busy, 0.5), at(busy, 0.99))
 		}
 	}
 	return nil
+}
+
+// at is a quantile of durations, which it sorts.
+func at(list []time.Duration, q float64) string {
+	slices.Sort(list)
+	return fmt.Sprintf("%.2f", float64(list[min(len(list)-1, int(q*float64(len(list))))])/1e6)
+}
+
+// used is the CPU time of the process.
+func used() time.Duration {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u) // of the process itself: it does not fail
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // first asks for a URL and returns when the first byte of the body came.
@@ -163,6 +173,10 @@ func machine() string {
 	load := ""
 	if b, err := os.ReadFile("/proc/loadavg"); err == nil {
 		load = ", load " + strings.Fields(string(b))[0] + " before"
+		var busy float64
+		if _, err := fmt.Sscan(string(b), &busy); err == nil && busy > float64(runtime.NumCPU())/2 {
+			load += ": others were at work on the machine, and times are provisional"
+		}
 	}
 	return fmt.Sprintf("%s, %d × %s, %s%s", time.Now().Format(time.DateOnly), runtime.NumCPU(), cpu, runtime.Version(), load)
 }

@@ -178,7 +178,7 @@ func (f *film) add(ctx context.Context, e *index.Entry, to time.Time) error {
 			return nil
 		}
 	}
-	until := f.ends(e, from, to)
+	until := f.last(e, from, to)
 	broke := f.chain.next(e) || !f.run.some
 	end := e.Start + e.Duration
 	if until.some {
@@ -207,14 +207,18 @@ func (f *film) add(ctx context.Context, e *index.Entry, to time.Time) error {
 	return nil
 }
 
-// ends returns the key frame of a chunk that the film ends before, if it ends in it.
-func (f *film) ends(e *index.Entry, from key, to time.Time) key {
+// last returns the key frame of a chunk that the film ends before, if it is in there. One
+// that is cut to the frame has the next GOP, too: what is shown earlier may follow its key.
+func (f *film) last(e *index.Entry, from key, to time.Time) key {
+	if to.IsZero() {
+		return key{}
+	}
 	for _, k := range e.Keys {
-		if at := e.Wall.Add(e.Timebase.Duration(k.Time - e.Start)); to.IsZero() || at.Add(slack).Before(to) || k.Time <= from.time && len(f.pieces) == 0 {
+		if at := e.Wall.Add(e.Timebase.Duration(k.Time - e.Start)); at.Add(slack).Before(to) || k.Time <= from.time && len(f.pieces) == 0 {
 			continue
 		}
 		if f.cut != nil && !f.cut.behind {
-			f.cut.behind = true // what is shown before it may follow it
+			f.cut.behind = true
 			continue
 		}
 		return key{true, e.Seq, k.Time, k.Offset}

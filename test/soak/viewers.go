@@ -174,7 +174,9 @@ func dash(ctx context.Context, r *rig, n int, a *act) error {
 		if _, err := fmt.Sscanf(all[len(all)-1], "%d-%d.m4s", &epoch, &msn); err != nil {
 			return err
 		}
-		if _, err := r.fetch(ctx, fmt.Sprintf("%s/video0/%d-%d.m4s", base, epoch, msn+1), a); err != nil {
+		if _, err := r.fetch(ctx, fmt.Sprintf("%s/video0/%d-%d.m4s", base, epoch, msn+1), a); errors.Is(err, errRefused) {
+			_ = pace.Sleep(ctx, 200*time.Millisecond) // the publisher has changed
+		} else if err != nil {
 			return err
 		}
 	}

@@ -45,7 +45,8 @@ func (r *rig) viewers() []kind {
 		}}
 	}
 	return []kind{
-		{"LL-HLS", lowLatency}, {"LL-HLS", lowLatency},
+		{"LL-HLS", lowLatency},
+		{"LL-HLS", lowLatency},
 		{"HLS in TS", transport},
 		{"DASH", dash},
 		endless("HTTP-FLV", ".flv"), endless("HTTP-TS", ".ts"), endless("HTTP-fMP4", ".mp4"),

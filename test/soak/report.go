@@ -39,7 +39,7 @@ the median of it, and a little. When all have gone, nothing may be left.
 	for _, v := range r.Verdicts {
 		p.printf("| %s | %s | %s |\n", v.What, strings.ReplaceAll(v.Seen, "|", `\|`), map[bool]string{true: "good", false: "**bad**"}[v.OK])
 	}
-	p.printf("\n| client | came | of these refused | read | why the last one was |\n| --- | --: | --: | --: | --- |\n")
+	p.printf("\n| client | came | ended by a refusal | read | the last of these |\n| --- | --: | --: | --: | --- |\n")
 	for _, k := range r.kinds() {
 		a := r.Acts[k]
 		read := ""
@@ -52,7 +52,7 @@ the median of it, and a little. When all have gone, nothing may be left.
 		}
 		p.printf("| %s | %d | %d | %s | %.100s |\n", k, a.Begun.Load(), a.Refused.Load(), read, why)
 	}
-	p.printf("\nRefused is also who asked for a stream that was just not there.\n")
+	p.printf("\nWho asks for a stream that is just not there, or publishes under a name that is taken over, ends by a refusal.\n")
 	for _, l := range r.LeftOut {
 		p.printf("\nLeft out: %s.\n", l)
 	}
@@ -90,15 +90,15 @@ func (r *Report) SVG(w io.Writer) error {
 		from := x(r.Samples[n/warm].At)
 		p.printf("<rect x=\"%.1f\" y=\"8\" width=\"%.1f\" height=\"%.1f\" fill=\"#eef4fb\"/>\n", from, x(r.Samples[n-1].At)-from, bottom-8)
 	}
-	for row, i := range drawn {
-		r.panel(p, i, float64(row*high), x)
-	}
 	step := time.Minute
 	for end/step > 12 {
 		step *= 2
 	}
 	for at := time.Duration(0); at <= end; at += step {
 		p.printf("<line x1=\"%.1f\" x2=\"%.1f\" y1=\"8\" y2=\"%.1f\" stroke=\"#ddd\"/><text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\" fill=\"#555\">%d min</text>\n", x(at), x(at), bottom, x(at), bottom+16, int(at.Minutes()))
+	}
+	for row, i := range drawn {
+		r.panel(p, i, float64(row*high), x)
 	}
 	p.printf("<text x=\"%d\" y=\"%.1f\" fill=\"#555\">shaded: judged; at the end all clients have gone</text>\n</svg>\n", margin, bottom+34)
 	return p.err

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -142,13 +143,14 @@ func (r *rig) load(ctx context.Context, began time.Time, out *Report) error {
 	defer cancel()
 	var group sync.WaitGroup
 	defer group.Wait()
+	publishers, viewers := r.publishers(), r.viewers()
+	for _, k := range slices.Concat(publishers, viewers) {
+		r.acts[k.name] = &Act{}
+	}
 	for _, part := range []struct {
 		n     int
 		kinds []kind
-	}{{r.Publishers, r.publishers()}, {r.Viewers, r.viewers()}} {
-		for _, k := range part.kinds {
-			r.acts[k.name] = &Act{}
-		}
+	}{{r.Publishers, publishers}, {r.Viewers, viewers}} {
 		for place := range part.n {
 			random := rand.New(rand.NewPCG(r.Seed, uint64(place)<<8|uint64(part.n)))
 			group.Go(func() { r.occupy(ctx, place, part.kinds, random) })

@@ -45,7 +45,8 @@ func (r *rig) viewers() []kind {
 		}}
 	}
 	return []kind{
-		{"LL-HLS", lowLatency}, {"LL-HLS", lowLatency},
+		{"LL-HLS", lowLatency},
+		{"LL-HLS", lowLatency},
 		{"HLS in TS", transport},
 		{"DASH", dash},
 		endless("HTTP-FLV", ".flv"), endless("HTTP-TS", ".ts"), endless("HTTP-fMP4", ".mp4"),
@@ -174,7 +175,9 @@ func dash(ctx context.Context, r *rig, n int, a *act) error {
 		if _, err := fmt.Sscanf(all[len(all)-1], "%d-%d.m4s", &epoch, &msn); err != nil {
 			return err
 		}
-		if _, err := r.fetch(ctx, fmt.Sprintf("%s/video0/%d-%d.m4s", base, epoch, msn+1), a); err != nil {
+		if _, err := r.fetch(ctx, fmt.Sprintf("%s/video0/%d-%d.m4s", base, epoch, msn+1), a); errors.Is(err, errRefused) {
+			_ = pace.Sleep(ctx, 200*time.Millisecond) // the publisher has changed
+		} else if err != nil {
 			return err
 		}
 	}

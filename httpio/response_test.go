@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -368,6 +369,45 @@ func TestTryWrite(t *testing.T) {
 				t.Errorf("%d bytes, want %d: %v", len(got), len(want), err)
 			}
 		})
+	}
+}
+
+// TestSlow: a client that always takes something before the deadline gets everything.
+func TestSlow(t *testing.T) {
+	const size = 400 << 10
+	s := one(t, httpio.Options{Route: httpio.NewRoute("test", httpio.Direct, time.Second)}, func(p *httpio.Response) {
+		if err := p.Write([][]byte{make([]byte, size/2), make([]byte, size/2)}); err != nil {
+			t.Error(err)
+		}
+	})
+	s.Config.ConnState = func(c net.Conn, _ http.ConnState) {
+		if tcp, ok := c.(*net.TCPConn); ok {
+			_ = tcp.SetWriteBuffer(4 << 10)
+		}
+	}
+	s.Start()
+	defer s.Close()
+	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) (err error) {
+		cerr := c.Control(func(fd uintptr) { err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4<<10) })
+		return errors.Join(err, cerr)
+	}}
+	conn, err := d.DialContext(t.Context(), "tcp", s.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	tick := time.NewTicker(5 * time.Millisecond) // two seconds and more in all
+	defer tick.Stop()
+	n, b := 0, make([]byte, 1000)
+	for err == nil {
+		<-tick.C
+		var k int
+		k, err = conn.Read(b)
+		n += k
+	}
+	if err != io.EOF || n < size {
+		t.Errorf("%d bytes, %v", n, err)
 	}
 }
 

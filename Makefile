@@ -13,7 +13,7 @@ AV_MISSING = bin/cleave-av is not built: it needs FFmpeg 5.1 or newer with its d
 	(Debian: apt-get install gcc libc6-dev pkg-config libavformat-dev libavcodec-dev libavutil-dev, or sh scripts/setup av). \
 	Matroska, WebM, Ogg, AVI and others cannot be read without it
 
-.PHONY: build cleave-av run test check lint sanitize fuzz fidelity interop crash bench bench-libav bench-http clean
+.PHONY: build cleave-av run test check lint sanitize fuzz fidelity interop crash torture soak cache bench bench-libav bench-http clean
 
 build: web/dist/hls.min.js cleave-av
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/cleave ./cmd/cleave
@@ -79,6 +79,27 @@ crash:
 	mkdir -p bin
 	$(GO) run ./test/crash/cmd $(CRASH) > bin/reliability.md
 	mv bin/reliability.md docs/reliability.md
+
+# Sends a server what it should survive; three minutes. The table stays in bin/ if something
+# did not go as it should. TORTURE="-http HOST:PORT …" tries another server, into bin/ only.
+torture:
+	mkdir -p bin
+	$(GO) run ./test/torture/cmd $(TORTURE) > bin/torture.md
+	$(if $(TORTURE),,mv bin/torture.md docs/torture.md)
+
+# Clients of all kinds come and go for 20 minutes, then nothing may be left. The page and its
+# graph stay in bin/ if something was wrong. SOAK="-for 60m" does it for an hour.
+soak:
+	mkdir -p bin
+	$(GO) run ./test/soak/cmd -o bin $(SOAK)
+	mv bin/soak.md bin/soak.svg docs/
+
+# A thousand players through nginx's cache, which must be there; two minutes. CACHE="-players N"
+# does otherwise, into bin/ only.
+cache:
+	mkdir -p bin
+	$(GO) run ./test/cache/cmd $(CACHE) > bin/cache.md
+	$(if $(CACHE),,mv bin/cache.md docs/cache.md)
 
 # Against other programs, then function by function.
 bench:

@@ -29,14 +29,22 @@ func (c *Chunker) enqueue(t *trackState, p av.Packet) {
 const patience = 5
 
 // missLead goes on without the lead track when that is silent: once another one is
-// MaxSkew of media ahead of it, or more waits than a chunk may hold.
+// MaxSkew of media ahead of it, or more waits than a chunk may hold. One that is further
+// ahead while the lead goes on, by as much all the time, waits for it: only what it has
+// come further since the lead's newest packet counts then.
 func (c *Chunker) missLead(t *trackState, p av.Packet, full bool) {
 	tb := c.tracks[c.lead].Timebase
 	at := c.tracks[p.Track].Timebase.RescaleFloor(p.PTS, tb)
 	skew := tb.Ticks(c.cfg.MaxSkew)
 	switch {
 	case c.begun:
-		if !t.broke {
+		if !t.alone {
+			t.alone, t.from = true, c.state[c.lead].lastDTS
+			if at-t.from > skew {
+				t.from = at
+			}
+		}
+		if !t.broke && at-t.from > skew {
 			c.passed = max(c.passed, at-skew)
 		}
 	case c.stats.DroppedLead > 0:

@@ -20,6 +20,9 @@ type Bounds struct {
 	MaxPackets int           // of all tracks: 65536
 }
 
+// ErrNoLead: a set of tracks has no video and no audio.
+var ErrNoLead = fmt.Errorf("chunk: no video or audio track to cut by: %w", av.ErrUnsupported)
+
 // PacketCost is what a packet costs in memory beside its payload: the 64 bytes of an
 // av.Packet, in lists that grow by a quarter while the shorter one is still there.
 const PacketCost = 128
@@ -128,6 +131,8 @@ type trackState struct {
 	dist    int64 // of the newest two DTS
 	seen    bool
 	broke   bool   // its timeline broke; that of the lead, not yet
+	alone   bool   // it has had a packet since the lead had one
+	from    int64  // where it was then, in ticks of the lead; valid if alone
 	in      *Chunk // where the newest packet went, while that is open
 }
 
@@ -165,7 +170,7 @@ func (c *Chunker) Stats() Stats { return c.stats }
 func (c *Chunker) SetTracks(tracks []av.Track) ([]Event, error) {
 	lead := LeadOf(tracks)
 	if lead < 0 {
-		return nil, errors.New("chunk: no video or audio track to cut by")
+		return nil, ErrNoLead
 	}
 	c.events = c.events[:0]
 	if c.tracks != nil {
@@ -271,6 +276,9 @@ func (c *Chunker) writeLead(t *trackState, p av.Packet) {
 		cur = c.begin(p, why)
 	}
 	c.passed = max(c.passed, p.DTS)
+	for i := range c.state {
+		c.state[i].alone = false
+	}
 	c.cfg.Arena.Pin(&cur.pins, p.Track, p.Data)
 	c.classify(cur, &p)
 	c.add(cur, t, p)

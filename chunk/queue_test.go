@@ -173,3 +173,35 @@ func TestLaggards(t *testing.T) {
 		}
 	}
 }
+
+// TestSkew: sound that is 30 s ahead of the pictures all the time waits for them, and does
+// not cut them; once they end the sound goes on without.
+func TestSkew(t *testing.T) {
+	arena := mem.NewPool(64 << 20).NewFailingArena()
+	defer arena.Close()
+	c := newCutter(t, chunk.Config{Policy: chunk.Keyframe{Target: time.Second}, Bounds: chunk.Bounds{MaxDur: 10 * time.Second}, Arena: arena}, pair...)
+	second := tick.Ticks(time.Second)
+	frame := second / 25
+	for i := range int64(250) {
+		flags := av.Flags(0)
+		if i%25 == 0 {
+			flags = av.Key
+		}
+		c.write(av.Packet{Track: 0, DTS: i * frame, PTS: i * frame, Dur: frame, Flags: flags, Data: []byte{1}})
+		c.write(av.Packet{Track: 1, DTS: 30*second + i*frame, PTS: 30*second + i*frame, Dur: frame, Flags: av.Key, Data: []byte{2}})
+	}
+	if c.chunks != 9 || c.packets != [2]int{225, 0} {
+		t.Errorf("%d chunks of %v packets", c.chunks, c.packets)
+	}
+	for i := range int64(1000) {
+		at := 40*second + i*frame
+		c.write(av.Packet{Track: 1, DTS: at, PTS: at, Dur: frame, Flags: av.Key, Data: []byte{2}})
+	}
+	if c.packets[0] != 250 || c.packets[1] < 1000 {
+		t.Errorf("when the pictures had ended: %d chunks of %v packets", c.chunks, c.packets)
+	}
+	c.take(c.Close(chunk.End))
+	if c.packets != [2]int{250, 1250} {
+		t.Errorf("at the end: %v packets", c.packets)
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/chunk"
 	"github.com/cleave-video/cleave/format/hls"
+	"github.com/cleave-video/cleave/internal/plain"
 	"github.com/cleave-video/cleave/pack"
 	"github.com/cleave-video/cleave/seal"
 )
@@ -142,7 +143,7 @@ func (rd *rendition) describeTrack(k int) string {
 		}
 	}
 	if info.SampleRate > 0 {
-		parts = append(parts, fmt.Sprintf("%d Hz, %s", info.SampleRate, count(info.Channels, "channel")))
+		parts = append(parts, fmt.Sprintf("%d Hz, %s", info.SampleRate, plain.Count(info.Channels, "channel")))
 	}
 	if t.Language != "" && t.Language != "und" {
 		parts = append(parts, t.Language)

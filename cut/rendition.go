@@ -94,8 +94,7 @@ func (r *run) fits(t *av.Track) error {
 		_, err := ts.NewMuxer([]av.Track{*t})
 		return err
 	}
-	_, err := mp4.AppendInit(nil, t, 1, 0)
-	return err
+	return mp4.Fits(t)
 }
 
 // fault says in which track of which input something is wrong.
@@ -164,7 +163,7 @@ func (r *run) setTS(tracks []av.Track) error {
 	var of [av.Data + 1][]int
 	for i := range tracks {
 		t := &tracks[i]
-		if _, err := ts.NewMuxer(tracks[i : i+1]); err != nil {
+		if err := r.fits(t); err != nil {
 			if !errors.Is(err, av.ErrUnsupported) {
 				return r.fault(i, t, err)
 			}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/chunk"
+	"github.com/cleave-video/cleave/internal/plain"
 )
 
 // Report is what a cut did.
@@ -108,15 +109,15 @@ func (rp *Report) Print(w io.Writer) error {
 	}
 	line("ended by", "%s", counts(rp.Cuts))
 	line("duration", "%s in all, shortest %s, longest %s at %s", short(rp.Duration), short(rp.Shortest), short(rp.Longest), short(rp.LongestAt))
-	line("size", "%s in %s", bytesText(rp.Bytes), count(rp.Packets, "packet"))
+	line("size", "%s in %s", plain.Bytes(rp.Bytes), plain.Count(rp.Packets, "packet"))
 	if rp.Encryption != "" {
 		line("encryption", "%s", rp.Encryption)
 	}
 	if s := rp.Elapsed.Seconds(); s > 0 {
-		line("time", "%s, %s times real time, %s/s", short(rp.Elapsed), factor(rp.Duration.Seconds()/s), bytesText(int64(float64(rp.Bytes)/s)))
+		line("time", "%s, %s times real time, %s/s", short(rp.Elapsed), factor(rp.Duration.Seconds()/s), plain.Bytes(int64(float64(rp.Bytes)/s)))
 	}
 	if rp.Dropped > 0 {
-		line("dropped", "%s before the first key frame", count(rp.Dropped, "packet"))
+		line("dropped", "%s before the first key frame", plain.Count(rp.Dropped, "packet"))
 	}
 	for _, s := range rp.LeftOut {
 		line("left out", "%s", s)
@@ -142,14 +143,6 @@ func factor(f float64) string {
 	return fmt.Sprintf("%.3g", f)
 }
 
-// count is a number with its noun.
-func count(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
-}
-
 func sortedKeys(m map[string]int) []string {
 	keys := make([]string, 0, len(m))
 	for k := range m {
@@ -173,16 +166,4 @@ func short(d time.Duration) string {
 		return fmt.Sprintf("%.3f s", d.Seconds())
 	}
 	return d.Round(time.Second / 10).String()
-}
-
-func bytesText(n int64) string {
-	switch {
-	case n < 1<<10:
-		return fmt.Sprintf("%d B", n)
-	case n < 1<<20:
-		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
-	case n < 1<<30:
-		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
-	}
-	return fmt.Sprintf("%.2f GiB", float64(n)/(1<<30))
 }

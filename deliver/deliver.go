@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/cleave-video/cleave/httpio"
@@ -19,26 +20,89 @@ import (
 // that nobody knows, 502 where a source has failed, and 503 where the same request may
 // succeed later.
 func Enter(w http.ResponseWriter, r *http.Request, hub *live.Hub, name string) (s *live.Stream, leave func()) {
+	if hub.Lookup(name) == nil && hub.Known(name) {
+		began := Wait(w, r, hub)
+		if began == nil {
+			return nil, nil
+		}
+		defer began()
+	}
 	s, leave, err := hub.Await(r.Context(), name)
 	if err == nil {
 		return s, leave
 	}
+	Refuse(w, err)
+	return nil, nil
+}
+
+// Admit gives the viewer of packets who sent r its place, see live.Stream.Admit. If there
+// is none, it answers, and returns nil.
+func Admit(w http.ResponseWriter, r *http.Request, s *live.Stream, kind string) (leave func()) {
+	leave, err := s.Admit(r.RemoteAddr, kind)
+	if err != nil {
+		Refuse(w, err)
+		return nil
+	}
+	return leave
+}
+
+// Wait gives r a place among the requests that wait, see live.Hub.Wait. If there is none,
+// it answers, and returns nil.
+func Wait(w http.ResponseWriter, r *http.Request, hub *live.Hub) (leave func()) {
+	leave, err := hub.Wait(r.RemoteAddr)
+	if err != nil {
+		Refuse(w, err)
+		return nil
+	}
+	return leave
+}
+
+// Ready returns the first edge at which there is something to play of every rendition,
+// for which r waits up to a time, in its place. If there is none, Ready answers, and
+// returns nil.
+func Ready(w http.ResponseWriter, r *http.Request, hub *live.Hub, s *live.Stream, most time.Duration) *live.Edge {
+	if e := s.Edge(); e.Ready() {
+		return e
+	}
+	leave := Wait(w, r, hub)
+	if leave == nil {
+		return nil
+	}
+	defer leave()
+	ctx, cancel := context.WithTimeout(r.Context(), most)
+	defer cancel()
+	e, err := s.AwaitReady(ctx)
+	if err != nil {
+		httpio.Busy(w, "the stream has nothing to play yet")
+		return nil
+	}
+	return e
+}
+
+// Refuse answers why there is nothing to watch.
+func Refuse(w http.ResponseWriter, err error) {
 	code, text, after := Explain(err)
 	if after > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(after.Seconds()))))
 	}
 	httpio.Fail(w, code, text)
-	return nil, nil
 }
 
 // Encrypted is the answer where a stream that is Guarded would be sent as it came.
 const Encrypted = "the stream is encrypted: it is played by HLS and DASH; this would be in the clear"
 
-// Explain returns how an error of Hub.Await is answered, as a status of HTTP and a text for
-// viewers, and when to ask again.
+// crowded is when a viewer for whom there is no place may ask again.
+const crowded = 5 * time.Second
+
+// Explain returns how an error of Hub.Await, Hub.Wait or Stream.Admit is answered, as a
+// status of HTTP and a text for viewers, and when to ask again.
 func Explain(err error) (code int, text string, after time.Duration) {
 	var no *live.SourceError
 	switch {
+	case errors.Is(err, live.ErrAddress): // RFC 6585 4
+		return http.StatusTooManyRequests, strings.TrimPrefix(err.Error(), "live: "), crowded
+	case errors.Is(err, live.ErrViewers), errors.Is(err, live.ErrWaiting), errors.Is(err, live.ErrMemory):
+		return http.StatusServiceUnavailable, strings.TrimPrefix(err.Error(), "live: "), crowded
 	case errors.Is(err, live.ErrNone):
 		return http.StatusNotFound, "no such stream", 0
 	case errors.As(err, &no) && no.Full:

@@ -5,6 +5,7 @@ package httpio
 import (
 	"bytes"
 	"compress/gzip"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -71,6 +72,76 @@ func WriteText(w http.ResponseWriter, r *http.Request, t Text) {
 	_, _ = w.Write(b) // a client that is gone needs no answer
 }
 
+// StreamText answers with what write writes, compressed if the client wants that, as it
+// comes: t has no text of its own. Where write fails before it has written anything, its
+// error is returned and nothing is answered; what fails later is cut off.
+func StreamText(w http.ResponseWriter, r *http.Request, t Text, z *Zipper, write func(io.Writer) error) error {
+	s := &textStream{w: w, r: r, t: t, z: z}
+	defer s.close()
+	err := write(s)
+	switch {
+	case !s.begun:
+		return err
+	case err != nil:
+		panic(http.ErrAbortHandler)
+	}
+	return nil
+}
+
+// textStream is an answer of text under way.
+type textStream struct {
+	w     http.ResponseWriter
+	r     *http.Request
+	t     Text
+	z     *Zipper
+	begun bool
+	gz    *gzip.Writer // nil: not compressed
+}
+
+// Write sends some of the text.
+func (s *textStream) Write(b []byte) (int, error) {
+	if !s.begun {
+		s.begin()
+	}
+	if s.r.Method == http.MethodHead {
+		return len(b), nil
+	}
+	// A deadline for each piece: how long all of it is nobody knows.
+	_ = http.NewResponseController(s.w).SetWriteDeadline(time.Now().Add(patience + time.Duration(len(b))*time.Second/slowest))
+	if s.gz != nil {
+		return s.gz.Write(b)
+	}
+	return s.w.Write(b)
+}
+
+func (s *textStream) begin() {
+	s.begun = true
+	head := s.w.Header()
+	head.Set("Content-Type", s.t.Type)
+	head.Set("Vary", "Accept-Encoding")
+	head.Set("Cache-Control", s.t.CacheControl)
+	if acceptsGzip(s.r.Header.Get("Accept-Encoding")) {
+		head.Set("Content-Encoding", "gzip")
+		s.gz = s.z.take(s.w)
+	}
+}
+
+// close ends the text.
+func (s *textStream) close() {
+	if s.gz != nil {
+		if s.r.Method != http.MethodHead {
+			_ = s.gz.Close() // a client that is gone needs no end
+		}
+		s.z.pool.Put(s.gz)
+	}
+	if s.begun {
+		c := http.NewResponseController(s.w)
+		if c.Flush() == nil {
+			_ = c.SetWriteDeadline(time.Time{})
+		}
+	}
+}
+
 // A client must take what it asked for at slowest bytes a second, after patience:
 // until then it holds what the memory of a stream is needed for.
 const (
@@ -110,14 +181,21 @@ func acceptsGzip(header string) bool {
 // Zipper keeps compressors, which are large.
 type Zipper struct{ pool sync.Pool }
 
-func (z *Zipper) Compress(b []byte) []byte {
-	var out bytes.Buffer
-	out.Grow(len(b)/3 + 64)
+// take returns a compressor that writes to w.
+func (z *Zipper) take(w io.Writer) *gzip.Writer {
 	zw, ok := z.pool.Get().(*gzip.Writer)
 	if !ok {
 		zw, _ = gzip.NewWriterLevel(nil, gzip.BestSpeed) // a level that exists
 	}
-	zw.Reset(&out)
+	zw.Reset(w)
+	return zw
+}
+
+// Compress returns b as gzip has it.
+func (z *Zipper) Compress(b []byte) []byte {
+	var out bytes.Buffer
+	out.Grow(len(b)/3 + 64)
+	zw := z.take(&out)
 	_, _ = zw.Write(b) // to memory
 	_ = zw.Close()
 	z.pool.Put(zw)

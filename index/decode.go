@@ -175,7 +175,7 @@ func (r *reader) shape(e *Entry, tracks []Track) []Track {
 	e.Epoch = r.max32()
 	e.Seq = r.size()
 	e.Timebase = av.Timebase{Num: r.max32(), Den: r.max32()}
-	for range r.count(3, maxTracks) {
+	for range r.count(3, MaxTracks) {
 		t := Track{Name: r.text(), Init: r.text(), Timescale: r.max32()}
 		if t.Timescale == 0 {
 			r.fail()

@@ -83,6 +83,32 @@ type Walker interface {
 	Walk(ctx context.Context, stream string, f func(e *Entry) bool) error
 }
 
+// Passer is an optional ability of an Index: a range for less than Range takes.
+type Passer interface {
+	// Pass calls f with the entries that Range yields, until f returns false. f must
+	// not keep what the entry has in slices. Errors: *CorruptError, the cause of ctx.
+	Pass(ctx context.Context, stream string, from, to time.Time, f func(e *Entry) bool) error
+}
+
+// Pass calls ix.Pass, or does with ix.Range.
+func Pass(ctx context.Context, ix Index, stream string, from, to time.Time, f func(e *Entry) bool) error {
+	if p, ok := ix.(Passer); ok {
+		return p.Pass(ctx, stream, from, to, f)
+	}
+	for e, err := range ix.Range(ctx, stream, from, to) {
+		if err != nil || !f(&e) {
+			return err
+		}
+	}
+	return nil
+}
+
+// Finder is an optional ability of an Index.
+type Finder interface {
+	// Find returns the entry of that number. Errors: ErrNotFound, *CorruptError.
+	Find(ctx context.Context, stream string, seq int64) (Entry, error)
+}
+
 // walk calls ix.Walk, or does with ix.Range.
 func walk(ctx context.Context, ix Index, stream string, f func(e *Entry) bool) error {
 	if w, ok := ix.(Walker); ok {
@@ -135,11 +161,13 @@ type Key struct {
 	Offset, Size int64 // its bytes in the object
 }
 
-// The bounds of an entry.
+// MaxTracks is how many tracks an entry may have.
+const MaxTracks = 64
+
+// The other bounds of an entry.
 const (
-	maxTracks = 64
-	maxKeys   = 1 << 16
-	maxText   = 512
+	maxKeys = 1 << 16
+	maxText = 512
 )
 
 // Validate returns what is wrong with an entry; it matches ErrEntry.
@@ -158,7 +186,7 @@ func (e *Entry) Validate() error {
 		return bad("length of key", len(e.Object))
 	case e.Wall.Year() < 1970 || e.Wall.Year() > 2261:
 		return bad("wall clock", e.Wall)
-	case len(e.Tracks) > maxTracks:
+	case len(e.Tracks) > MaxTracks:
 		return bad("number of tracks", len(e.Tracks))
 	case len(e.Keys) > maxKeys:
 		return bad("number of keys", len(e.Keys))

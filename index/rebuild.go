@@ -29,17 +29,22 @@ type RebuildConfig struct {
 	Progress func(objects, of int) // called now and then, by one goroutine at a time
 }
 
-// Rebuild adds to an index the chunks of a store that come behind the last entry of
-// their stream; to an empty one it adds all. It takes about 200 bytes of memory for
-// each. Objects that are damaged are reported and left out; other errors of the
-// store end it, before anything was added.
-func Rebuild(ctx context.Context, s store.Store, ix Index, c RebuildConfig) (*Rebuilt, error) {
+func (c RebuildConfig) withDefaults() RebuildConfig {
 	if c.Parallel <= 0 {
 		c.Parallel = 8
 	}
 	if c.Progress == nil {
 		c.Progress = func(int, int) {}
 	}
+	return c
+}
+
+// Rebuild adds to an index the chunks of a store that come behind the last entry of
+// their stream; to an empty one it adds all. It takes about 200 bytes of memory for
+// each. Objects that are damaged are reported and left out; other errors of the
+// store end it, before anything was added.
+func Rebuild(ctx context.Context, s store.Store, ix Index, c RebuildConfig) (*Rebuilt, error) {
+	c = c.withDefaults()
 	var keys []string
 	for info, err := range s.List(ctx, c.Prefix) {
 		if err != nil {
@@ -119,15 +124,23 @@ func (r *rebuild) readOne(ctx context.Context, key string, of int) error {
 	case errors.Is(err, ErrNoDescription):
 		r.Others++
 	case errors.As(err, &damage):
-		if r.Lost++; len(r.Damaged) < 100 {
-			r.Damaged = append(r.Damaged, err)
-		}
+		r.damaged(err)
 	case err != nil:
 		return err
 	default:
 		r.streams[stream] = append(r.streams[stream], e)
 	}
 	return nil
+}
+
+// maxDamaged is how many damaged objects are named.
+const maxDamaged = 100
+
+// damaged notes an object that is left out. r.mu is held, or nobody else reads.
+func (r *rebuild) damaged(err error) {
+	if r.Lost++; len(r.Damaged) < maxDamaged {
+		r.Damaged = append(r.Damaged, err)
+	}
 }
 
 // perAdd is how many entries are added at a time.
@@ -143,7 +156,7 @@ func (r *rebuild) add(ctx context.Context, ix Index, name string, list []Entry) 
 	}
 	fresh := list[:0]
 	for i := range list {
-		if some && (list[i].Seq <= last.Seq || list[i].Epoch < last.Epoch) {
+		if some && !behind(&list[i], &last) {
 			r.Known++
 			continue
 		}

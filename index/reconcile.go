@@ -51,8 +51,7 @@ func (r *Reconciled) Changed() bool {
 // a key that it is no chunk's; nil: of none. Nobody may add to either
 // meanwhile.
 func Reconcile(ctx context.Context, s store.Store, ix Index, skip func(key string) bool) (*Reconciled, error) {
-	r := &reconciler{rebuild: rebuild{s: s, streams: make(map[string][]Entry)}, ix: ix, known: make(map[string]*place), had: make(map[string]*had)}
-	r.c = RebuildConfig{Parallel: 8, Progress: func(int, int) {}}
+	r := &reconciler{rebuild: rebuild{s: s, c: RebuildConfig{}.withDefaults(), streams: make(map[string][]Entry)}, ix: ix, known: make(map[string]*place), had: make(map[string]*had)}
 	var group sync.WaitGroup
 	var objects []store.Info
 	var listed error
@@ -79,7 +78,7 @@ func Reconcile(ctx context.Context, s store.Store, ix Index, skip func(key strin
 			return nil, fmt.Errorf("index: stream %s: %w", name, err)
 		}
 	}
-	r.out.Damaged, r.out.Lost = append(r.out.Damaged, r.Damaged...), r.out.Lost+r.Lost
+	r.out.Damaged, r.out.Lost = r.Damaged, r.Lost
 	return &r.out, nil
 }
 
@@ -310,10 +309,7 @@ func (r *reconciler) replace(ctx context.Context, name string, found []Entry, mi
 	kept := list[:0]
 	for i := range list {
 		if n := len(kept); n > 0 && !behind(&list[i], &kept[n-1]) {
-			r.out.Lost++
-			if len(r.out.Damaged) < 100 {
-				r.out.Damaged = append(r.out.Damaged, &CorruptError{Path: list[i].Object, Why: "its number is that of another, or its epoch is older"})
-			}
+			r.damaged(&CorruptError{Path: list[i].Object, Why: "its number is that of another, or its epoch is older"})
 			continue
 		}
 		kept = append(kept, list[i])

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -179,36 +180,71 @@ func clampNano(t time.Time) int64 {
 // cause when that ends.
 func RangeTable(ctx context.Context, t Table, first int, from, to time.Time) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		start, skip, err := 0, int64(-1<<63), error(nil)
-		if !from.IsZero() {
-			skip = clampNano(from)
-			if start, _, _, err = find(t, skip); err != nil {
-				yield(Entry{}, err)
-				return
-			}
-		}
-		c := NewCursor(t, max(start, first, 0))
-		for {
-			if err := context.Cause(ctx); err != nil {
-				yield(Entry{}, err)
-				return
-			}
-			e, began, err := c.Next()
-			if err != nil {
-				yield(Entry{}, err)
-				return
-			}
-			if e == nil || !to.IsZero() && began >= clampNano(to) {
-				return
-			}
-			if began+int64(e.Timebase.Duration(e.Duration)) <= skip && began <= skip && !from.IsZero() {
-				continue // it has ended by then
-			}
-			if !yield(e.clone(), nil) {
-				return
-			}
+		if err := PassTable(ctx, t, first, from, to, func(e *Entry) bool { return yield(e.clone(), nil) }); err != nil {
+			yield(Entry{}, err)
 		}
 	}
+}
+
+// PassTable calls f with the entries that RangeTable yields, as Passer has it.
+func PassTable(ctx context.Context, t Table, first int, from, to time.Time, f func(e *Entry) bool) (err error) {
+	start, skip := 0, int64(-1<<63)
+	if !from.IsZero() {
+		skip = clampNano(from)
+		if start, _, _, err = find(t, skip); err != nil {
+			return err
+		}
+	}
+	c := NewCursor(t, max(start, first, 0))
+	for {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		e, began, err := c.Next()
+		if err != nil {
+			return err
+		}
+		if e == nil || !to.IsZero() && began >= clampNano(to) {
+			return nil
+		}
+		if began+int64(e.Timebase.Duration(e.Duration)) <= skip && began <= skip && !from.IsZero() {
+			continue // it has ended by then
+		}
+		if !f(e) {
+			return nil
+		}
+	}
+}
+
+// FindTable is Finder.Find in a table from its entry first on. The first entry of a block
+// is told by itself, so that one of a number is found as one of a time is.
+func FindTable(t Table, first int, seq int64) (Entry, error) {
+	var failed error
+	blocks := (t.Len() + PerBlock - 1) / PerBlock
+	b := sort.Search(blocks, func(k int) bool {
+		e, _, err := NewCursor(t, k*PerBlock).Next()
+		if err != nil {
+			failed = err
+			return true
+		}
+		return e.Seq > seq
+	}) - 1
+	if failed != nil || b < 0 {
+		return Entry{}, cmp.Or(failed, ErrNotFound)
+	}
+	c := NewCursor(t, max(first, b*PerBlock))
+	for c.i < min(t.Len(), (b+1)*PerBlock) {
+		e, _, err := c.Next()
+		switch {
+		case err != nil:
+			return Entry{}, err
+		case e.Seq == seq:
+			return e.clone(), nil
+		case e.Seq > seq:
+			return Entry{}, ErrNotFound
+		}
+	}
+	return Entry{}, ErrNotFound
 }
 
 // WalkTable calls f with the entries from number first on, as Walker has it.

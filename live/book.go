@@ -25,7 +25,6 @@ const maxBreaks = 256
 // belongs to the one publisher, which the turn hands on.
 type account struct {
 	begun   int64   // number of the epoch's first chunk
-	claimed int64   // numbers below it are claimed
 	total   int64   // discontinuities so far
 	breaks  []int64 // numbers of chunks that one stands before, the newest, in order
 	keys    int64   // above the numbers of key frames
@@ -64,12 +63,11 @@ type book struct {
 
 // note has the stream's state written, in a goroutine of the publisher's group.
 func (p *publisher) note() {
-	cat, ok := p.s.hub.cfg.Index.(index.Catalogue)
-	if !ok {
+	if p.s.hub.states == nil {
 		return
 	}
-	p.s.account.claimed = p.s.seq + ahead
-	state := p.s.state(p.s.account.claimed)
+	p.claimed = p.s.seq + ahead
+	state := p.s.state(p.claimed)
 	b := &p.s.book
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -78,11 +76,11 @@ func (p *publisher) note() {
 		return
 	}
 	b.busy = true
-	p.coord.group.Go(func() { b.write(p.coord.ctx, p.s, cat) })
+	p.coord.group.Go(func() { b.write(p.coord.ctx, p.s) })
 }
 
 // write writes until there is nothing to write.
-func (b *book) write(ctx context.Context, s *Stream, cat index.Catalogue) {
+func (b *book) write(ctx context.Context, s *Stream) {
 	for {
 		b.mu.Lock()
 		state := b.next
@@ -92,14 +90,14 @@ func (b *book) write(ctx context.Context, s *Stream, cat index.Catalogue) {
 		if state == nil {
 			return
 		}
-		s.keep(ctx, cat, *state)
+		s.keep(ctx, *state)
 	}
 }
 
 // keep writes a state and returns when that is done. Its failure is no failure of the
 // stream: it would have to go on after a crash with less.
-func (s *Stream) keep(ctx context.Context, cat index.Catalogue, state index.State) {
-	if err := cat.SetState(ctx, s.name, state); err != nil {
+func (s *Stream) keep(ctx context.Context, state index.State) {
+	if err := s.hub.states.SetState(ctx, s.name, state); err != nil {
 		s.hub.cfg.Log.Error("state not in the index", "stream", s.name, "error", err)
 	}
 }
@@ -107,28 +105,26 @@ func (s *Stream) keep(ctx context.Context, cat index.Catalogue, state index.Stat
 // openBook claims the epoch and its first numbers, before anybody sees them.
 func (p *publisher) openBook() {
 	p.s.account.begun = p.s.seq
-	if cat, ok := p.s.hub.cfg.Index.(index.Catalogue); ok {
-		p.s.account.claimed = p.s.seq + ahead
-		p.s.keep(p.ctx, cat, p.s.state(p.s.account.claimed))
+	if p.s.hub.states != nil {
+		p.claimed = p.s.seq + ahead
+		p.s.keep(p.ctx, p.s.state(p.claimed))
 	}
 }
 
 // closeBook notes which numbers were given, when all is over.
 func (p *publisher) closeBook() {
-	if cat, ok := p.s.hub.cfg.Index.(index.Catalogue); ok {
-		p.s.account.claimed = p.s.seq
-		p.s.keep(context.WithoutCancel(p.ctx), cat, p.s.state(p.s.seq))
+	if p.s.hub.states != nil {
+		p.s.keep(context.WithoutCancel(p.ctx), p.s.state(p.s.seq))
 	}
 }
 
 // readState returns what is kept of the stream; false if nothing is, or what is cannot
 // be read any more.
 func (s *Stream) readState(ctx context.Context) (index.State, bool, error) {
-	cat, ok := s.hub.cfg.Index.(index.Catalogue)
-	if !ok {
+	if s.hub.states == nil {
 		return index.State{}, false, nil
 	}
-	state, err := cat.State(ctx, s.name)
+	state, err := s.hub.states.State(ctx, s.name)
 	var damage *index.CorruptError
 	switch {
 	case errors.As(err, &damage):

@@ -13,6 +13,7 @@ import (
 	"github.com/cleave-video/cleave/index"
 	"github.com/cleave-video/cleave/live/journal"
 	"github.com/cleave-video/cleave/mem"
+	"github.com/cleave-video/cleave/stage"
 )
 
 // maxCommits is how many chunks of a stream are stored at a time. maxWaiting is how many
@@ -34,12 +35,13 @@ type coordinator struct {
 	journal *journal.Writer // has the chunks that are not committed; nil: none
 	group   sync.WaitGroup
 	last    chan struct{} // closed when the chunk before is committed
+	staging *staging
 
 	mu  sync.Mutex // guards put
 	put map[string]bool
 }
 
-func newCoordinator(ctx context.Context, s *Stream) *coordinator {
+func newCoordinator(ctx context.Context, s *Stream, pool *mem.Pool) *coordinator {
 	c := &coordinator{
 		s: s, slots: make(chan struct{}, maxCommits), queue: make(chan struct{}, maxCommits+maxWaiting),
 		bytes: mem.NewBudget(s.hub.cfg.StreamMemory / 4), last: make(chan struct{}), put: make(map[string]bool),
@@ -48,12 +50,21 @@ func newCoordinator(ctx context.Context, s *Stream) *coordinator {
 	// What was cut before the end is to be kept: the drain bounds how long that takes.
 	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	context.AfterFunc(ctx, func() { time.AfterFunc(s.hub.cfg.Drain, c.cancel) })
+	// What stages have not made by then, the rest does not wait for.
+	c.staging = newStaging(c.ctx, pool, s.Edge(), s.hub.cfg.StreamMemory)
+	context.AfterFunc(ctx, func() { time.AfterFunc(s.hub.cfg.Drain/2, c.staging.stop) })
 	return c
 }
 
-// wait returns when every chunk is committed or given up.
-func (c *coordinator) wait() {
+// wait returns when every chunk is committed or given up. Who comes back is not to wait
+// for stages: after a real-time source they have half of the drain.
+func (c *coordinator) wait(elastic bool) {
+	if !elastic {
+		defer time.AfterFunc(c.s.hub.cfg.Drain/2, c.staging.stop).Stop()
+	}
 	c.group.Wait()
+	c.staging.stop()
+	c.staging.blocks.Close()
 	c.cancel()
 }
 
@@ -72,8 +83,11 @@ type job struct {
 	body         *buffers
 	at           []int64
 	entry        *index.Entry // nil: it cannot be described
+	description  []byte       // of what is cut; empty: it cannot be described
+	charged      int64        // bytes of the queue
 	blocks       [][]*mem.Block
 	headers      []section // that are not stored yet
+	work         *work     // nil: no stage makes anything of it
 	before, done chan struct{}
 }
 
@@ -91,20 +105,29 @@ func (c *coordinator) commit(p *publisher, o *opened, wait time.Duration) {
 			j.headers = append(j.headers, o.inits[i])
 		}
 	}
-	if e, ok := p.entry(o, j.at, false); ok {
-		description := index.AppendDescription(nil, c.s.name, &e)
+	if e, ok := p.entry(o, false); ok {
+		j.description = index.AppendDescription(nil, c.s.name, p.withGaps(e))
 		if c.journal != nil {
-			c.journal.End(j.id, description)
+			c.journal.End(j.id, j.description)
 		}
-		e.Size = j.body.size + int64(len(description))
-		j.body.add(description)
 		j.entry = &e
 	}
-	err := c.enter(j.body.size, wait)
+	j.work = p.work(o.c)
+	j.charged = j.body.size
+	if !p.elastic && (2*len(c.queue) > cap(c.queue) || 2*(c.bytes.Used()+j.charged) > c.bytes.Limit()) {
+		c.staging.giveUp()
+	}
+	err := c.enter(j.charged, wait)
 	c.last = j.done
 	if err != nil {
+		if j.work != nil {
+			c.staging.drop(j.work, err)
+		}
 		j.fail(err)
-		c.group.Go(j.skip)
+		c.group.Go(func() {
+			j.take()
+			j.skip()
+		})
 		return
 	}
 	c.group.Go(j.run)
@@ -142,12 +165,47 @@ func (c *coordinator) has(name string) bool {
 
 // run stores a chunk and leaves the queue.
 func (j *job) run() {
+	if j.work != nil {
+		j.c.staging.run(j.c.s.hub.cfg.Stages, j.work)
+	}
+	j.take()
+	j.assemble()
 	j.c.slots <- struct{}{}
 	err := j.store()
 	<-j.c.slots // before the wait for the chunk before, which may need it
 	j.finish(err)
-	j.c.bytes.Release(j.body.size)
+	j.c.bytes.Release(j.charged)
 	<-j.c.queue
+}
+
+// assemble ends the object with its description, and sums it.
+func (j *job) assemble() {
+	if j.entry == nil {
+		return
+	}
+	if j.work != nil {
+		j.description = index.AppendDescription(nil, j.c.s.name, j.entry)
+	}
+	j.body.add(j.description)
+	j.entry.Size = j.body.size
+	o := stage.Object{Stream: j.c.s.name, Body: j.body.bufs}
+	_ = stage.Digest{}.Run(j.c.ctx, &o) // never fails
+	j.entry.Digest, j.object.digest = o.Digest, o.Digest
+}
+
+// addTrack adds a segment that a stage made, or a gap, to the object.
+func (j *job) addTrack(x *derivation) {
+	s := &x.seg
+	j.at = append(j.at, j.body.size)
+	for i := range s.Parts {
+		j.body.add(s.Parts[i].block.Bytes())
+	}
+	if k := j.c.staging.known[x.name]; k.header != nil && !j.c.has(k.init) {
+		j.headers = append(j.headers, section{k.init, k.header})
+	}
+	if j.entry != nil {
+		j.entry.Tracks = append(j.entry.Tracks, derivedTrack(x.name, s, j.at[len(j.at)-1]))
+	}
 }
 
 // finish commits a chunk that was stored, if err is nil, when those before are. The
@@ -200,10 +258,6 @@ func (j *job) forget() {
 }
 
 func (j *job) store() error {
-	if j.entry != nil {
-		j.entry.Digest = j.body.digest()
-		j.object.digest = j.entry.Digest
-	}
 	st := j.c.s.hub.puts
 	for _, h := range j.headers {
 		if err := st.Put(j.c.ctx, j.c.s.name+"/"+h.name, newBytes(h.header), int64(len(h.header))); err != nil {
@@ -243,17 +297,6 @@ func newBytes(b []byte) *buffers { return &buffers{[][]byte{b}, int64(len(b))} }
 func (b *buffers) add(buf []byte) {
 	b.bufs = append(b.bufs, buf)
 	b.size += int64(len(buf))
-}
-
-// digest is SHA-256 of it. It is read a second time for that, in the chunk's own
-// goroutine: stores hand pieces to the system, and see no bytes.
-func (b *buffers) digest() (sum [sha256.Size]byte) {
-	h := sha256.New()
-	for _, buf := range b.bufs {
-		_, _ = h.Write(buf) // never fails
-	}
-	h.Sum(sum[:0])
-	return sum
 }
 
 // Buffers implements store.Buffers.

@@ -41,7 +41,7 @@ func jobs(t *testing.T, c *coordinator, n int) []*job {
 	for i := range l {
 		body := newBytes([]byte("chunk"))
 		l[i] = &job{
-			c: c, object: &object{key: fmt.Sprintf("cam/%d", i)}, body: body, entry: &index.Entry{Seq: int64(i)},
+			c: c, object: &object{key: fmt.Sprintf("cam/%d", i)}, body: body, charged: body.size, entry: &index.Entry{Seq: int64(i)},
 			before: c.last, done: make(chan struct{}),
 		}
 		if err := c.enter(body.size, time.Second); err != nil {
@@ -56,7 +56,7 @@ func jobs(t *testing.T, c *coordinator, n int) []*job {
 func await(t *testing.T, c *coordinator) {
 	t.Helper()
 	done := make(chan struct{})
-	go func() { defer close(done); c.wait() }()
+	go func() { defer close(done); c.wait(false) }()
 	select {
 	case <-done:
 	case <-time.After(time.Minute):
@@ -71,7 +71,7 @@ func TestCommitOrder(t *testing.T) {
 		o := &orders{}
 		h, end := hub(t, Config{Index: o})
 		defer end()
-		c := newCoordinator(t.Context(), newStream(h, "cam"))
+		c := newCoordinator(t.Context(), newStream(h, "cam"), h.pool)
 		l := jobs(t, c, 2*maxCommits+1)
 		for _, j := range slices.Backward(l) {
 			c.group.Go(j.run)
@@ -115,7 +115,7 @@ func TestCommitBehindFailure(t *testing.T) {
 		h, end := hub(t, Config{Index: o, Store: &failing{&memStore{}, "cam/1"}})
 		defer end()
 		s := newStream(h, "cam")
-		c := newCoordinator(t.Context(), s)
+		c := newCoordinator(t.Context(), s, h.pool)
 		for _, j := range jobs(t, c, 4) {
 			c.group.Go(j.run)
 		}

@@ -87,7 +87,7 @@ func (s *Stream) Begun() bool { return s.ring.total.Load() > 0 }
 func (h *Hub) Forget(ctx context.Context, name string) {
 	h.mu.Lock()
 	s := h.streams[name]
-	if s == nil || s.claimed() {
+	if s == nil || s.publisher() != nil {
 		h.mu.Unlock()
 		return
 	}
@@ -96,13 +96,6 @@ func (h *Hub) Forget(ctx context.Context, name string) {
 	h.mu.Unlock()
 	h.cfg.Log.Info("stream ended", "stream", name, "waited", time.Duration(0))
 	s.deleteExpired(ctx, time.Now().Add(h.cfg.Window+time.Minute)) // what expires expires earlier
-}
-
-// claimed reports whether somebody publishes.
-func (s *Stream) claimed() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.turn != nil
 }
 
 // finish tells viewers that nothing follows.

@@ -1,6 +1,7 @@
 package live
 
 import (
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,7 +34,7 @@ type Edge struct {
 
 // Rendition is one track of a stream as CMAF segments.
 type Rendition struct {
-	Name  string // "video0"
+	Name  string // "video0"; of one that a stage made of that, "video0-360p"
 	Track av.Track
 	Info  codec.Info
 	// FrameRate is observed, of video; Den 0 if unknown.
@@ -212,6 +213,16 @@ func (e *Edge) Rendition(name string) *Rendition {
 		}
 	}
 	return nil
+}
+
+// Of returns the name of the rendition that a stage made this one of, whose segments have
+// the same numbers and times; empty if it was received.
+func (r *Rendition) Of() string {
+	of, _, made := strings.Cut(r.Name, "-")
+	if !made {
+		return ""
+	}
+	return of
 }
 
 // Segment returns the segment of that epoch and number, also one that is open; nil

@@ -7,16 +7,15 @@ import (
 	"time"
 
 	"github.com/cleave-video/cleave/av"
-	"github.com/cleave-video/cleave/chunk"
 	"github.com/cleave-video/cleave/index"
 	"github.com/cleave-video/cleave/store"
 )
 
-// entry is what the index keeps of a closed chunk, and its object says of itself: at is
-// where each lane's segment begins in the object. With sofar the chunk may be open, and is
+// entry is what the index keeps of a closed chunk, and its object says of itself; its size
+// is that of the segments, one behind the other. With sofar the chunk may be open, and is
 // described as if it ended with the parts that it has. False: the chunk's segments are not
 // there to be described.
-func (p *publisher) entry(o *opened, at []int64, sofar bool) (index.Entry, bool) {
+func (p *publisher) entry(o *opened, sofar bool) (index.Entry, bool) {
 	c := o.c
 	e := index.Entry{
 		Epoch: p.s.epoch, Seq: int64(c.Seq), Object: o.object.key, Discontinuity: c.Discont, Independent: c.Independent, Reason: c.Why, Gap: true,
@@ -28,20 +27,21 @@ func (p *publisher) entry(o *opened, at []int64, sofar bool) (index.Entry, bool)
 			s = &l.seg
 		}
 		if s == nil && sofar {
-			s = l.nothing(c)
+			s = l.nothing(o)
 		}
 		if s == nil {
 			return e, false
 		}
 		gap := len(s.Parts) == 0
 		t := index.Track{
-			Name: l.r.Name, Init: s.Init, Timescale: s.Timescale, Start: s.Start, Duration: max(s.Dur, 1), Offset: at[i], Size: s.Size,
+			Name: l.r.Name, Init: s.Init, Timescale: s.Timescale, Start: s.Start, Duration: max(s.Dur, 1), Offset: e.Size, Size: s.Size,
 			Gap: gap, Independent: c.Independent || l.r.Track.Kind != av.Video,
 		}
 		if x := s.Sealed; x != nil && !gap {
 			t.KeyID, t.IV = x.KeyID, x.IV
 		}
 		e.Tracks = append(e.Tracks, t)
+		e.Size += s.Size
 		e.Gap = e.Gap && gap
 		if lead || l.track != c.Lead && i < len(p.lanes)-1 {
 			continue
@@ -49,16 +49,17 @@ func (p *publisher) entry(o *opened, at []int64, sofar bool) (index.Entry, bool)
 		lead = true
 		e.Timebase, e.Start, e.Duration, e.Wall = av.Timebase{Num: 1, Den: s.Timescale}, s.Start, max(s.Dur, 1), s.Date
 		for _, k := range s.Keys {
-			e.Keys = append(e.Keys, index.Key{Time: k.PTS, Offset: at[i] + k.Offset, Size: k.Size})
+			e.Keys = append(e.Keys, index.Key{Time: k.PTS, Offset: t.Offset + k.Offset, Size: k.Size})
 		}
 	}
 	return e, lead && e.Validate() == nil
 }
 
 // nothing is the segment of an open chunk of which the lane has had nothing.
-func (l *lane) nothing(c *chunk.Chunk) *Segment {
+func (l *lane) nothing(o *opened) *Segment {
+	c := o.c
 	start := c.Span.Timebase.Rescale(c.Span.Start, l.tb)*l.factor + l.off
-	return &Segment{Init: l.init, Timescale: l.scale, DTS: start, Start: start, Dur: 1}
+	return &Segment{Init: o.inits[l.section].name, Timescale: l.scale, DTS: start, Start: start, Dur: 1}
 }
 
 // maxUnlisted is how many entries wait for an index that takes none for the moment. More
@@ -109,7 +110,7 @@ func (s *Stream) resumeState(ctx context.Context) (bool, error) {
 	}
 	s.epoch, s.seq = max(s.epoch, state.Epoch), max(s.seq, state.Next)
 	// Any chunk that was lost may have begun with a discontinuity.
-	s.account = account{begun: s.seq, claimed: s.seq, total: state.Discontinuities + lost, keys: state.Keys, resumed: true}
+	s.account = account{begun: s.seq, total: state.Discontinuities + lost, keys: state.Keys, resumed: true}
 	return true, s.expireBefore(ctx, time.Time{})
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/cleave-video/cleave/internal/peer"
 	"github.com/cleave-video/cleave/mem"
 	"github.com/cleave-video/cleave/pack"
+	"github.com/cleave-video/cleave/stage"
 	"github.com/cleave-video/cleave/store"
 	"github.com/cleave-video/cleave/store/retry"
 )
@@ -34,6 +35,8 @@ const (
 	DefaultStream   = 128 << 20
 	DefaultViewer   = 4 << 20
 	DefaultDrain    = 10 * time.Second
+	DefaultViewers  = 10000
+	DefaultWaiting  = 20000
 )
 
 // Config says how streams are kept. Store is required; the zero value of each
@@ -51,7 +54,12 @@ type Config struct {
 	// PerAddress is how many of them clients of one address may publish; 0: half of
 	// Streams, so that nobody takes every place.
 	PerAddress int
-	Memory     int64 // bytes of payload of all streams
+	// Viewers is how many viewers of packets there may be at a time, of all streams, and
+	// Waiting how many requests that wait for what is not there yet. Of both clients of one
+	// address may have so many; 0: half, since a proxy's address is that of many.
+	Viewers, ViewersPerAddress int
+	Waiting, WaitingPerAddress int
+	Memory                     int64 // bytes of payload of all streams
 	// StreamMemory is the bytes of payload of one stream: packets and parts. Viewer
 	// is how many of them a viewer may be behind before it jumps.
 	StreamMemory, Viewer int64
@@ -61,7 +69,15 @@ type Config struct {
 	// Sealing says how the stream of a name is encrypted, nil that it is not; it must
 	// always say the same. nil: none is.
 	Sealing func(name string) *Sealing
-	Log     *slog.Logger // nil: none
+	// Stages are what closed chunks pass before they are stored. The renditions that they
+	// make have no parts: there must be none. A stream that is encrypted passes none.
+	Stages []stage.Stage
+	// Retention is how long the chunks of a name's stream are kept; nil, or returns nil:
+	// as long as the window needs them. Promises is the file of what playlists of them
+	// promise; empty: that does not outlive the process.
+	Retention func(name string) *Retention
+	Promises  string
+	Log       *slog.Logger // nil: none
 }
 
 // Validate reports what is wrong with c, with the defaults for what it leaves open.
@@ -74,6 +90,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("live: part %v: it must be 100ms to half of the target, %v", c.Part, c.Target)
 	case c.Memory < 16<<20 || c.StreamMemory < 8<<20 || c.StreamMemory > c.Memory:
 		return fmt.Errorf("live: memory %d, stream memory %d: at least 16 MiB, and 8 MiB of it", c.Memory, c.StreamMemory)
+	case len(c.Stages) > 0 && c.Part > 0:
+		return errors.New("live: a rendition that is made of whole chunks has no parts, and parts of the others are listed: switch low latency off")
 	case c.Viewer < 1<<20 || c.Viewer > c.StreamMemory/4:
 		return fmt.Errorf("live: viewer %d: it must be 1 MiB to a quarter of the stream memory, %d", c.Viewer, c.StreamMemory)
 	}
@@ -97,9 +115,20 @@ func (c *Config) defaults() {
 	if c.Streams <= 0 {
 		c.Streams = DefaultStreams
 	}
-	if c.PerAddress <= 0 {
-		c.PerAddress = (c.Streams + shareOfAddress - 1) / shareOfAddress
+	share := func(n *int, of int) {
+		if *n <= 0 {
+			*n = (of + shareOfAddress - 1) / shareOfAddress
+		}
 	}
+	share(&c.PerAddress, c.Streams)
+	if c.Viewers <= 0 {
+		c.Viewers = DefaultViewers
+	}
+	share(&c.ViewersPerAddress, c.Viewers)
+	if c.Waiting <= 0 {
+		c.Waiting = DefaultWaiting
+	}
+	share(&c.WaitingPerAddress, c.Waiting)
 	bytes := func(n *int64, v int64) {
 		if *n <= 0 {
 			*n = v
@@ -118,16 +147,19 @@ var (
 	ErrTaken   = errors.New("live: somebody publishes under this name")
 	ErrName    = errors.New("live: not a stream name")
 	ErrCrowded = errors.New("live: too many publishers")
-	ErrMemory  = errors.New("live: too little memory for another publisher")
+	ErrMemory  = errors.New("live: too little memory")
 	// ErrTakenOver is the cause of the end of a publisher whose name another one took.
 	ErrTakenOver = errors.New("live: another publisher took the name over")
 )
 
 // Hub maps names to streams. Its methods are safe for concurrent use.
 type Hub struct {
-	cfg  Config
-	puts *retry.Store // cfg.Store, tried again where that may help
-	pool *mem.Pool
+	cfg    Config
+	puts   *retry.Store // cfg.Store, tried again where that may help
+	pool   *mem.Pool
+	states index.Catalogue // cfg.Index, if it keeps states of streams; else nil
+
+	viewers, waiting *door
 
 	began   time.Time // monotonic
 	wall    wall
@@ -140,6 +172,8 @@ type Hub struct {
 	places  map[string]int // publishers, by the key of their address
 	taken   int            // publishers
 	ended   []*Stream      // that are over and have objects to be deleted
+
+	keeper keeper
 }
 
 // NewHub returns a Hub without streams.
@@ -148,7 +182,18 @@ func NewHub(cfg Config) (*Hub, error) {
 		return nil, errors.New("live: no store")
 	}
 	cfg.defaults()
-	return &Hub{cfg: cfg, puts: retry.New(cfg.Store, retry.Config{}), pool: mem.NewPool(cfg.Memory), began: time.Now(), streams: make(map[string]*Stream), places: make(map[string]int)}, nil
+	states, _ := cfg.Index.(index.Catalogue)
+	h := &Hub{
+		cfg: cfg, states: states, puts: retry.New(cfg.Store, retry.Config{}), pool: mem.NewPool(cfg.Memory), began: time.Now(),
+		viewers: newDoor(ErrViewers, cfg.Viewers, cfg.ViewersPerAddress), waiting: newDoor(ErrWaiting, cfg.Waiting, cfg.WaitingPerAddress),
+		streams: make(map[string]*Stream), places: make(map[string]int),
+	}
+	h.keeper.h, h.keeper.all, h.keeper.promises.path = h, make(map[string]*kept), cfg.Promises
+	if err := h.keeper.promises.open(); err != nil {
+		h.pool.Close()
+		return nil, err
+	}
+	return h, nil
 }
 
 // Close gives the memory back. Every Publish must have returned; cursors that are
@@ -231,6 +276,17 @@ func (h *Hub) Now() time.Time { return h.now() }
 // Window is how long playlists are.
 func (h *Hub) Window() time.Duration { return h.cfg.Window }
 
+// Rest is how long a stream that nobody publishes is shown, until it is over.
+func (h *Hub) Rest() time.Duration { return h.cfg.Grace + h.cfg.Window }
+
+// Sealing returns how the stream of a name is encrypted; nil: it is not.
+func (h *Hub) Sealing(name string) *Sealing {
+	if h.cfg.Sealing == nil {
+		return nil
+	}
+	return h.cfg.Sealing(name)
+}
+
 // now is the time of day that playlists tell.
 func (h *Hub) now() time.Time {
 	sys := time.Now()
@@ -242,7 +298,7 @@ func (h *Hub) now() time.Time {
 }
 
 // Run ends streams whose publishers do not return and deletes what no player can
-// ask for any more, until ctx is done.
+// ask for any more, and no rule keeps, until ctx is done.
 func (h *Hub) Run(ctx context.Context) error {
 	due := make(chan []*Stream) // whose objects may have expired
 	var group sync.WaitGroup
@@ -253,6 +309,7 @@ func (h *Hub) Run(ctx context.Context) error {
 			}
 		}
 	})
+	group.Go(func() { h.keeper.run(ctx) })
 	defer group.Wait()
 	defer close(due)
 	tick := time.NewTicker(time.Second)

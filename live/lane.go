@@ -53,9 +53,7 @@ type lane struct {
 	off     int64  // ticks of scale added to every time
 	shift   int64  // presentation behind decoding, ticks of the track
 	begun   bool   // shift is known
-	header  []byte // its initialization section now
-	init    string
-	base    string // init, but for what it says of keys
+	base    string // name of its initialization section, but for what that says of keys
 	info    *codec.Info
 	epoch   uint32
 	rate    timeline.Rate
@@ -100,17 +98,17 @@ func (p *publisher) newLanes(tracks []av.Track) error {
 		l.inherit(old, &p.s.account)
 		p.lanes = append(p.lanes, l)
 	}
+	p.derive(tracks)
 	return nil
 }
 
-// sections gives the lanes their initialization sections.
+// sections returns the initialization sections of the lanes as they are now.
 func (p *publisher) sections() []section {
 	out := make([]section, len(p.lanes))
 	for i, l := range p.lanes {
-		l.header = p.packager.Init(l.track)
-		l.init = initName(l.header)
-		out[i] = section{l.init, l.header}
-		p.s.headers.put(l.init, l.header)
+		header := p.packager.Init(l.track)
+		out[i] = section{initName(header), header}
+		p.s.headers.put(out[i].name, header)
 	}
 	return out
 }
@@ -286,6 +284,9 @@ func (p *publisher) slide(l *lane) {
 	for _, l := range p.lanes {
 		first = min(first, l.r.first())
 	}
+	for _, d := range p.derived {
+		first = min(first, d.r.first())
+	}
 	n := 0
 	for n < len(p.s.leaving) && p.s.leaving[n].MSN < first {
 		s := &p.s.leaving[n]
@@ -363,5 +364,6 @@ func (p *publisher) show() {
 			e.Renditions[i].Open = &open
 		}
 	}
+	e.Renditions = p.withDerived(e.Renditions)
 	p.s.show(e)
 }

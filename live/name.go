@@ -6,7 +6,7 @@ import (
 )
 
 // reserved are the last parts of paths below a stream.
-var reserved = [...]string{"frames", "keyframe", "gop", "index.m3u8", "manifest.mpd", "frames.html"}
+var reserved = [...]string{"frames", "keyframe", "gop", "index.m3u8", "manifest.mpd", "frames.html", "recordings.json"}
 
 // CheckName returns ErrName unless name is one to five parts of 1 to 64 bytes
 // [A-Za-z0-9._~-], none of them "." or "..", the last one not reserved.

@@ -29,13 +29,17 @@ type publisher struct {
 	packager *pack.Packager // nil until the first chunk opens
 	tracks   []av.Track     // that packager has
 	lanes    []*lane        // of tracks that CMAF can carry
+	derived  []*derived     // what stages make of them
+	rates    []av.Rational  // of tracks, for stages; nil: not known yet
+	before   []*chunk.Chunk // that the next cannot be decoded without
 	open     []*opened      // chunks that are not closed, oldest first
 	stretch  *Stretch       // of the newest chunk
 	whole    wholeSegments  // of AES-128
 	coord    *coordinator
 	journal  *journal.Writer // nil: none
 	intake   intake
-	changed  bool // the edge
+	claimed  int64 // numbers below it are claimed in the index
+	changed  bool  // the edge
 
 	set        *trackSet // as the ring has it; nil before its first key packet
 	lead       int       // of the tracks being read
@@ -82,7 +86,7 @@ func (s *Stream) publish(ctx context.Context, d av.Demuxer, o PublishOptions) er
 	p.partTarget = s.edge.Load().PartTarget
 	p.openBook()
 	p.openJournal()
-	p.coord = newCoordinator(ctx, s)
+	p.coord = newCoordinator(ctx, s, pool)
 	p.coord.journal = p.journal
 	s.change(func(e *Edge) { e.Live, e.Ended = true, false })
 	s.hub.cfg.Log.Info("publishing", "stream", s.name, "epoch", s.epoch, "elastic", o.Elastic)
@@ -103,8 +107,11 @@ func (p *publisher) end() {
 	if p.packager != nil && p.packager.Opaque() > 0 {
 		p.s.hub.cfg.Log.Warn("headers of slices could not be read, and are encrypted with them", "stream", p.s.name, "slices", p.packager.Opaque())
 	}
+	p.letGo()
 	if p.coord != nil {
-		p.coord.wait()
+		p.coord.wait(p.elastic)
+		p.accept()
+		p.show()
 	}
 	if p.journal != nil {
 		p.journal.Close()
@@ -243,6 +250,7 @@ func (p *publisher) take(events []chunk.Event) (err error) {
 			err = perr
 		}
 	}
+	p.accept()
 	p.show()
 	return err
 }
@@ -301,7 +309,7 @@ func (p *publisher) start(c *chunk.Chunk) error {
 	o.blocks = make([][]*mem.Block, len(p.lanes))
 	p.journalChunk(o)
 	p.s.seq = int64(c.Seq) + 1 // it will be listed
-	if p.s.seq > p.s.account.claimed-ahead/2 {
+	if p.s.seq > p.claimed-ahead/2 {
 		p.note()
 	}
 	return nil

@@ -17,7 +17,7 @@ import (
 // again begins anew behind its last number. The error is the cause of ctx.
 func (h *Hub) Recover(ctx context.Context) error {
 	streamer, ok := h.cfg.Index.(index.Streamer)
-	if _, cat := h.cfg.Index.(index.Catalogue); !ok || !cat {
+	if !ok || h.states == nil {
 		return nil
 	}
 	began := time.Now()

@@ -42,7 +42,7 @@ func (h *Hub) restore(ctx context.Context, name string, left salvaged) (*Stream,
 	}
 	w.enlistGaps(ctx)
 	w.show()
-	s.keep(ctx, h.cfg.Index.(index.Catalogue), s.state(s.seq))
+	s.keep(ctx, s.state(s.seq))
 	return s, s.expireBefore(ctx, list[0].Wall)
 }
 
@@ -178,25 +178,31 @@ func (w *restored) describe(ctx context.Context, e *index.Entry) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", key, err)
 		}
-		plain, err := mp4.Unseal(b)
+		track, info, err := ReadInit(b)
 		if err != nil {
 			return fmt.Errorf("%s: %w", key, err)
 		}
-		d := mp4.New(newBytes(plain), int64(len(plain)))
-		_, err = d.ReadPacket(av.Heap{})
-		tracks := d.Tracks()
-		d.Close()
-		if len(tracks) != 1 {
-			return fmt.Errorf("%s: %d tracks: %w", key, len(tracks), err)
-		}
-		info, err := codec.Describe(&tracks[0])
-		if err != nil {
-			return fmt.Errorf("%s: %w", key, err)
-		}
-		w.infos[t.Init], w.tracks[t.Init] = &info, tracks[0]
+		w.infos[t.Init], w.tracks[t.Init] = &info, track
 		w.s.headers.put(t.Init, b)
 	}
 	return nil
+}
+
+// ReadInit reads an initialization section as streams have them, encrypted or not.
+func ReadInit(b []byte) (track av.Track, info codec.Info, err error) {
+	plain, err := mp4.Unseal(b)
+	if err != nil {
+		return track, info, err
+	}
+	d := mp4.New(newBytes(plain), int64(len(plain)))
+	_, err = d.ReadPacket(av.Heap{})
+	tracks := d.Tracks()
+	d.Close()
+	if len(tracks) != 1 {
+		return track, info, fmt.Errorf("%d tracks: %w", len(tracks), err)
+	}
+	info, err = codec.Describe(&tracks[0])
+	return tracks[0], info, err
 }
 
 // read returns an initialization section.
@@ -329,7 +335,7 @@ func (w *restored) show() {
 	s := w.s
 	s.started = true
 	s.epoch, s.seq = w.state.Epoch, w.state.Next
-	s.account = account{begun: w.state.Begun, claimed: w.state.Next, total: w.total, keys: w.state.Keys, resumed: true}
+	s.account = account{begun: w.state.Begun, total: w.total, keys: w.state.Keys, resumed: true}
 	s.account.breaks = slices.Sorted(maps.Keys(w.breaks))
 	s.clock = clock{begun: true, zero: w.date.Add(-s.end), media: s.end}
 	s.memory.reach(time.Duration(w.state.TargetDuration) * time.Second)

@@ -53,6 +53,7 @@ type mortal struct {
 	fails func(key string) bool
 	hold  atomic.Pointer[chan struct{}]
 	away  bool
+	keeps atomic.Bool // Delete is not done
 }
 
 func (m *mortal) Open(ctx context.Context, key string) (store.Object, error) {
@@ -88,7 +89,7 @@ func (m *mortal) Put(ctx context.Context, key string, body io.ReaderAt, size int
 }
 
 func (m *mortal) Delete(ctx context.Context, key string) error {
-	if m.killed.Load() {
+	if m.killed.Load() || m.keeps.Load() {
 		return errDead
 	}
 	return m.Mem.Delete(ctx, key)

@@ -238,6 +238,15 @@ func (r *ring) since(g *gop) int64 {
 	return r.total.Load() - g.base + (r.packets()-g.before)*chunk.PacketCost
 }
 
+// newest returns the bytes from the newest key frame on. Any goroutine may ask.
+func (r *ring) newest() int64 {
+	g := r.key.Load()
+	if g == nil {
+		return 0
+	}
+	return r.since(g)
+}
+
 // shed lets everything go but what a new viewer starts with, and reports whether
 // that was anything.
 func (r *ring) shed() bool {

@@ -34,9 +34,16 @@ func (p *publisher) journalChunk(o *opened) {
 	if p.journal == nil {
 		return
 	}
-	inits := make([]journal.Init, len(p.lanes))
-	for i, l := range p.lanes {
-		inits[i] = journal.Init{Name: l.init, Bytes: l.header}
+	inits := make([]journal.Init, len(o.inits))
+	for i, x := range o.inits {
+		inits[i] = journal.Init{Name: x.name, Bytes: x.header}
+	}
+	for _, d := range p.derived {
+		if n := len(d.r.Segments); n > 0 {
+			if b := p.s.Init(d.r.Segments[n-1].Init); b != nil {
+				inits = append(inits, journal.Init{Name: d.r.Segments[n-1].Init, Bytes: b})
+			}
+		}
 	}
 	o.kept = p.journal.Open(journalID(o), inits)
 }
@@ -66,17 +73,9 @@ func (p *publisher) journalPart(l *lane, b *mem.Block) {
 	}
 	o := l.in
 	o.awaitKept()
-	at, size := make([]int64, len(p.lanes)), int64(0)
-	for i := range p.lanes {
-		at[i] = size
-		for _, b := range o.blocks[i] {
-			size += int64(len(b.Bytes()))
-		}
-	}
 	var description []byte
-	if e, ok := p.entry(o, at, true); ok {
-		e.Size = size
-		description = index.AppendDescription(nil, p.s.name, &e)
+	if e, ok := p.entry(o, true); ok {
+		description = index.AppendDescription(nil, p.s.name, p.withGaps(e))
 	}
 	p.journal.Part(journalID(o), l.section, b, description)
 }

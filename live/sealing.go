@@ -313,10 +313,7 @@ func (x *sealer) upcoming() (ids [][16]byte) {
 
 // newSealer returns the encryption of the stream of that name, nil if it has none.
 func (h *Hub) newSealer(name string) *sealer {
-	if h.cfg.Sealing == nil {
-		return nil
-	}
-	cfg := h.cfg.Sealing(name)
+	cfg := h.Sealing(name)
 	if cfg == nil {
 		return nil
 	}

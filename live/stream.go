@@ -55,6 +55,7 @@ type Stream struct {
 type streamStats struct {
 	dropped, early, unstored atomic.Int64
 	chunks, stored           atomic.Int64
+	derived, underived       atomic.Int64 // segments that stages made, and did not
 	frames, keys             atomic.Int64 // of video, in chunks
 	jumps                    atomic.Int64 // of viewers of feeds
 }
@@ -67,6 +68,9 @@ type Stats struct {
 	Dropped  int64 // packets that memory was full for
 	Early    int64 // packets of other tracks before the first key frame
 	Unstored int64 // chunks that the store did not take
+	// Derived are the segments of renditions that stages made, Underived those that are
+	// gaps because they could not.
+	Derived, Underived int64
 
 	Packets, Bytes int64     // shown to viewers of packets
 	Chunks, Stored int64     // that were cut, and that the store took
@@ -84,6 +88,7 @@ func (s *Stream) Stats() Stats {
 	st := Stats{
 		Jumps: s.ring.stats.jumps.Load(), Stalls: s.ring.stats.stalls.Load(),
 		Dropped: s.stats.dropped.Load(), Early: s.stats.early.Load(), Unstored: s.stats.unstored.Load(),
+		Derived: s.stats.derived.Load(), Underived: s.stats.underived.Load(),
 		Packets: s.ring.packets(), Bytes: s.ring.total.Load(), Chunks: s.stats.chunks.Load(), Stored: s.stats.stored.Load(),
 		Frames: s.stats.frames.Load(), Keys: s.stats.keys.Load(), FeedJumps: s.stats.jumps.Load(),
 	}
@@ -299,9 +304,10 @@ func chunkKey(name string, epoch uint32, seq int64) string {
 	return fmt.Sprintf("%s/%d/%010d%s", name, epoch, seq, chunkSuffix)
 }
 
-// expire has an object deleted at the next sweep from now on.
+// expire has an object deleted at the next sweep from now on, unless a rule says how long
+// it is kept.
 func (s *Stream) expire(key string, now, ended time.Time) {
-	if key == "" {
+	if key == "" || s.hub.Retention(s.name) != nil {
 		return // a gap has none
 	}
 	s.mu.Lock()

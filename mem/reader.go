@@ -63,9 +63,6 @@ func NewBlockReader(blocks []*Block) *Reader {
 // Size returns how many bytes there are.
 func (r *Reader) Size() int64 { return r.size }
 
-// Buffers returns the pieces, none of them empty, valid until Close.
-func (r *Reader) Buffers() [][]byte { return r.list }
-
 // pin keeps the memory until unpin.
 func (r *Reader) pin() error {
 	for !r.closed.Load() {

@@ -204,7 +204,7 @@ func TestWriteToTCP(t *testing.T) {
 	if err != nil || !bytes.Equal(got, b) {
 		t.Errorf("%d bytes, %v", len(got), err)
 	}
-	if len(r.Buffers()[0]) != 300 || !bytes.Equal(r.Buffers()[0], b[:300]) {
+	if len(r.list[0]) != 300 || !bytes.Equal(r.list[0], b[:300]) {
 		t.Error("the pieces were consumed")
 	}
 }

@@ -3,6 +3,8 @@ package probe
 import (
 	"fmt"
 	"math"
+
+	"github.com/cleave-video/cleave/internal/plain"
 )
 
 // stretch is a GOP or a chunk on the time axis.
@@ -132,7 +134,7 @@ func (d *drawing) gops() {
 	d.scale(b, b.y+4, short(longest))
 	d.bars(box{b.x, b.y + 4, b.w, b.h - 4}, list, longest, false, l, func(i int) string {
 		g := &d.r.GOPs[i]
-		return fmt.Sprintf("GOP %d at %s: %s, %s, %s, %s, %s", i, short(g.Seconds), g.Class, short(g.Length), plural(g.Frames, "frame"), size(g.Bytes), pattern(g))
+		return fmt.Sprintf("GOP %d at %s: %s, %s, %s, %s, %s", i, short(g.Seconds), g.Class, short(g.Length), plain.Count(g.Frames, "frame"), plain.Bytes(g.Bytes), pattern(g))
 	})
 	d.breaks(b, false)
 }
@@ -184,7 +186,7 @@ func (d *drawing) keys() bool { return len(d.r.GOPs) > 0 && len(d.r.GOPs) <= 150
 
 func (d *drawing) lane(b box, s *Strategy) {
 	d.text(margin, b.y+10, "h", s.Name)
-	d.text(margin, b.y+23, "s", s.Parameter+": "+plural(s.Chunks, "chunk"))
+	d.text(margin, b.y+23, "s", s.Parameter+": "+plain.Count(s.Chunks, "chunk"))
 	d.raw(`<g id="%s">`, escape(s.Name))
 	var list []stretch
 	for i := range s.list {
@@ -206,7 +208,7 @@ func (d *drawing) lane(b box, s *Strategy) {
 			what = "dependent"
 		}
 		return fmt.Sprintf("chunk %d of %s: PTS %d, %s to %s, %s, %s, %s, %s; ended by: %s", i+1, s.Name, c.start, short(c.begin().Seconds()), short(c.end().Seconds()),
-			short(c.tb.Seconds(c.dur)), plural(c.packets, "packet"), size(c.bytes), what, c.why)
+			short(c.tb.Seconds(c.dur)), plain.Count(c.packets, "packet"), plain.Bytes(c.bytes), what, c.why)
 	})
 	d.raw("</g>")
 	if len(list) > maxBoxes {

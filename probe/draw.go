@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/cleave-video/cleave/internal/plain"
 	"github.com/cleave-video/cleave/internal/whole"
 )
 
@@ -93,7 +94,7 @@ func (d *drawing) head() {
 	d.text(margin, 44, "t1", fit(d.r.name, 84))
 	facts := []string{d.r.Format, short(d.r.Duration)}
 	if n := len(d.r.GOPs); n > 0 {
-		facts = append(facts, plural(n, "GOP"))
+		facts = append(facts, plain.Count(n, "GOP"))
 	}
 	if d.r.Broken != "" {
 		facts = append(facts, fit("broken off: "+d.r.Broken, 110))
@@ -110,7 +111,7 @@ func (d *drawing) head() {
 		words := append([]string{strings.TrimSpace(x.Codec + " " + x.CodecString)}, x.shape()...)
 		words = append(words, x.counts()...)
 		if x.Kind == "video" {
-			words = append(words, x.FrameRate.String(), plural(x.Keyframes, "key frame"))
+			words = append(words, x.FrameRate.String(), plain.Count(x.Keyframes, "key frame"))
 		}
 		d.y += 18
 		d.text(margin, d.y, "fact b", x.Kind)

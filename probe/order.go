@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+
+	"github.com/cleave-video/cleave/internal/plain"
 )
 
 // orders draws the first frames twice, in the order of decoding and in that of
@@ -39,7 +41,7 @@ func (d *drawing) orders() {
 	}
 	draw := func(i int, y px, f *frame) {
 		d.rect(box{at(i) - slot/2 + 1.5, y, slot - 3, cell}, fmt.Sprintf("f k%d", f.kind),
-			fmt.Sprintf("%s, %s, shown at %.3f s, decoded at %.3f s", f.kind, size(int64(f.size)), f.pts.Seconds(), f.dts.Seconds()))
+			fmt.Sprintf("%s, %s, shown at %.3f s, decoded at %.3f s", f.kind, plain.Bytes(int64(f.size)), f.pts.Seconds(), f.dts.Seconds()))
 		class := "cell"
 		if f.kind == kindDisposable || f.kind == kindEarly || f.kind == kindI {
 			class = fmt.Sprintf("cell%d", f.kind)

@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/cleave-video/cleave/internal/plain"
 )
 
 // frames draws the sizes of the lead's frames over the time they are shown at.
@@ -35,9 +37,9 @@ func (d *drawing) frames() {
 	}
 	height := func(v float64) px { return (b.h - 6) * px(math.Sqrt(v/float64(largest))) }
 	last := b.y - 100
-	for _, v := range roundValues(float64(largest)) {
+	for _, v := range roundSizes(float64(largest)) {
 		if y := b.y + b.h - height(v); y-last > 26 && b.y+b.h-y > 16 {
-			d.scale(b, y, size(int64(v)))
+			d.scale(b, y, plain.Bytes(int64(v)))
 			last = y
 		}
 	}
@@ -71,7 +73,7 @@ func (d *drawing) each(b box, height func(float64) px) {
 		w := max(x1-x0-min(1, (x1-x0)*0.15), 0.6)
 		h := max(height(float64(f.size)), 0.5)
 		d.rect(box{x0, b.y + b.h - h, w, h}, fmt.Sprintf("f k%d", f.kind), fmt.Sprintf("frame %d, decoded as number %d: %s, %s, shown at %.3f s, decoded at %.3f s",
-			i, f.n, f.kind, size(int64(f.size)), f.pts.Seconds(), f.dts.Seconds()))
+			i, f.n, f.kind, plain.Bytes(int64(f.size)), f.pts.Seconds(), f.dts.Seconds()))
 	}
 }
 
@@ -106,7 +108,7 @@ func (d *drawing) summed(s *series, b box, height func(float64) px) {
 		n, bytes, most := s.b[i].lead()
 		if x0, x1 := at(i); n > 0 && x1 > x0 {
 			t := time.Duration(s.first+int64(i)) * s.width
-			d.rect(box{x0, b.y, x1 - x0, b.h}, "hit", fmt.Sprintf("from %s: %s, %s, the largest %s", short(t.Seconds()), plural(n, "frame"), size(bytes), size(int64(most))))
+			d.rect(box{x0, b.y, x1 - x0, b.h}, "hit", fmt.Sprintf("from %s: %s, %s, the largest %s", short(t.Seconds()), plain.Count(n, "frame"), plain.Bytes(bytes), plain.Bytes(int64(most))))
 		}
 	}
 }

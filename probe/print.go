@@ -6,6 +6,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/cleave-video/cleave/internal/plain"
 )
 
 // maxListed is how many GOPs Print lists unless it is to list all.
@@ -77,7 +79,7 @@ func (x *Track) shape() []string {
 		out = append(out, fmt.Sprintf("%dx%d", x.Width, x.Height))
 	}
 	if x.SampleRate > 0 {
-		out = append(out, fmt.Sprintf("%d Hz", x.SampleRate), plural(x.Channels, "channel"))
+		out = append(out, fmt.Sprintf("%d Hz", x.SampleRate), plain.Count(x.Channels, "channel"))
 	}
 	if x.Language != "" && x.Language != "und" {
 		out = append(out, clean(x.Language))
@@ -87,7 +89,7 @@ func (x *Track) shape() []string {
 
 // counts is what its packets say.
 func (x *Track) counts() []string {
-	out := []string{short(x.Seconds), plural(x.Packets, "packet"), size(x.Bytes)}
+	out := []string{short(x.Seconds), plain.Count(x.Packets, "packet"), plain.Bytes(x.Bytes)}
 	if r := x.rate(); r != "" {
 		out = append(out, r)
 	}
@@ -96,7 +98,7 @@ func (x *Track) counts() []string {
 
 // frames is the verdict on a video track's rate, and its frames by type.
 func (x *Track) frames() string {
-	out := []string{x.FrameRate.String(), plural(x.Keyframes, "key frame")}
+	out := []string{x.FrameRate.String(), plain.Count(x.Keyframes, "key frame")}
 	if types := counted(x.FrameTypes, []string{"I", "P", "B", "?"}); types != "" {
 		out = append(out, types)
 	}
@@ -135,7 +137,7 @@ func (p *printer) gops(gops []GOP, all bool) {
 		least, most, sum = min(least, g.Length), max(most, g.Length), sum+g.Length
 		classes[g.Class]++
 	}
-	p.line("\n%s: %s; shortest %s, longest %s, mean %s\n", plural(len(gops), "GOP"), counted(classes, []string{closedGOP, openGOP, gradualGOP}),
+	p.line("\n%s: %s; shortest %s, longest %s, mean %s\n", plain.Count(len(gops), "GOP"), counted(classes, []string{closedGOP, openGOP, gradualGOP}),
 		short(least), short(most), short(sum/float64(len(gops))))
 	rows := []string{"key frame at\tpts\tlength\tframes\tbytes\t  class     types"}
 	for i, g := range gops {
@@ -146,7 +148,7 @@ func (p *printer) gops(gops []GOP, all bool) {
 		if g.Leading > 0 {
 			class += fmt.Sprintf(" +%d", g.Leading)
 		}
-		rows = append(rows, strings.TrimRight(fmt.Sprintf("%s\t%d\t%s\t%d\t%s\t  %-9s %s", short(g.Seconds), g.PTS, short(g.Length), g.Frames, size(g.Bytes), class, pattern(&g)), " "))
+		rows = append(rows, strings.TrimRight(fmt.Sprintf("%s\t%d\t%s\t%d\t%s\t  %-9s %s", short(g.Seconds), g.PTS, short(g.Length), g.Frames, plain.Bytes(g.Bytes), class, pattern(&g)), " "))
 	}
 	p.table(rows)
 	if n := len(gops) - maxListed; n > 0 && !all {
@@ -169,7 +171,7 @@ func (p *printer) timing(t *Timing) {
 	if t == nil {
 		return
 	}
-	p.line("\ntiming: %d packets, %s in %s", t.Packets, size(t.Bytes), duration(t.Seconds))
+	p.line("\ntiming: %d packets, %s in %s", t.Packets, plain.Bytes(t.Bytes), duration(t.Seconds))
 	p.line("%-8s %9s %10s %10s %6s %9s %9s %9s", "step", "count", "bytes", "total", "share", "p50", "p99", "longest")
 	for _, s := range t.Steps {
 		share := 0.0
@@ -177,6 +179,6 @@ func (p *printer) timing(t *Timing) {
 			share = 100 * s.Seconds / t.Seconds
 		}
 		ns := func(n int64) string { return duration(time.Duration(n).Seconds()) }
-		p.line("%-8s %9d %10s %10s %5.1f%% %9s %9s %9s", s.Name, s.Count, size(s.Bytes), duration(s.Seconds), share, ns(s.P50), ns(s.P99), ns(s.Max))
+		p.line("%-8s %9d %10s %10s %5.1f%% %9s %9s %9s", s.Name, s.Count, plain.Bytes(s.Bytes), duration(s.Seconds), share, ns(s.P50), ns(s.P99), ns(s.Max))
 	}
 }

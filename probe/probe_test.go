@@ -310,11 +310,10 @@ func TestTitle(t *testing.T) {
 
 func TestWords(t *testing.T) {
 	for got, want := range map[string]string{
-		size(999): "999 B", size(1000): "1 kB", size(999_499): "999 kB", size(999_500): "1 MB", size(12_345_678): "12.3 MB", size(5e12): "5000 GB",
 		duration(0): "0 ns", duration(999.6e-9): "1 µs", duration(0.0123): "12.3 ms", duration(1234): "1234 s",
 		seconds(2 * time.Second): "2 s", seconds(1500 * time.Millisecond): "1.5 s",
-		binary(16 << 20): "16 MiB", binary(1000): "1 kB", binary(1 << 30): "1 GiB", binary(3 << 9): "1.54 kB",
-		bitrate(812_345): "812 kbit/s", bitrate(8_320_000): "8.32 Mbit/s", plural(1, "x"): "1 x", plural(0, "x"): "0 xs",
+		binary(16 << 20): "16 MiB", binary(1000): "1000 B", binary(1 << 30): "1 GiB", binary(3 << 9): "1.5 KiB",
+		bitrate(812_345): "812 kbit/s", bitrate(8_320_000): "8.32 Mbit/s",
 	} {
 		if got != want {
 			t.Errorf("%q, want %q", got, want)

@@ -83,7 +83,7 @@ func parameter(p chunk.Policy) string {
 }
 
 func (c *cutters) setTracks(tracks []av.Track) {
-	set := pack.Carry(tracks, fits)
+	set := pack.Carry(tracks, mp4.Fits) // cut writes CMAF unless told otherwise
 	if c.set.Tracks != nil && set.Same(&c.set) {
 		return
 	}
@@ -96,13 +96,6 @@ func (c *cutters) setTracks(tracks []av.Track) {
 		}
 		c.list[i].take(events)
 	}
-}
-
-// fits returns what is wrong with a track for CMAF, in which cut writes unless told
-// otherwise.
-func fits(t *av.Track) error {
-	_, err := mp4.AppendInit(nil, t, 1, 0)
-	return err
 }
 
 // refuse stops cutting: the cut command would stop here, too.

@@ -71,6 +71,15 @@ func roundValues(most float64) []float64 {
 	return out
 }
 
+// roundSizes returns the powers of two up to most, the largest first.
+func roundSizes(most float64) []float64 {
+	var out []float64
+	for v := math.Exp2(math.Floor(math.Log2(max(most, 0.5)))); v >= 1; v /= 2 {
+		out = append(out, v)
+	}
+	return out
+}
+
 // fit shortens s in its middle to some columns; wide letters count twice.
 func fit(s string, columns int) string {
 	s = clean(s)

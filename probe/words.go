@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/cleave-video/cleave/internal/plain"
 )
 
 // short prints seconds as people read them, and as the axis of a picture has them:
@@ -43,7 +45,7 @@ func binary(n int64) string {
 			return fmt.Sprintf("%d %s", n>>u.shift, u.name)
 		}
 	}
-	return size(n)
+	return plain.Bytes(n)
 }
 
 // duration prints a measured time to three digits.
@@ -61,22 +63,6 @@ func duration(seconds float64) string {
 	return fmt.Sprintf("%.0f s", seconds)
 }
 
-// size prints bytes to three digits.
-func size(n int64) string {
-	switch v := float64(n); {
-	case n < 1000:
-		return fmt.Sprintf("%d B", n)
-	case v < 999.5e3:
-		return fmt.Sprintf("%.3g kB", v/1e3)
-	case v < 999.5e6:
-		return fmt.Sprintf("%.3g MB", v/1e6)
-	case v < 999.5e9:
-		return fmt.Sprintf("%.3g GB", v/1e9)
-	default:
-		return fmt.Sprintf("%.0f GB", v/1e9)
-	}
-}
-
 // bitrate prints bits a second to three digits.
 func bitrate(v float64) string {
 	switch {
@@ -88,13 +74,6 @@ func bitrate(v float64) string {
 		return fmt.Sprintf("%.3g Mbit/s", v/1e6)
 	}
 	return fmt.Sprintf("%.4g Gbit/s", v/1e9)
-}
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // counted lists the names in order with how many there are of each.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cleave-video/cleave/deliver/replay"
 	"github.com/cleave-video/cleave/ingest/pull"
 	"github.com/cleave-video/cleave/live"
 	"github.com/cleave-video/cleave/store/spool"
@@ -22,12 +23,14 @@ import (
 //	GET    /v1/streams        the streams and the declared sources
 //	POST   /v1/streams        declares a source: {"name": …, "url": …, "on_demand": true}
 //	DELETE /v1/streams/NAME   ends a declared source
+//	GET    /v1/recordings     what is kept of all streams
 //	GET    /v1/responses      the strategies of answers
 //	POST   /v1/responses      changes one: {"kind": "feed", "strategy": "buffered"}
 type admin struct {
 	hub     *live.Hub
 	spool   *spool.Store // nil: none
 	sources *pull.Set
+	replay  *replay.Handler
 	ready   func() bool
 
 	responses *responses
@@ -65,6 +68,7 @@ func (a *admin) handler() http.Handler {
 	mux.Handle("GET /metrics", newMetrics(a.hub, a.spool, a.sources, a.responses).handler())
 	mux.HandleFunc("GET /v1/streams", func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, http.StatusOK, a.list()) })
 	mux.HandleFunc("POST /v1/streams", a.add)
+	mux.HandleFunc("GET /v1/recordings", a.recordings)
 	mux.HandleFunc("DELETE /v1/streams/{name...}", a.remove)
 	mux.HandleFunc("GET /v1/responses", func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, http.StatusOK, a.responses.list()) })
 	mux.HandleFunc("POST /v1/responses", a.responses.set)
@@ -118,6 +122,16 @@ func (a *admin) list() []streamInfo {
 	}
 	slices.SortFunc(out, func(x, y streamInfo) int { return strings.Compare(x.Name, y.Name) })
 	return out
+}
+
+// recordings lists what is kept.
+func (a *admin) recordings(w http.ResponseWriter, r *http.Request) {
+	list, err := a.replay.All(r.Context())
+	if err != nil {
+		fault(w, http.StatusInternalServerError, err)
+		return
+	}
+	answerJSON(w, http.StatusOK, list)
 }
 
 // maxRequest bounds the bytes of a request.

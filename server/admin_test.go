@@ -14,8 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/cleave-video/cleave/deliver/frames"
 	"github.com/cleave-video/cleave/ingest/pull"
 	"github.com/cleave-video/cleave/live"
@@ -69,6 +67,7 @@ func state(t *testing.T, s *running, name, want string) sourceInfo {
 }
 
 func TestAdmin(t *testing.T) {
+	t.Parallel()
 	s := start(t, live.Config{})
 	for path, want := range map[string]string{"/healthz": "ok\n", "/readyz": "ready\n", "/v1/streams": "[]\n"} {
 		if code, body := ask(t, s, "GET", path, ""); code != 200 || body != want {
@@ -112,6 +111,7 @@ func TestAdmin(t *testing.T) {
 // Declared sources play: a file that loops, MPEG-TS over HTTP, and RTMP; what is
 // not there yet comes when it is.
 func TestSources(t *testing.T) {
+	t.Parallel()
 	ffmpeg := need(t, "ffmpeg")
 	file := filepath.Join(t.TempDir(), "loop.mp4")
 	args := strings.Fields(strings.Replace(testPicture, "-re", "-t 3", 1) + "-t 3 " + file)
@@ -144,8 +144,8 @@ func TestSources(t *testing.T) {
 
 // A stream of one server is pulled by another as HLS, declared while it runs.
 func TestSourceOfHLS(t *testing.T) {
+	t.Parallel()
 	ffmpeg := need(t, "ffmpeg")
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	first := start(t, live.Config{Target: time.Second})
 	stop := publishBy(t, ffmpeg, append(strings.Fields(testPicture), "-f", "flv", first.rtmp+"/live/cam")...)
 	second := startWith(t, Config{Live: live.Config{Target: time.Second}, AllowPrivate: true})
@@ -162,7 +162,7 @@ func TestSourceOfHLS(t *testing.T) {
 // HOSTILE: whatever a source's address leads to, only what the policy allows is
 // connected to.
 func TestSourceAddresses(t *testing.T) {
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	t.Parallel()
 	web := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("it was connected to") }))
 	defer web.Close()
 	s := start(t, live.Config{})

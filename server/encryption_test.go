@@ -25,7 +25,6 @@ import (
 	"github.com/cleave-video/cleave/live"
 	"github.com/cleave-video/cleave/seal"
 	"github.com/cleave-video/cleave/test/browser"
-	"github.com/cleave-video/cleave/verify"
 )
 
 // secret is the token of the tests.
@@ -97,6 +96,7 @@ func TestEncryptedShakaHLS(t *testing.T) {
 
 // TestEncryptedPage: the server's own page plays, with the token behind its URL.
 func TestEncryptedPage(t *testing.T) {
+	t.Parallel()
 	need(t, "ffmpeg")
 	need(t, "chromium")
 	for name, x := range map[string]struct {
@@ -109,9 +109,7 @@ func TestEncryptedPage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			x.e.KeyTokens = []string{secret}
 			s := encrypted(t, x.e, x.cfg)
-			if code, _ := get(t, s.http+"/hls.min.js"); code != http.StatusOK {
-				t.Skip("built without hls.js: the page is not played")
-			}
+			browser.NeedScript(t, s.http)
 			ctx, stopBrowser := browser.Start(t, 2*time.Minute, chromedp.WindowSize(1100, 900), browser.Autoplay)
 			defer stopBrowser()
 			if _, err := chromedp.Run(ctx, chromedp.Navigate(s.http+"/live/cam/#token="+url.QueryEscape(secret))); err != nil {
@@ -130,6 +128,7 @@ func TestEncryptedPage(t *testing.T) {
 // TestEncryptedAccess: keys are given to who shows a token, packets in the clear to
 // nobody, each with the reason; streams that another rule is for are in the clear.
 func TestEncryptedAccess(t *testing.T) {
+	t.Parallel()
 	s := encrypted(t, Encryption{Scheme: seal.CBCS, KeyTokens: []string{secret}}, live.Config{})
 	defer publish(t, s.rtmp+"/open/cam")()
 	list := until(t, s.http+"/live/cam/video0/index.m3u8", "#EXT-X-PART:")
@@ -175,6 +174,7 @@ func TestEncryptedAccess(t *testing.T) {
 
 // TestAllowClear: viewers of packets are let in if the configuration says so.
 func TestAllowClear(t *testing.T) {
+	t.Parallel()
 	probe := need(t, "ffprobe")
 	s := encrypted(t, Encryption{Scheme: seal.CENC, PublicKeys: true, AllowClear: true}, live.Config{})
 	for _, url := range []string{s.http + "/live/cam.flv", s.http + "/live/cam.ts", s.rtmp + "/live/cam"} {
@@ -203,15 +203,7 @@ func TestEncryptedStreamKeepsTheRules(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			x.e.PublicKeys = true
 			s := encrypted(t, x.e, x.cfg)
-			r, err := verify.Run(t.Context(), verify.Config{Input: s.http + "/live/cam/" + x.src, For: 12 * time.Second})
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, f := range r.Findings {
-				if f.Severity == verify.Must {
-					t.Errorf("%s: %s:%d: %s", f.Rule, f.File, f.Line, f.Text)
-				}
-			}
+			keepsRules(t, s.http+"/live/cam/"+x.src, 12*time.Second)
 		})
 	}
 }
@@ -261,6 +253,7 @@ func fetched(t *testing.T, list string) (all []byte, keys []string) {
 // TestEncryptedFFmpeg: ffmpeg decrypts a stream to the packets that it has in the
 // clear: samples with the key, whole segments by the playlist, with a token.
 func TestEncryptedFFmpeg(t *testing.T) {
+	t.Parallel()
 	ffmpeg := need(t, "ffmpeg")
 	file := filepath.Join(t.TempDir(), "a.mp4")
 	args := strings.Fields("-v error -nostdin -f lavfi -i testsrc2=size=320x180:rate=25 -f lavfi -i sine=sample_rate=48000 -t 12 -c:v libx264 -preset ultrafast -bf 2 -g 25 -pix_fmt yuv420p -c:a aac -movflags +frag_keyframe+empty_moov+default_base_moof " + file)
@@ -316,6 +309,7 @@ func TestEncryptedFFmpeg(t *testing.T) {
 // TestKeysAfterRestart: a server that was started anew has the keys of what its store
 // keeps, before anybody publishes; and takes another one for what comes.
 func TestKeysAfterRestart(t *testing.T) {
+	t.Parallel()
 	need(t, "ffmpeg")
 	cfg := Config{Data: t.TempDir(), Live: live.Config{Target: time.Second}, Encryption: []Encryption{{Scheme: seal.CENC, KeyTokens: []string{secret}}}}
 	keyURI := regexp.MustCompile(`URI="\.\./(keys/[0-9a-f]{32}\.key)"`)
@@ -429,6 +423,7 @@ func TestStreamPatterns(t *testing.T) {
 // TestKeyService: keys come from a service, which is asked with the stream's name, how
 // many it has had, and a token; what it gives is what players get.
 func TestKeyService(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	asked := map[string]int{}
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -462,6 +457,7 @@ func TestKeyService(t *testing.T) {
 
 // TestNoKeyService: a publisher is refused whose stream has no key.
 func TestNoKeyService(t *testing.T) {
+	t.Parallel()
 	need(t, "ffmpeg")
 	srv := httptest.NewServer(http.NotFoundHandler())
 	defer srv.Close()

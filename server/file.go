@@ -41,6 +41,10 @@ type File struct {
 	Takeover      bool          `yaml:"takeover"`
 	Streams       int           `yaml:"streams"`
 	PerAddress    int           `yaml:"streams_per_address"`
+	Viewers       int           `yaml:"viewers"`
+	ViewersEach   int           `yaml:"viewers_per_address"`
+	Waiting       int           `yaml:"waiting"`
+	WaitingEach   int           `yaml:"waiting_per_address"`
 	Memory        size.Bytes    `yaml:"memory"`
 	StreamMemory  size.Bytes    `yaml:"stream_memory"`
 	Viewer        size.Bytes    `yaml:"viewer"`
@@ -49,6 +53,8 @@ type File struct {
 	Files         []FileFolder  `yaml:"files"`
 	FilesIndex    size.Bytes    `yaml:"files_index"`
 	Encryption    []Encryption  `yaml:"encryption"`
+	Encode        *Encode       `yaml:"encode"`
+	Retention     []Retention   `yaml:"retention"`
 
 	Responses     map[string]string `yaml:"responses"`
 	WriteDeadline time.Duration     `yaml:"write_deadline"`
@@ -160,7 +166,14 @@ func (f *File) Apply(c *Config) {
 			*n.to = int64(n.from)
 		}
 	}
-	for _, n := range []struct{ to, from *int }{{&c.Live.Streams, &f.Streams}, {&c.Live.PerAddress, &f.PerAddress}} {
+	for _, n := range []struct{ to, from *int }{
+		{&c.Live.Streams, &f.Streams},
+		{&c.Live.PerAddress, &f.PerAddress},
+		{&c.Live.Viewers, &f.Viewers},
+		{&c.Live.ViewersPerAddress, &f.ViewersEach},
+		{&c.Live.Waiting, &f.Waiting},
+		{&c.Live.WaitingPerAddress, &f.WaitingEach},
+	} {
 		if *n.to == 0 {
 			*n.to = *n.from
 		}
@@ -171,12 +184,15 @@ func (f *File) Apply(c *Config) {
 	if off(f.LowLatency) {
 		c.Live.Part = -1
 	}
-	if c.Responses == nil {
-		c.Responses = f.Responses
-	}
-	c.EachRecord = c.EachRecord || off(f.TLSCoalesce)
+	f.answers(c)
 	if len(c.Encryption) == 0 {
 		c.Encryption = f.Encryption
+	}
+	if c.Encode == nil {
+		c.Encode = f.Encode
+	}
+	if len(c.Retention) == 0 {
+		c.Retention = f.Retention
 	}
 	c.Live.Takeover = c.Live.Takeover || f.Takeover
 	c.AllowPrivate = c.AllowPrivate || f.AllowPrivate
@@ -186,6 +202,14 @@ func (f *File) Apply(c *Config) {
 	for _, d := range f.Files {
 		c.Files = append(c.Files, frames.Folder{Name: d.Name, Dir: d.Dir})
 	}
+}
+
+// answers fills in what c leaves open of how answers are written.
+func (f *File) answers(c *Config) {
+	if c.Responses == nil {
+		c.Responses = f.Responses
+	}
+	c.EachRecord = c.EachRecord || off(f.TLSCoalesce)
 }
 
 // off reports whether what may be left out is false.

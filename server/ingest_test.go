@@ -58,6 +58,7 @@ func arrives(t *testing.T, s *running, name string, want ...string) {
 var h264AndAAC = []string{"CODECS=\"avc1.", "mp4a.40.2", "RESOLUTION=320x180"}
 
 func TestSRTPublishes(t *testing.T) {
+	t.Parallel()
 	ffmpeg := need(t, "ffmpeg")
 	s := startWith(t, Config{Live: live.Config{Target: time.Second}, SRTPassphrase: "correct horse"})
 	args := func(name string) []string {
@@ -80,6 +81,7 @@ func TestSRTPublishes(t *testing.T) {
 }
 
 func TestLiveTransmitPublishes(t *testing.T) {
+	t.Parallel()
 	ffmpeg, transmit := need(t, "ffmpeg"), need(t, "srt-live-transmit")
 	s := start(t, live.Config{Target: time.Second})
 	src := exec.CommandContext(t.Context(), ffmpeg, append(strings.Fields(testPicture), "-f", "mpegts", "-")...)
@@ -137,6 +139,7 @@ func TestPortTaken(t *testing.T) {
 // What is put over HTTP is played; a second body under the name is refused before
 // it is read.
 func TestHTTPPublishes(t *testing.T) {
+	t.Parallel()
 	ffmpeg := need(t, "ffmpeg")
 	for suffix, format := range map[string][]string{
 		".ts":  {"-f", "mpegts", "-method", "PUT"},
@@ -144,6 +147,7 @@ func TestHTTPPublishes(t *testing.T) {
 		".mp4": {"-f", "mp4", "-movflags", "empty_moov+frag_keyframe+default_base_moof", "-method", "PUT"},
 	} {
 		t.Run(suffix, func(t *testing.T) {
+			t.Parallel()
 			s := start(t, live.Config{Target: time.Second})
 			stop := publishBy(t, ffmpeg, append(append(strings.Fields(testPicture), format...), s.http+"/live/cam"+suffix)...)
 			defer stop()
@@ -165,6 +169,7 @@ func TestHTTPPublishes(t *testing.T) {
 // A file that is put ends with its whole length in the playlist, however fast it
 // was sent.
 func TestHTTPFile(t *testing.T) {
+	t.Parallel()
 	ffmpeg := need(t, "ffmpeg")
 	curl := need(t, "curl")
 	file := filepath.Join(t.TempDir(), "a.ts")
@@ -188,6 +193,7 @@ func TestHTTPFile(t *testing.T) {
 }
 
 func TestRTSPPublishes(t *testing.T) {
+	t.Parallel()
 	ffmpeg := need(t, "ffmpeg")
 	s := start(t, live.Config{Target: time.Second})
 	args := func(name string) []string {

@@ -1,12 +1,10 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"os/exec"
 	"regexp"
 	"strings"
@@ -14,7 +12,6 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
-	"go.uber.org/goleak"
 
 	"github.com/cleave-video/cleave/live"
 	"github.com/cleave-video/cleave/test/browser"
@@ -75,17 +72,7 @@ func startWith(t *testing.T, cfg Config) *running {
 // publish runs ffmpeg with a GOP of one second until stop is called.
 func publish(t *testing.T, address string) (stop func()) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	args := strings.Fields("-v error -nostdin -re -f lavfi -i testsrc2=size=320x180:rate=25 -f lavfi -i sine=sample_rate=44100 " +
-		"-c:v libx264 -preset ultrafast -bf 2 -g 25 -keyint_min 25 -sc_threshold 0 -pix_fmt yuv420p -c:a aac -f flv " + address)
-	cmd := exec.CommandContext(ctx, "ffmpeg", args...)
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	var out bytes.Buffer
-	cmd.Stderr = &out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	return func() { cancel(); _ = cmd.Wait() }
+	return publishBy(t, "ffmpeg", strings.Fields(strings.Replace(testPicture, "48000", "44100", 1)+"-f flv "+address)...)
 }
 
 func get(t *testing.T, url string) (int, string) {
@@ -153,7 +140,6 @@ func need(t *testing.T, program string) string {
 // discontinuity; after the grace the playlist ends.
 func TestPublisherReturns(t *testing.T) {
 	need(t, "ffmpeg")
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	s := start(t, live.Config{Target: time.Second, Grace: 3 * time.Second, Window: time.Minute})
 	if code, _ := get(t, s.http+"/live/cam/index.m3u8"); code != http.StatusNotFound {
 		t.Errorf("a stream that is not there: %d", code)
@@ -190,6 +176,7 @@ func decodes(t *testing.T, url string) {
 }
 
 func TestSecondPublisherIsRefused(t *testing.T) {
+	t.Parallel()
 	need(t, "ffmpeg")
 	s := start(t, live.Config{Target: time.Second})
 	defer publish(t, s.rtmp+"/live/cam")()
@@ -205,6 +192,7 @@ func TestSecondPublisherIsRefused(t *testing.T) {
 
 // With Takeover the second publisher goes on under the name, and the first is closed.
 func TestSecondPublisherTakesOver(t *testing.T) {
+	t.Parallel()
 	need(t, "ffmpeg")
 	s := start(t, live.Config{Target: time.Second, Takeover: true})
 	defer publish(t, s.rtmp+"/live/cam")()
@@ -219,12 +207,11 @@ func TestSecondPublisherTakesOver(t *testing.T) {
 
 // The page plays in a browser, and goes on when the publisher returns.
 func TestPlayerPage(t *testing.T) {
+	t.Parallel()
 	need(t, "ffmpeg")
 	need(t, "chromium")
 	s := start(t, live.Config{Target: time.Second})
-	if code, _ := get(t, s.http+"/hls.min.js"); code != http.StatusOK {
-		t.Skip("built without hls.js: the page is not played")
-	}
+	browser.NeedScript(t, s.http)
 	stop := publish(t, s.rtmp+"/live/cam")
 	defer func() { stop() }()
 	ctx, stopBrowser := browser.Start(t, 90*time.Second, chromedp.WindowSize(1100, 900), browser.Autoplay)
@@ -253,4 +240,43 @@ func TestPlayerPage(t *testing.T) {
 		t.Fatal("the page does not go on when the publisher returns: ", err)
 	}
 	browser.Screenshot(ctx, t, "returned.png")
+}
+
+// The page plays HTTP-FLV when asked to, by its key, and LL-HLS again.
+func TestPlayerPageFLV(t *testing.T) {
+	t.Parallel()
+	need(t, "ffmpeg")
+	s := start(t, live.Config{Target: time.Second})
+	if code, _ := get(t, s.http+"/mpegts.js"); code != http.StatusOK {
+		t.Skip("built without mpegts.js: HTTP-FLV is not played by the page")
+	}
+	defer publish(t, s.rtmp+"/live/cam")()
+	ctx, stop := browser.Start(t, 120*time.Second, chromedp.WindowSize(1100, 980), browser.Autoplay)
+	defer stop()
+	plays := func(mode string) {
+		t.Helper()
+		// Each player has a MediaSource of its own, with which the count of pictures begins anew.
+		js := fmt.Sprintf(`document.querySelector('#mode').textContent === '%s' && document.querySelector('#state').textContent === 'live' &&
+			document.querySelector('video').src !== window.was && document.querySelector('video').getVideoPlaybackQuality().totalVideoFrames > 50`, mode)
+		if _, err := chromedp.Run(ctx, chromedp.Poll[bool](js, chromedp.WithPollingTimeout(45*time.Second), chromedp.WithPollingInterval(200*time.Millisecond))); err != nil {
+			browser.Screenshot(ctx, t, "mode-stuck.png")
+			t.Fatalf("the page does not play %s: %v", mode, err)
+		}
+		browser.Screenshot(ctx, t, "mode-"+mode+".png")
+	}
+	press := func() {
+		t.Helper()
+		const js = `window.was = document.querySelector('video').src; document.onkeydown(new KeyboardEvent('keydown', { key: 'p' })); 1`
+		if _, err := chromedp.Run(ctx, chromedp.Evaluate[int](js)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := chromedp.Run(ctx, chromedp.Navigate(s.http+"/live/cam/")); err != nil {
+		t.Fatal(err)
+	}
+	plays("LL-HLS")
+	press()
+	plays("HTTP-FLV")
+	press()
+	plays("LL-HLS")
 }

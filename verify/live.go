@@ -67,14 +67,20 @@ func watch(ctx context.Context, cfg Config) (*Report, error) {
 	if client == nil {
 		client = &http.Client{Timeout: time.Minute}
 	}
-	c := &checker{
-		recorder: newRecorder(cfg.Input), ctx: ctx, src: &web{client, cfg.Now}, headers: map[string]*header{}, query: queryOf(cfg.Input),
+	w := &web{client, cfg.Now}
+	c := &checker{recorder: newRecorder(cfg.Input), ctx: ctx, src: w, headers: map[string]*header{}, query: queryOf(cfg.Input)}
+	body, name, err := w.open(ctx, cfg.Input)
+	if err != nil {
+		return nil, fmt.Errorf("verify: %w", err)
+	}
+	if body != nil {
+		return c.watchStream(cfg, name, body)
 	}
 	a, err := c.src.fetch(ctx, cfg.Input, 0, 0)
 	if err != nil {
 		return nil, fmt.Errorf("verify: %s: %w", cfg.Input, err)
 	}
-	name := a.url // what it names is relative to where it came from
+	name = a.url // what it names is relative to where it came from
 	c.checkTransport(name)
 	if strings.Contains(name, ".mpd") || isMPD(a.body) {
 		c.kind("dash")

@@ -30,6 +30,7 @@ func (c *checker) readMulti(name string, text []byte) *multi {
 		c.find("S1", x.at(0), "%v", err)
 		return nil
 	}
+	c.checkHosts(name, lines)
 	need := 1
 	for _, l := range lines {
 		switch l.Tag {

@@ -75,7 +75,7 @@ func TestOwnOutputEncrypted(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "in.mp4")
 	args := "-v error -nostdin -f lavfi -i testsrc2=size=192x108:rate=25 -f lavfi -i sine=sample_rate=48000 -c:v libx264 -preset ultrafast -sc_threshold 0 -g 50 -c:a aac -t 9 "
 	if out, err := exec.Command("ffmpeg", strings.Fields(args+file)...).CombinedOutput(); err != nil {
-		t.Skipf("ffmpeg cannot make it: %v\n%s", err, out)
+		t.Fatalf("%v\n%s", err, out)
 	}
 	for _, x := range []struct {
 		scheme    seal.Scheme

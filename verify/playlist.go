@@ -3,6 +3,9 @@ package verify
 import (
 	"errors"
 	"fmt"
+	"net/netip"
+	"net/url"
+	"regexp"
 	"strings"
 	"time"
 
@@ -65,6 +68,7 @@ func (c *checker) readMedia(name, role string, text []byte, vars map[string]stri
 		c.find("S1", p.at(0), "%v", err)
 		return nil
 	}
+	c.checkHosts(name, lines)
 	c.checkHead(p)
 	c.checkSegments(p)
 	c.checkDates(p)
@@ -77,6 +81,35 @@ func (c *checker) readMedia(name, role string, text []byte, vars map[string]stri
 		p.duration += time.Duration(p.m.Segments[i].Span.Dur)
 	}
 	return p
+}
+
+// absolute finds the URLs in a line of a playlist.
+var absolute = regexp.MustCompile(`https?://[^\s",]+`)
+
+// checkHosts checks that what is not itself on this device names nothing that is.
+func (c *checker) checkHosts(name string, lines []hls.Line) {
+	c.saw("A39")
+	if onDevice(name) {
+		return
+	}
+	for i := range lines {
+		for _, raw := range absolute.FindAllString(lines[i].Value, -1) {
+			if onDevice(raw) {
+				c.find("A39", Place{File: name, Line: lines[i].Number, group: name}, "%s is on the device that plays it", raw)
+			}
+		}
+	}
+}
+
+// onDevice reports whether a URL has the address of the device that asks for it.
+func onDevice(raw string) bool {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return false
+	}
+	host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
+	a, err := netip.ParseAddr(host)
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || err == nil && a.Unmap().IsLoopback()
 }
 
 // faultRule names the rule that a fault of the text breaks.

@@ -51,7 +51,7 @@ func (p Place) String() string {
 // Report is what a check found.
 type Report struct {
 	Input    string    `json:"input"`
-	Kind     string    `json:"kind"` // "hls", "dash", "hls+dash"
+	Kind     string    `json:"kind"` // "hls", "dash", "hls+dash", "ts"
 	Findings []Finding `json:"findings"`
 	// Checked counts how often each rule had something to look at.
 	Checked map[string]int `json:"checked"`
@@ -103,7 +103,7 @@ func (r *recorder) saw(ids ...string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, id := range ids {
-		if rule, ok := r.rules[id]; !ok || rule.Unchecked != "" {
+		if _, ok := r.rules[id]; !ok {
 			panic("verify: no rule " + id)
 		}
 		r.report.Checked[id]++
@@ -211,8 +211,11 @@ func (r *Report) Print(w io.Writer) error {
 // Summary says in plain words what was looked at and what a player would do.
 func (r *Report) Summary() []string {
 	must, should := r.Count(Must), r.Count(Should)
-	looked := fmt.Sprintf("%s: %s, %s, %s, %s", plain.Text(r.Input), r.Kind,
-		number(r.Playlists, "playlist or manifest", "playlists and manifests"), number(r.Segments, "segment", "segments"), number(int(r.Bytes), "byte", "bytes"))
+	looked := fmt.Sprintf("%s: %s", plain.Text(r.Input), r.Kind)
+	if r.Playlists > 0 {
+		looked += fmt.Sprintf(", %s, %s", number(r.Playlists, "playlist or manifest", "playlists and manifests"), number(r.Segments, "segment", "segments"))
+	}
+	looked += ", " + number(int(r.Bytes), "byte", "bytes")
 	if r.Watched > 0 {
 		looked += fmt.Sprintf(", watched for %s", r.Watched.Round(time.Second))
 	}

@@ -25,7 +25,7 @@ func TestOtherFiles(t *testing.T) {
 		if err := os.WriteFile(name, []byte(body), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if r, err := Run(t.Context(), Config{Input: name}); !errors.Is(err, ErrNothing) || !strings.Contains(err.Error(), "not a playlist or manifest: it begins with") {
+		if r, err := Run(t.Context(), Config{Input: name}); !errors.Is(err, ErrNothing) || !strings.Contains(err.Error(), "no playlist, manifest or transport stream: it begins with") {
 			t.Errorf("%s: %v, %+v", name, err, r)
 		}
 	}

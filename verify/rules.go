@@ -24,8 +24,6 @@ type Rule struct {
 	Source   string   `json:"source"`
 	// Effect is what a player does when the rule is broken.
 	Effect string `json:"effect"`
-	// Unchecked is why the rule is not checked; empty: it is.
-	Unchecked string `json:"unchecked,omitempty"`
 	// Live: the rule is checked over time, of a URL only.
 	Live bool `json:"live,omitempty"`
 }
@@ -193,7 +191,7 @@ func tsRules() []Rule {
 		{ID: "T1", Severity: Must, Title: "A segment has PAT and PMT before media", Source: "RFC 8216bis 3.2", Effect: noSeek},
 		{ID: "T2", Severity: Must, Title: "Packets of 188 bytes that begin with 0x47", Source: "ISO/IEC 13818-1 2.4.3.2", Effect: undecode},
 		{ID: "T3", Severity: Must, Title: "Continuity counters go on inside a segment", Source: "ISO/IEC 13818-1 2.4.3.3", Effect: undecode},
-		{ID: "T4", Severity: Should, Title: "PAT and PMT every 500 ms", Source: "TR 101 290 1.3, 1.5", Effect: "Only broadcast receivers mind.", Unchecked: "concerns continuous streams, which are not read here; in segments T1 is enough"},
+		{ID: "T4", Severity: Should, Title: "A stream that is no segment has PAT and PMT every 500 ms", Source: "TR 101 290 1.3, 1.5", Effect: "Only broadcast receivers mind."},
 		{ID: "T5", Severity: Should, Title: "PCR at least every 100 ms, not behind DTS", Source: "ISO/IEC 13818-1 2.7.2", Effect: "Broadcast receivers lose the clock; HLS players do not use PCR."},
 		{ID: "T6", Severity: Should, Title: "A PTS at least every 700 ms", Source: "ISO/IEC 13818-1 2.7.4", Effect: drifts},
 		{ID: "T7", Severity: Must, Title: "The first picture of a segment has its parameter sets before it", Source: "RFC 8216bis 3.2", Effect: noSeek},

@@ -44,6 +44,6 @@ func appleRules() []Rule {
 		{ID: "A36", Severity: Must, Title: "PART-HOLD-BACK is at least three times PART-TARGET", Source: "Apple HLS authoring 14.3", Effect: "The player stays too near the edge and stalls."},
 		{ID: "A37", Severity: Should, Title: "Delta updates if the window is longer than two minutes", Source: "Apple HLS authoring 14.4", Effect: waste},
 		{ID: "A38", Severity: Must, Title: "WebVTT segments begin with X-TIMESTAMP-MAP", Source: "Apple HLS authoring 5.3", Effect: "Subtitles come at the wrong time."},
-		{ID: "A39", Severity: Should, Title: "Media does not come through a server inside the app", Source: "Apple HLS authoring 10.3", Effect: ignored, Unchecked: "cannot be seen from outside"},
+		{ID: "A39", Severity: Should, Title: "Playlists from elsewhere name no media on a server inside the app", Source: "Apple HLS authoring 10.3", Effect: "Nothing plays where the app does not run: on other devices, by AirPlay."},
 	}
 }

@@ -109,20 +109,30 @@ func (f *folder) resolve(base, ref string) (string, error) {
 	return path.Join(path.Dir(base), strings.TrimPrefix(u.Path, "/")), nil
 }
 
-func (f *folder) fetch(_ context.Context, name string, off, n int64) (*answer, error) {
+// open opens a file that has an end, and returns its size.
+func (f *folder) open(name string) (*os.File, int64, error) {
 	file, err := f.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe is not waited for
+	if err != nil {
+		return nil, 0, err
+	}
+	st, err := file.Stat()
+	if err == nil && !st.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no regular file", name)
+	}
+	if err != nil {
+		file.Close()
+		return nil, 0, err
+	}
+	return file, st.Size(), nil
+}
+
+func (f *folder) fetch(_ context.Context, name string, off, n int64) (*answer, error) {
+	file, size, err := f.open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
-	st, err := file.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !st.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no regular file", name)
-	}
-	have := max(st.Size()-off, 0)
+	have := max(size-off, 0)
 	if n <= 0 || n > have {
 		n = have
 	}

@@ -34,6 +34,16 @@ type tsSegment struct {
 	first   bool            // segment of its playlist
 	broke   bool            // EXT-X-DISCONTINUITY
 	sample  bool            // SAMPLE-AES
+
+	continuous bool             // no segment: a stream that goes on
+	tabled     map[string]int64 // PCR when each table came last, -1 before the first
+}
+
+func newTSSegment(c *checker, at Place, counters map[uint16]counter) *tsSegment {
+	return &tsSegment{
+		c: c, at: at, cc: counters, pcr: -1, pts: map[uint16]int64{}, dts: map[uint16]int64{}, discont: map[uint16]bool{}, sets: map[uint16]bool{},
+		video: map[uint16]bool{}, begin: map[uint16]ts.PESInfo{}, tabled: map[string]int64{},
+	}
 }
 
 // lookTS reads and checks one segment of a transport stream.
@@ -44,10 +54,8 @@ func (c *checker) lookTS(at Place, data []byte, p *playlist, i int) []*look {
 	if i == 0 || c.counters == nil || c.countersOf != p || p.role == "iframes" {
 		c.counters, c.countersOf = map[uint16]counter{}, p
 	}
-	s := &tsSegment{
-		c: c, at: at, cc: c.counters, pcr: -1, pts: map[uint16]int64{}, dts: map[uint16]int64{}, discont: map[uint16]bool{}, sets: map[uint16]bool{},
-		first: i == 0, broke: p.m.Segments[i].Discontinuity, sample: p.keyOf(i) == "SAMPLE-AES", video: map[uint16]bool{}, begin: map[uint16]ts.PESInfo{},
-	}
+	s := newTSSegment(c, at, c.counters)
+	s.first, s.broke, s.sample = i == 0, p.m.Segments[i].Discontinuity, p.keyOf(i) == "SAMPLE-AES"
 	if len(data)%ts.PacketSize != 0 {
 		c.find("T2", at, "%d bytes are not a multiple of 188", len(data))
 	}
@@ -110,6 +118,12 @@ func (s *tsSegment) take(n int64, b []byte) {
 	if p.Discont && !s.first && !s.broke && !s.discont[p.PID] {
 		s.discont[p.PID] = true
 		s.c.find("T11", s.packet(n), "PID 0x%x has discontinuity_indicator, the segment no EXT-X-DISCONTINUITY", p.PID)
+	}
+	if s.continuous {
+		if p.Discont && p.PID == s.in.PCRPID {
+			s.restart()
+		}
+		s.tables(n, &p)
 	}
 	if p.PCR >= 0 && p.PID == s.in.PCRPID {
 		s.clock(n, &p)
@@ -183,6 +197,11 @@ func (s *tsSegment) clock(n int64, p *ts.PacketInfo) {
 			s.c.find("T5", s.packet(n), "PCR goes back by %d ms", -gap/90)
 		}
 	}
+	for table, at := range s.tabled {
+		if at < 0 {
+			s.tabled[table] = p.PCR
+		}
+	}
 	s.pcr, s.lastPCR = p.PCR, n
 }
 
@@ -190,7 +209,7 @@ func (s *tsSegment) pes(n int64, p *ts.PacketInfo) {
 	e := s.stream(p.PID)
 	if !s.media {
 		s.media = true
-		if !s.in.HasPAT || !s.in.HasPMT {
+		if !s.continuous && (!s.in.HasPAT || !s.in.HasPMT) {
 			s.c.find("T1", s.packet(n), "a PES packet of PID 0x%x before PAT and PMT", p.PID)
 		}
 	}
@@ -209,7 +228,9 @@ func (s *tsSegment) pes(n int64, p *ts.PacketInfo) {
 	if (e.Type == 0x1B || e.Type == 0x24) && !s.video[p.PID] {
 		s.video[p.PID] = true
 		s.begin[p.PID] = ts.PESInfo{PTS: pts, DTS: dts}
-		s.firstPicture(n, p, e.Type)
+		if !s.continuous {
+			s.firstPicture(n, p, e.Type)
+		}
 	}
 	if isAudio(e.Type) && p.PES.Length == 0 {
 		s.c.find("T10", s.packet(n), "PID 0x%x: an audio PES packet without a length", p.PID)

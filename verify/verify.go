@@ -23,7 +23,8 @@ import (
 
 // Config is what to check, and how.
 type Config struct {
-	// Input is a folder, a playlist, a manifest, or a URL of one of the latter.
+	// Input is a folder, a playlist, a manifest, a transport stream, or a URL of one of
+	// the latter.
 	Input string
 	// For is how long a live stream is watched; 0 is 60 s.
 	For time.Duration
@@ -36,8 +37,9 @@ type Config struct {
 	Progress func(Status)
 }
 
-// ErrNothing: the input is no playlist or manifest, and no folder with one.
-var ErrNothing = errors.New("no playlist or manifest")
+// ErrNothing: the input is no playlist, manifest or transport stream, and no folder with
+// a playlist or manifest.
+var ErrNothing = errors.New("no playlist, manifest or transport stream")
 
 // checker checks one input.
 type checker struct {
@@ -77,7 +79,13 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 		return nil, err
 	}
 	defer root.Close()
-	c.src = &folder{root}
+	src := &folder{root}
+	c.src = src
+	if len(names) == 1 {
+		if ok, err := c.checkIfStream(src, names[0]); ok || err != nil {
+			return c.done(), err
+		}
+	}
 	if names, err = c.tops(names); err != nil {
 		return nil, err
 	}
@@ -179,7 +187,7 @@ type otherError struct {
 }
 
 func (e *otherError) Error() string {
-	return fmt.Sprintf("verify: %s: not a playlist or manifest: it begins with %q", e.name, e.head)
+	return fmt.Sprintf("verify: %s: no playlist, manifest or transport stream: it begins with %q", e.name, e.head)
 }
 
 // Is reports whether target is ErrNothing.

@@ -19,7 +19,7 @@ var icon []byte
 //go:embed frames.js
 var framesScript []byte
 
-// dist holds hls.min.js, if it was there when this was built: see fetch.sh.
+// dist holds hls.js and mpegts.js, if they were there when this was built: see fetch.sh.
 //
 //go:embed all:dist
 var dist embed.FS
@@ -27,22 +27,28 @@ var dist embed.FS
 // Pages renders the pages. It is immutable.
 type Pages struct {
 	templates *template.Template
-	script    []byte // hls.js, or nil
+	hls       []byte // hls.js, or nil
+	flv       []byte // mpegts.js, or nil
 }
 
 // New returns the pages; it panics only if they are not valid templates.
 func New() *Pages {
-	script, err := fs.ReadFile(dist, "dist/hls.min.js")
+	return &Pages{templates: template.Must(template.ParseFS(pages, "*.html")), hls: built("hls.min.js"), flv: built("mpegts.js")}
+}
+
+// built returns a script that was there when this was built, or nil.
+func built(name string) []byte {
+	b, err := fs.ReadFile(dist, "dist/"+name)
 	if err != nil {
-		script = nil
+		return nil
 	}
-	return &Pages{templates: template.Must(template.ParseFS(pages, "*.html")), script: script}
+	return b
 }
 
 // Player answers with the page that plays the stream called name, or waits for it: known
 // says whether it is there.
 func (p *Pages) Player(w http.ResponseWriter, name string, known bool) {
-	p.render(w, "player.html", map[string]any{"Name": name, "Known": known, "Script": p.script != nil})
+	p.render(w, "player.html", map[string]any{"Name": name, "Known": known, "HLS": p.hls != nil, "FLV": p.flv != nil})
 }
 
 // Home is what the list of streams shows.
@@ -66,9 +72,7 @@ func (p *Pages) Frames(w http.ResponseWriter, name string, live bool) {
 
 // FramesScript answers with the script of that page.
 func (p *Pages) FramesScript(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "text/javascript; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-cache")
-	_, _ = w.Write(framesScript)
+	script(w, framesScript, "no-cache")
 }
 
 // Home answers with the list of streams.
@@ -87,13 +91,23 @@ func (p *Pages) render(w http.ResponseWriter, page string, data any) {
 	_ = p.templates.ExecuteTemplate(w, page, data) // a client that is gone needs no answer
 }
 
-// Script answers with hls.js.
-func (p *Pages) Script(w http.ResponseWriter, r *http.Request) {
-	if p.script == nil {
-		http.NotFound(w, r)
+// HLSScript answers with hls.js.
+func (p *Pages) HLSScript(w http.ResponseWriter, _ *http.Request) {
+	script(w, p.hls, "public, max-age=3600")
+}
+
+// FLVScript answers with mpegts.js.
+func (p *Pages) FLVScript(w http.ResponseWriter, _ *http.Request) {
+	script(w, p.flv, "public, max-age=3600")
+}
+
+// script answers with a script; 404 if this was built without it.
+func script(w http.ResponseWriter, b []byte, cache string) {
+	if b == nil {
+		http.Error(w, "built without it: npm was missing", http.StatusNotFound)
 		return
 	}
 	w.Header().Set("Content-Type", "text/javascript; charset=utf-8")
-	w.Header().Set("Cache-Control", "public, max-age=3600")
-	_, _ = w.Write(p.script)
+	w.Header().Set("Cache-Control", cache)
+	_, _ = w.Write(b)
 }

@@ -1,7 +1,7 @@
 //go:build libav
 
 // Command cleave-av is cleave's worker for FFmpeg's libraries: it reads media of any
-// container, or decodes a key frame, for the cleave that started it. It may not open files, reach the
+// container, decodes a key frame, or encodes a chunk anew, for the cleave that started it. It may not open files, reach the
 // network, or start programs.
 package main
 
@@ -43,6 +43,18 @@ func run(args []string) int {
 	case "picture":
 		if err := picture(os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintf(os.Stderr, "cleave-av: %v\n", err)
+			return exitFailed
+		}
+		return exitDone
+	case "encode":
+		if err := encode(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintf(os.Stderr, "cleave-av: %v\n", err)
+			return exitFailed
+		}
+		return exitDone
+	case "encoder":
+		if !shim.CanEncode() {
+			fmt.Fprintf(os.Stderr, "cleave-av: %v\n", errNoEncoder)
 			return exitFailed
 		}
 		return exitDone

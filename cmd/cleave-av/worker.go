@@ -36,7 +36,7 @@ func work() error {
 	if err != nil {
 		return fmt.Errorf("the shared memory: %w", err)
 	}
-	go watch()
+	go watch(wire.SocketFD)
 	w := &worker{mem: mem}
 	if err := w.send(wire.Message{Op: wire.OpHello, N: wire.Version}); err != nil {
 		return err
@@ -81,13 +81,12 @@ func (w *worker) queue(m wire.Message) error {
 func (w *worker) answer() (wire.Message, error) {
 	for {
 		m, err := w.receive()
-		if err == nil && m.Op == wire.OpNext {
-			err = w.queue(m)
-			if err == nil {
-				continue
-			}
+		if err != nil || m.Op != wire.OpNext {
+			return m, err
 		}
-		return m, err
+		if err := w.queue(m); err != nil {
+			return m, err
+		}
 	}
 }
 
@@ -97,10 +96,11 @@ type pollFD struct {
 	events, revents int16
 }
 
-// watch ends the process when the parent is gone, even while libavformat is busy.
-func watch() {
+// watch ends the process when the parent, which has the other end of fd, is gone, even
+// while one of FFmpeg's libraries is busy.
+func watch(fd int32) {
 	for {
-		p := pollFD{fd: wire.SocketFD} // no events: only the end is reported
+		p := pollFD{fd: fd} // no events: only the end is reported
 		n, _, errno := syscall.Syscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, 0, 0, 0, 0)
 		if errno == 0 && n > 0 {
 			os.Exit(exitFailed)

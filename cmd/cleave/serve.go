@@ -47,6 +47,9 @@ type serveCommand struct {
 	Window   time.Duration `help:"Length of the live playlists (1m)."`
 	Grace    time.Duration `help:"How long a stream waits for its publisher to return before it ends (30s)."`
 
+	Retain      time.Duration `placeholder:"DURATION" help:"How long chunks are kept that have left the window; without it, and without retain-bytes, they go with it."`
+	RetainBytes size.Bytes    `placeholder:"SIZE" help:"How many bytes of each stream are kept."`
+
 	Part         time.Duration `help:"Length of the parts of low latency aimed at; whole frames decide (200ms)."`
 	LowLatency   bool          `default:"true" negatable:"" help:"List parts in playlists (LL-HLS)."`
 	Takeover     bool          `help:"Let a second publisher of a name end the first, instead of refusing it."`
@@ -54,7 +57,14 @@ type serveCommand struct {
 	StreamMemory size.Bytes    `placeholder:"SIZE" help:"Payload in memory of one stream (128MiB)."`
 	Streams      int           `placeholder:"N" help:"Publishers at a time (256)."`
 	PerAddress   int           `name:"streams-per-address" placeholder:"N" help:"Of them from one address (half of them)."`
+	Viewers      int           `placeholder:"N" help:"Viewers of packets at a time, of all streams (10000)."`
+	ViewersEach  int           `name:"viewers-per-address" placeholder:"N" help:"Of them from one address; a proxy's is that of many (half of them)."`
+	Waiting      int           `placeholder:"N" help:"HTTP requests at a time that wait for the next part, frame or stream (20000)."`
+	WaitingEach  int           `name:"waiting-per-address" placeholder:"N" help:"Of them from one address; a proxy's is that of many (half of them)."`
 	Viewer       size.Bytes    `placeholder:"SIZE" help:"How far a viewer of packets may be behind before it jumps (4MiB)."`
+
+	EncodeHeight  int            `name:"encode-height" placeholder:"LINES" help:"Make a smaller rendition of every stream's video, so high; without low latency only."`
+	EncodeBitrate server.BitRate `name:"encode-bitrate" placeholder:"RATE" help:"Bits a second that it does not exceed, as 600k."`
 
 	Responses     map[string]string `placeholder:"KIND=STRATEGY;..." help:"How answers without a known end are written: feed, frames, parts; direct, buffered, adaptive."`
 	WriteDeadline time.Duration     `name:"write-deadline" help:"How long a client may take for a write of such an answer (5s)."`
@@ -74,12 +84,19 @@ func (c *serveCommand) config() (server.Config, error) {
 		Responses: c.Responses, WriteDeadline: c.WriteDeadline, EachRecord: !c.TLSCoalesce,
 		Live: live.Config{
 			Target: c.Target, Part: c.Part, MaxChunk: c.MaxChunk, Window: c.Window, Grace: c.Grace, Takeover: c.Takeover,
-			Streams: c.Streams, PerAddress: c.PerAddress, Memory: int64(c.Memory), StreamMemory: int64(c.StreamMemory), Viewer: int64(c.Viewer),
+			Streams: c.Streams, PerAddress: c.PerAddress, Viewers: c.Viewers, ViewersPerAddress: c.ViewersEach, Waiting: c.Waiting, WaitingPerAddress: c.WaitingEach,
+			Memory: int64(c.Memory), StreamMemory: int64(c.StreamMemory), Viewer: int64(c.Viewer),
 		},
+	}
+	if c.Retain != 0 || c.RetainBytes != 0 {
+		s.Retention = []server.Retention{{Age: c.Retain, Bytes: c.RetainBytes}}
 	}
 	var err error
 	if s.Encryption, err = c.liveKeyFlags.encryption(); err != nil {
 		return s, &usageError{err}
+	}
+	if c.EncodeHeight != 0 || c.EncodeBitrate != 0 {
+		s.Encode = &server.Encode{Height: c.EncodeHeight, Bitrate: c.EncodeBitrate}
 	}
 	if c.Config != "" {
 		f, err := server.ReadFile(c.Config)

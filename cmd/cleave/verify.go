@@ -17,7 +17,7 @@ import (
 )
 
 type verifyCommand struct {
-	Input string        `arg:"" help:"Folder, playlist (.m3u8), manifest (.mpd), or http(s) URL of one."`
+	Input string        `arg:"" help:"Folder, playlist (.m3u8), manifest (.mpd), transport stream, or http(s) URL of one."`
 	For   time.Duration `default:"60s" help:"How long to watch a live URL."`
 	JSON  bool          `name:"json" help:"Print the report as JSON."`
 	HTML  string        `name:"html" placeholder:"FILE" help:"Also write the report as a page, with a timeline of a live stream."`

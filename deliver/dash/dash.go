@@ -4,7 +4,6 @@
 package dash
 
 import (
-	"context"
 	"net/http"
 	"strings"
 	"sync"
@@ -76,15 +75,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *Handler) manifest(w http.ResponseWriter, r *http.Request, s *live.Stream) {
-	ctx, cancel := context.WithTimeout(r.Context(), h.cfg.Wait)
-	defer cancel()
 	if x := s.Sealing(); x != nil && !x.Scheme.Samples() {
 		httpio.Fail(w, http.StatusNotFound, "there is no manifest: the stream is encrypted by "+string(x.Scheme)+", and DASH knows no encryption of whole segments")
 		return
 	}
-	e, err := s.AwaitReady(ctx)
-	if err != nil {
-		httpio.Busy(w, "the stream has nothing to play yet")
+	e := deliver.Ready(w, r, h.cfg.Hub, s, h.cfg.Wait)
+	if e == nil {
 		return
 	}
 	b := e.Text("dash", func() []byte { return h.of(s).manifest(e, h.cfg.Hub.Window(), h.cfg.Hub.Now()) })

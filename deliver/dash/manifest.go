@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cleave-video/cleave/av"
@@ -18,6 +19,11 @@ const (
 	fastest = 1.05
 )
 
+// leap is TAI less UTC since 2017, and so what players have for today. It stands for 1970,
+// too: times count seconds of POSIX, in which no leap second ever was, and nobody is to
+// correct them by any.
+const leap = 37
+
 // presentation says what e has. All times count from 1970, so that restarts of the
 // server do not move availabilityStartTime. Periods begin when their first packet came,
 // so it is no news when media were made, and ProducerReferenceTime is left out:
@@ -27,7 +33,7 @@ func (s *said) presentation(e *live.Edge, window time.Duration) *text.Presentati
 	td := time.Duration(e.TargetDuration) * time.Second
 	p := &text.Presentation{MinBuffer: td, Live: &text.Live{
 		Start: time.Unix(0, 0), Ended: e.Ended, Update: td / 2, TimeShift: window, Delay: 3 * td,
-		Clock: text.Clock{Scheme: text.ClockISO, Value: "manifest.mpd?time"},
+		Clock: text.Clock{Scheme: text.ClockISO, Value: "manifest.mpd?time"}, Leap: leap,
 	}}
 	b := &builder{said: s, e: e, lead: lead(e)}
 	if b.foretell(); b.next > 0 {
@@ -199,7 +205,7 @@ func (b *builder) periods() (out []text.Period) {
 		x := text.Period{ID: fmt.Sprint(p.first), Start: p.stretch.Date.Sub(time.Unix(0, 0)) + tb.Duration(p.start-p.stretch.Start)}
 		for k, r := range of {
 			if set, end := b.set(p, until, r, rows[k], told[k]); set != nil {
-				x.Sets = append(x.Sets, *set)
+				x.Sets = join(x.Sets, set, r.Of())
 				if b.e.Ended && until == 1<<63-1 {
 					x.Duration = max(x.Duration, (end - tb.Duration(p.start) + time.Millisecond - 1).Truncate(time.Millisecond))
 				}
@@ -210,6 +216,25 @@ func (b *builder) periods() (out []text.Period) {
 		}
 	}
 	return out
+}
+
+// join adds a set, or what is in it to that of the rendition that it was made of, if the
+// codec is the same: players may switch between them (ISO 23000-19 7.3.4).
+func join(sets []text.Set, set *text.Set, of string) []text.Set {
+	for i := range sets {
+		if x := &sets[i]; of != "" && x.Representation.ID == of && sampleEntry(x) == sampleEntry(set) {
+			x.More = append(x.More, set.Representation)
+			x.StartsWithSAP = min(x.StartsWithSAP, set.StartsWithSAP)
+			return sets
+		}
+	}
+	return append(sets, *set)
+}
+
+// sampleEntry is the name of a set's codec without its particulars, "avc1".
+func sampleEntry(s *text.Set) string {
+	name, _, _ := strings.Cut(s.Representation.Codecs, ".")
+	return name
 }
 
 // lags reports whether a row has not come to segment first.

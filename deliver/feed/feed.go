@@ -141,8 +141,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusForbidden, deliver.Encrypted)
 		return
 	}
+	out := deliver.Admit(w, r, s, f.Suffix)
+	if out == nil {
+		leave()
+		return
+	}
 	v := s.Watch(f.Suffix, f.New)
-	v.AtClose(leave)
+	v.AtClose(func() { out(); leave() })
 	if !asksForSocket(r) {
 		w.Header().Set("Content-Type", f.ContentType)
 	}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -60,11 +61,17 @@ func (c *camera) ReadPacket(a av.Allocator) (av.Packet, error) {
 // serve publishes live/cam and delivers it; stop checks that nothing is left.
 func serve(t *testing.T) (address string, cam *camera, stop func()) {
 	t.Helper()
+	return serveWith(t, live.Config{Viewer: 200 << 10})
+}
+
+func serveWith(t *testing.T, cfg live.Config) (address string, cam *camera, stop func()) {
+	t.Helper()
 	st, err := disk.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	hub, err := live.NewHub(live.Config{Store: st, Viewer: 200 << 10})
+	cfg.Store = st
+	hub, err := live.NewHub(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,6 +99,9 @@ func serve(t *testing.T) (address string, cam *camera, stop func()) {
 		}
 		if n := hub.InUse(); n != 0 {
 			t.Errorf("%d bytes of slabs did not come home", n)
+		}
+		if n := hub.Viewers().In; n != 0 {
+			t.Errorf("%d viewers did not leave their places", n)
 		}
 	}
 }
@@ -251,5 +261,41 @@ func TestAnswers(t *testing.T) {
 		if res.StatusCode != c.code || res.Header.Get("Access-Control-Allow-Origin") != "*" {
 			t.Errorf("%s %s: %d, %v", c.method, c.path, res.StatusCode, res.Header)
 		}
+	}
+}
+
+// TestAdmission: one more viewer than there are places for is told so, over HTTP and
+// before the handshake of a WebSocket.
+func TestAdmission(t *testing.T) {
+	for _, c := range []struct {
+		cfg  live.Config
+		code int
+	}{{live.Config{Viewers: 1}, 503}, {live.Config{ViewersPerAddress: 1}, 429}} {
+		address, _, stop := serveWith(t, c.cfg)
+		first := watch(t.Context(), t, address, 0)
+		if first == nil {
+			t.FailNow()
+		}
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+		for _, upgrade := range []string{"", "websocket"} {
+			req, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+address+"/live/cam.flv", http.NoBody)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if upgrade != "" {
+				req.Header = http.Header{"Connection": {"Upgrade"}, "Upgrade": {upgrade}, "Sec-WebSocket-Version": {"13"}, "Sec-WebSocket-Key": {"dGhlIHNhbXBsZSBub25jZQ=="}}
+			}
+			res, err := client.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, _ := io.ReadAll(res.Body)
+			res.Body.Close()
+			if res.StatusCode != c.code || res.Header.Get("Retry-After") == "" || !strings.Contains(string(b), "too many viewers") {
+				t.Errorf("%q: %d %v %s", upgrade, res.StatusCode, res.Header, b)
+			}
+		}
+		first.Close()
+		stop()
 	}
 }

@@ -99,6 +99,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		err = &refusal{http.StatusForbidden, deliver.Encrypted}
 	case s.Sealing() != nil && isClip:
 		err = &refusal{http.StatusForbidden, "the stream is encrypted, and so are the segments that key frames and GOPs are taken from"}
+	case isClip && !s.Edge().Ready(): // the first key frame may be waited for
+		if out := deliver.Wait(w, r, h.cfg.Hub); out != nil {
+			defer out()
+			err = h.clip(w, r, &liveStream{h, s}, last == "gop")
+		}
 	case isClip:
 		err = h.clip(w, r, &liveStream{h, s}, last == "gop")
 	default:

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/deliver"
 	"github.com/cleave-video/cleave/httpio"
 	"github.com/cleave-video/cleave/live"
 )
@@ -40,6 +41,11 @@ func (h *Handler) list(w http.ResponseWriter, r *http.Request, s *live.Stream) e
 			return bad(fmt.Errorf("after=%.40q: not a PTS in ticks", q.Get("after")))
 		}
 	}
+	leave := deliver.Wait(w, r, h.cfg.Hub)
+	if leave == nil {
+		return nil
+	}
+	defer leave()
 	ctx, cancel := context.WithTimeout(r.Context(), wait)
 	defer cancel()
 	f := newFeed(s, live.CursorOptions{Oldest: waits})

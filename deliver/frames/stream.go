@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/deliver"
 	"github.com/cleave-video/cleave/httpio"
 	"github.com/cleave-video/cleave/live"
 )
@@ -36,6 +37,11 @@ type skipped struct {
 // stream answers with every frame as it comes, until the client goes or the stream
 // ends.
 func (h *Handler) stream(w http.ResponseWriter, r *http.Request, s *live.Stream, o form) error {
+	leave := deliver.Admit(w, r, s, "")
+	if leave == nil {
+		return nil
+	}
+	defer leave()
 	from, given := parseMark(r.Header.Get("Last-Event-ID"))
 	resumes := given && holds(s, from)
 	head := w.Header()

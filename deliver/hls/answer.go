@@ -5,14 +5,26 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/cleave-video/cleave/deliver"
 	"github.com/cleave-video/cleave/httpio"
 	"github.com/cleave-video/cleave/live"
 )
 
 // multivariant answers with the multivariant playlist.
 func (h *Handler) multivariant(w http.ResponseWriter, r *http.Request, s *live.Stream) {
-	if e := h.ready(w, r, s); e != nil {
-		h.text(w, r, e, "index", func() []byte { return multivariant(e) }, 0)
+	e := h.ready(w, r, s)
+	if e == nil {
+		return
+	}
+	_, ok, err := h.shift(r.URL.Query())
+	switch {
+	case err != nil:
+		httpio.Fail(w, http.StatusBadRequest, err.Error())
+	case ok:
+		b := multivariant(e, shiftQuery(r.URL.Query()))
+		httpio.WriteText(w, r, httpio.Text{Type: "application/vnd.apple.mpegurl", CacheControl: "no-cache", Plain: b, Zip: func() []byte { return h.zip.Compress(b) }})
+	default:
+		h.text(w, r, e, "index", func() []byte { return multivariant(e, "") }, 0)
 	}
 }
 
@@ -24,13 +36,22 @@ func (h *Handler) media(w http.ResponseWriter, r *http.Request, s *live.Stream, 
 		h.iframes(w, r, s, rend)
 		return
 	}
+	from, shifted, err := h.shift(r.URL.Query())
+	if err != nil {
+		httpio.Fail(w, http.StatusBadRequest, err.Error())
+		return
+	}
 	e, d := h.await(w, r, s, rend)
 	if e == nil {
 		return
 	}
 	x := e.Rendition(rend)
-	if x == nil {
+	switch {
+	case x == nil:
 		httpio.Fail(w, http.StatusNotFound, "no such rendition")
+		return
+	case shifted:
+		h.shifted(w, r, s, e, x, d, from)
 		return
 	}
 	name, skip := rend, int64(0)
@@ -39,7 +60,7 @@ func (h *Handler) media(w http.ResponseWriter, r *http.Request, s *live.Stream, 
 			name = rend + " skip"
 		}
 	}
-	h.text(w, r, e, name, func() []byte { return media(e, x, skip) }, keep(e, d))
+	h.text(w, r, e, name, func() []byte { return media(e, x, history{}, skip) }, keep(e, d))
 }
 
 // iframes answers with the playlist of a rendition's key frames. A request for a key
@@ -53,6 +74,7 @@ func (h *Handler) iframes(w http.ResponseWriter, r *http.Request, s *live.Stream
 	}
 	deadline := time.NewTimer(3 * time.Duration(e.TargetDuration) * time.Second)
 	defer deadline.Stop()
+	var leave func()
 	for {
 		x := e.Rendition(rend)
 		if x == nil || firstKeys(x) == nil {
@@ -67,6 +89,12 @@ func (h *Handler) iframes(w http.ResponseWriter, r *http.Request, s *live.Stream
 		case d.msn > last+2:
 			httpio.Fail(w, http.StatusBadRequest, fmt.Sprintf("key frame %d is too far ahead of %d", d.msn, last))
 			return
+		}
+		if leave == nil {
+			if leave = deliver.Wait(w, r, h.cfg.Hub); leave == nil {
+				return
+			}
+			defer leave()
 		}
 		select {
 		case <-e.Changed():

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/deliver"
 	"github.com/cleave-video/cleave/httpio"
 	"github.com/cleave-video/cleave/live"
 	"github.com/cleave-video/cleave/mem"
@@ -48,7 +49,7 @@ func (h *Handler) segment(w http.ResponseWriter, r *http.Request, s *live.Stream
 	e := s.Edge()
 	x := e.Rendition(rend)
 	if !ok || x == nil {
-		httpio.Fail(w, http.StatusNotFound, "no such segment")
+		h.older(w, r, "no such segment")
 		return
 	}
 	if p.part >= 0 {
@@ -61,6 +62,10 @@ func (h *Handler) segment(w http.ResponseWriter, r *http.Request, s *live.Stream
 		return
 	}
 	seg := x.Segment(p.epoch, p.msn)
+	if seg == nil && p.part < 0 {
+		h.older(w, r, "it has left the window, or was never there")
+		return
+	}
 	if seg == nil || seg.Gap || p.part >= int64(len(seg.Parts)) {
 		httpio.Fail(w, http.StatusNotFound, "it has left the window, or was never there")
 		return
@@ -84,6 +89,11 @@ func (h *Handler) awaitPart(w http.ResponseWriter, r *http.Request, s *live.Stre
 	if !upcoming(x, p) || e.Ended || e.PartTarget == 0 {
 		return x
 	}
+	leave := deliver.Wait(w, r, h.cfg.Hub)
+	if leave == nil {
+		return nil
+	}
+	defer leave()
 	ctx, cancel := context.WithTimeout(r.Context(), 3*time.Duration(e.TargetDuration)*time.Second)
 	defer cancel()
 	e, err := s.Await(ctx, x.Name, p.msn, p.part)
@@ -116,7 +126,7 @@ func upcoming(x *live.Rendition, p place) bool {
 func (h *Handler) init(w http.ResponseWriter, r *http.Request, s *live.Stream, rend, name string) {
 	x := s.Edge().Rendition(rend)
 	if x == nil {
-		httpio.Fail(w, http.StatusNotFound, "no such rendition")
+		h.older(w, r, "no such rendition")
 		return
 	}
 	if b := s.Init(name); b != nil {

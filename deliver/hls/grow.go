@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/deliver"
 	"github.com/cleave-video/cleave/httpio"
 	"github.com/cleave-video/cleave/live"
 )
@@ -23,6 +24,11 @@ func (h *Handler) grow(w http.ResponseWriter, r *http.Request, s *live.Stream, x
 			return
 		}
 	}
+	leave := deliver.Wait(w, r, h.cfg.Hub)
+	if leave == nil {
+		return
+	}
+	defer leave()
 	g := &growing{w: w, r: r, route: h.cfg.Route, s: s, rendition: x.Name, kind: x.Track.Kind, p: p}
 	for {
 		x = e.Rendition(g.rendition)

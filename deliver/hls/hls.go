@@ -29,6 +29,12 @@ type Config struct {
 	Wait time.Duration
 	// Cache is how many bytes of segments in MPEG-TS are kept; 0 is DefaultCache.
 	Cache int64
+	// Older answers for what has left the window, and for streams that are not there any
+	// more; nil: they are not found.
+	Older http.Handler
+	// History is listed by playlists that are asked to begin before the window; nil: there
+	// is none.
+	History History
 	// Route is how segments are written that grow; nil: one of its own, direct.
 	Route *httpio.Route
 }
@@ -36,7 +42,8 @@ type Config struct {
 // Handler answers GET and HEAD of
 //
 //	/NAME/index.m3u8                        the multivariant playlist
-//	/NAME/RENDITION/index.m3u8              a media playlist, with delivery directives
+//	/NAME/RENDITION/index.m3u8              a media playlist, with delivery directives;
+//	                                        start=… begins it before the window, as for both
 //	/NAME/RENDITION/iframes.m3u8            its key frames alone
 //	/NAME/RENDITION/EPOCH-NUMBER.m4s        a segment
 //	/NAME/RENDITION/EPOCH-NUMBER.PART.m4s   a part; the next one is waited for
@@ -82,11 +89,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if len(parts) < 3 {
-		httpio.Fail(w, http.StatusNotFound, "no such stream")
+		h.older(w, r, "no such stream")
 		return
 	}
 	name, rend := strings.Join(parts[:len(parts)-2], "/"), parts[len(parts)-2]
 	if last == "index.m3u8" || last == "iframes.m3u8" {
+		if !h.cfg.Hub.Known(name) {
+			h.older(w, r, "no such stream")
+			return
+		}
 		if s, leave := deliver.Enter(w, r, h.cfg.Hub, name); s != nil {
 			defer leave()
 			if rend == transportName && last == "index.m3u8" {
@@ -100,11 +111,20 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.file(w, r, name, rend, last)
 }
 
+// older has what is not in the window answered, or is the text why not.
+func (h *Handler) older(w http.ResponseWriter, r *http.Request, text string) {
+	if h.cfg.Older == nil {
+		httpio.Fail(w, http.StatusNotFound, text)
+		return
+	}
+	h.cfg.Older.ServeHTTP(w, r)
+}
+
 // file answers with what playlists name. That starts no source: a playlist does.
 func (h *Handler) file(w http.ResponseWriter, r *http.Request, name, rend, last string) {
 	s, leave := h.cfg.Hub.Visit(name)
 	if s == nil {
-		httpio.Fail(w, http.StatusNotFound, "no such stream")
+		h.older(w, r, "no such stream")
 		return
 	}
 	defer leave()

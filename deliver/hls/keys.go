@@ -1,19 +1,11 @@
 package hls
 
 import (
+	"github.com/cleave-video/cleave/deliver"
 	text "github.com/cleave-video/cleave/format/hls"
 	"github.com/cleave-video/cleave/live"
 	"github.com/cleave-video/cleave/seal"
 )
-
-// playlistKey is what a playlist says of a key; up leads to the stream's folder.
-func playlistKey(x *live.Sealing, id [16]byte, up string) text.Key {
-	k := text.Key{Method: x.Scheme.Method(), URI: x.KeyURI(id, up)}
-	if x.ClearKey {
-		k.Format, k.ID = text.FormatClearKey, id[:]
-	}
-	return k
-}
 
 // segmentKeys is how a segment is decrypted; nil: as the one before it, or not at all.
 func segmentKeys(e *live.Edge, s *live.Segment) []text.Key {
@@ -21,7 +13,7 @@ func segmentKeys(e *live.Edge, s *live.Segment) []text.Key {
 	if x == nil || s.Sealed == nil {
 		return nil
 	}
-	k := playlistKey(x, s.Sealed.KeyID, "../")
+	k := deliver.PlaylistKey(x, s.Sealed.KeyID, "../")
 	if x.Scheme == seal.AES128 {
 		if s.Sealed.IV == [16]byte{} {
 			return nil // there is nothing of it
@@ -60,7 +52,7 @@ func sessionKeys(e *live.Edge) (out []text.Key) {
 		add(id)
 	}
 	for _, id := range ids[max(0, len(ids)-maxSessionKeys):] {
-		out = append(out, playlistKey(x, id, ""))
+		out = append(out, deliver.PlaylistKey(x, id, ""))
 	}
 	return out
 }

@@ -26,8 +26,9 @@ func control(e *live.Edge) text.ServerControl {
 	return c
 }
 
-// media is the playlist of a rendition's window, without the first skip segments.
-func media(e *live.Edge, r *live.Rendition, skip int64) []byte {
+// media is the playlist of a rendition's window, and what comes before that, without the
+// first skip segments.
+func media(e *live.Edge, r *live.Rendition, past history, skip int64) []byte {
 	m := &text.Media{
 		TargetDuration: e.TargetDuration, DiscontinuitySequence: r.Discontinuities, EndList: e.Ended, IndependentSegments: independent(r),
 		PartTarget: e.PartTarget, Skipped: skip,
@@ -36,10 +37,14 @@ func media(e *live.Edge, r *live.Rendition, skip int64) []byte {
 		m.Control = control(e)
 	}
 	if len(r.Segments) > 0 {
-		m.Sequence = r.Segments[0].MSN
+		m.Sequence = r.Segments[0].MSN - int64(len(past.Segments))
 	}
+	m.DiscontinuitySequence -= past.Discontinuities
+	m.IndependentSegments = m.IndependentSegments && (past.Independent || len(past.Segments) == 0)
+	older := min(skip, int64(len(past.Segments)))
+	m.Segments = append(m.Segments, past.Segments[older:]...)
 	parts := partsFrom(e, r)
-	for i := int(skip); i < len(r.Segments); i++ {
+	for i := int(skip - older); i < len(r.Segments); i++ {
 		s := &r.Segments[i]
 		x := segment(s)
 		x.URI, x.Gap, x.Keys = segmentURI(s), s.Gap || gone(s), segmentKeys(e, s)
@@ -59,7 +64,7 @@ func media(e *live.Edge, r *live.Rendition, skip int64) []byte {
 		}
 	}
 	if !e.Ended {
-		m.Reports = reports(e, r)
+		m.Reports = reports(e, r, past.query)
 	}
 	return m.Append(nil)
 }
@@ -160,7 +165,7 @@ func hint(e *live.Edge, r *live.Rendition) string {
 }
 
 // reports tell how far the other renditions are.
-func reports(e *live.Edge, r *live.Rendition) (out []text.RenditionReport) {
+func reports(e *live.Edge, r *live.Rendition, query string) (out []text.RenditionReport) {
 	for i := range e.Renditions {
 		x := &e.Renditions[i]
 		if x.Name == r.Name || len(x.Segments) == 0 {
@@ -170,7 +175,7 @@ func reports(e *live.Edge, r *live.Rendition) (out []text.RenditionReport) {
 		if o := x.Open; o != nil && o.Listed > 0 {
 			last = o
 		}
-		out = append(out, text.RenditionReport{URI: "../" + x.Name + "/index.m3u8", LastMSN: last.MSN, LastPart: int64(last.Listed) - 1})
+		out = append(out, text.RenditionReport{URI: "../" + x.Name + "/index.m3u8" + query, LastMSN: last.MSN, LastPart: int64(last.Listed) - 1})
 	}
 	return out
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/cleave-video/cleave/deliver"
 	"github.com/cleave-video/cleave/httpio"
 	"github.com/cleave-video/cleave/live"
 )
@@ -83,6 +84,14 @@ func (h *Handler) await(w http.ResponseWriter, r *http.Request, s *live.Stream, 
 		httpio.Fail(w, http.StatusBadRequest, fmt.Sprintf("segment %d, part %d is too far ahead of segment %d", d.msn, d.part, x.Last()))
 		return nil, d
 	}
+	if x.Reached(d.msn, d.part) {
+		return e, d
+	}
+	leave := deliver.Wait(w, r, h.cfg.Hub)
+	if leave == nil {
+		return nil, d
+	}
+	defer leave()
 	ctx, cancel := context.WithTimeout(r.Context(), 3*time.Duration(e.TargetDuration)*time.Second)
 	defer cancel()
 	e, err = s.Await(ctx, rend, d.msn, d.part)
@@ -96,12 +105,5 @@ func (h *Handler) await(w http.ResponseWriter, r *http.Request, s *live.Stream, 
 // ready returns the first edge that has segments, or answers with an error itself. A
 // stream that has just begun is waited for.
 func (h *Handler) ready(w http.ResponseWriter, r *http.Request, s *live.Stream) *live.Edge {
-	ctx, cancel := context.WithTimeout(r.Context(), h.cfg.Wait)
-	defer cancel()
-	e, err := s.AwaitReady(ctx)
-	if err != nil {
-		httpio.Busy(w, "the stream has nothing to play yet")
-		return nil
-	}
-	return e
+	return deliver.Ready(w, r, h.cfg.Hub, s, h.cfg.Wait)
 }

@@ -9,8 +9,9 @@ import (
 	"github.com/cleave-video/cleave/live"
 )
 
-// multivariant offers each video with each audio.
-func multivariant(e *live.Edge) []byte {
+// multivariant offers each video with each audio; query is what media playlists are asked
+// for with.
+func multivariant(e *live.Edge, query string) []byte {
 	m := &text.Multivariant{SessionKeys: sessionKeys(e)}
 	var audioPeak, audioMean int64
 	var codecs []string
@@ -24,7 +25,7 @@ func multivariant(e *live.Edge) []byte {
 		peak, mean := rates(r)
 		audioPeak, audioMean = max(audioPeak, peak), max(audioMean, mean)
 		codecs = appendNew(codecs, r.Info.String)
-		m.Media = append(m.Media, rendition(r, len(m.Media) == 0))
+		m.Media = append(m.Media, rendition(r, len(m.Media) == 0, query))
 	}
 	if len(videos) == 0 {
 		return audioOnly(m, audioPeak, audioMean, codecs)
@@ -32,7 +33,7 @@ func multivariant(e *live.Edge) []byte {
 	for _, v := range videos {
 		peak, mean := rates(v)
 		x := text.Variant{
-			URI: v.Name + "/index.m3u8", Bandwidth: peak + audioPeak, AverageBandwidth: mean + audioMean,
+			URI: v.Name + "/index.m3u8" + query, Bandwidth: peak + audioPeak, AverageBandwidth: mean + audioMean,
 			Codecs: strings.Join(append([]string{v.Info.String}, codecs...), ","),
 			Width:  v.Info.Width, Height: v.Info.Height, FrameRate: v.FrameRate,
 		}
@@ -63,9 +64,9 @@ func audioOnly(m *text.Multivariant, peak, mean int64, codecs []string) []byte {
 	return m.Append(nil)
 }
 
-func rendition(r *live.Rendition, first bool) text.Rendition {
+func rendition(r *live.Rendition, first bool, query string) text.Rendition {
 	out := text.Rendition{
-		Type: "AUDIO", GroupID: "audio", Name: r.Name, Default: first, Autoselect: true, URI: r.Name + "/index.m3u8",
+		Type: "AUDIO", GroupID: "audio", Name: r.Name, Default: first, Autoselect: true, URI: r.Name + "/index.m3u8" + query,
 	}
 	// Apple 8.10 wants a language of everything that is not video.
 	if out.Language = r.Track.Language; out.Language == "" {

@@ -43,8 +43,7 @@ func (r *renderer) Begin(tracks []av.Track, offset time.Duration) (err error) {
 	for i := range tracks {
 		t := &tracks[i]
 		scale, factor := t.Timebase.Timescale()
-		_, err := mp4.AppendInit(nil, t, 1, 0)
-		r.tracks[i] = track{carried: err == nil, factor: factor, usual: usual(t), offset: int64(offset/time.Second) * int64(scale)}
+		r.tracks[i] = track{carried: mp4.Fits(t) == nil, factor: factor, usual: usual(t), offset: int64(offset/time.Second) * int64(scale)}
 	}
 	return nil
 }

@@ -34,7 +34,7 @@ type Period struct {
 	Sets     []Set
 }
 
-// Set is an AdaptationSet of one Representation (5.3.3): segments of one track
+// Set is an AdaptationSet (5.3.3), as a rule of one Representation: segments of one track
 // are aligned with themselves, so segmentAlignment is true.
 type Set struct {
 	Kind     av.Kind
@@ -44,6 +44,18 @@ type Set struct {
 	StartsWithSAP  uint32
 	Protection     *Protection // nil: in the clear
 	Representation Representation
+	// More are others of the same, whose segments have the same numbers and times:
+	// players may switch between them.
+	More []Representation
+}
+
+// representations returns all of them.
+func (s *Set) representations() []*Representation {
+	list := []*Representation{&s.Representation}
+	for i := range s.More {
+		list = append(list, &s.More[i])
+	}
+	return list
 }
 
 // Protection is the common encryption of a Set, with what a ClearKey client needs
@@ -120,10 +132,11 @@ func duration(d time.Duration) *mpd.Duration {
 func (p *Period) longest() time.Duration {
 	var longest time.Duration
 	for i := range p.Sets {
-		r := &p.Sets[i].Representation
-		tb := av.Timebase{Num: 1, Den: r.Timescale}
-		for _, s := range r.Segments {
-			longest = max(longest, tb.Duration(s.Dur))
+		for _, r := range p.Sets[i].representations() {
+			tb := av.Timebase{Num: 1, Den: r.Timescale}
+			for _, s := range r.Segments {
+				longest = max(longest, tb.Duration(s.Dur))
+			}
 		}
 	}
 	return (longest + time.Millisecond - 1).Truncate(time.Millisecond)
@@ -156,7 +169,20 @@ func (s *Set) build(id int) (*mpd.AdaptationSetType, error) {
 	if s.Kind == av.Audio {
 		set.Roles = []*mpd.DescriptorType{{SchemeIdUri: "urn:mpeg:dash:role:2011", Value: "main"}}
 	}
-	r := &s.Representation
+	if s.Protection != nil {
+		set.ContentProtections = s.Protection.build()
+	}
+	for _, r := range s.representations() {
+		rep, err := r.build()
+		if err != nil {
+			return nil, err
+		}
+		set.AppendRepresentation(rep)
+	}
+	return set, nil
+}
+
+func (r *Representation) build() (*mpd.RepresentationType, error) {
 	rep := mpd.NewRepresentationWithID(r.ID, r.Codecs, "", int(r.Bandwidth))
 	rep.Width, rep.Height = uint32(r.Width), uint32(r.Height)
 	if r.SAR.Den != 0 && r.Width != 0 {
@@ -171,9 +197,6 @@ func (s *Set) build(id int) (*mpd.AdaptationSetType, error) {
 		rep.AudioChannelConfigurations = []*mpd.DescriptorType{{
 			SchemeIdUri: "urn:mpeg:dash:23003:3:audio_channel_configuration:2011", Value: strconv.Itoa(r.Channels),
 		}}
-	}
-	if s.Protection != nil {
-		set.ContentProtections = s.Protection.build()
 	}
 	timeline, err := r.timeline()
 	if err != nil {
@@ -190,8 +213,7 @@ func (s *Set) build(id int) (*mpd.AdaptationSetType, error) {
 	t.StartNumber, t.PresentationTimeOffset, t.SegmentTimeline = &number, &offset, timeline
 	rep.SegmentTemplate = t
 	r.describe(rep)
-	set.AppendRepresentation(rep)
-	return set, nil
+	return rep, nil
 }
 
 // The schemes of ContentProtection. There is no element of the common system,

@@ -19,6 +19,8 @@ type Live struct {
 	Delay     time.Duration // suggestedPresentationDelay
 	Latency   *Latency      // nil: no ServiceDescription
 	Clock     Clock
+	// Leap is TAI less UTC at Start, in seconds (LeapSecondInformation); 0: it is not said.
+	Leap int
 }
 
 // Latency is what players are asked to keep to (K.4.2.2): the latency, to the
@@ -64,6 +66,9 @@ func (l *Live) describe(m *mpd.MPD) {
 	}
 	if l.Clock.Scheme != "" {
 		m.UTCTimings = []*mpd.DescriptorType{{SchemeIdUri: mpd.AnyURI(l.Clock.Scheme), Value: l.Clock.Value}}
+	}
+	if l.Leap != 0 {
+		m.LeapSecondInformation = &mpd.LeapSecondInformationType{AvailabilityStartLeapOffset: l.Leap}
 	}
 }
 

@@ -14,7 +14,7 @@ func TestLive(t *testing.T) {
 	p.Live = &Live{
 		Start: time.Unix(0, 0), Publish: start, Update: 400 * time.Millisecond, TimeShift: time.Minute, Delay: 6 * time.Second,
 		Latency: &Latency{Target: 1200 * time.Millisecond, Min: 600 * time.Millisecond, Max: 4 * time.Second, Slowest: 0.95, Fastest: 1.05},
-		Clock:   Clock{ClockISO, "time"},
+		Clock:   Clock{ClockISO, "time"}, Leap: 37,
 	}
 	p.Periods[0].ID, p.Periods[0].Start = "7", start.Sub(time.Unix(0, 0))
 	p.Periods[1].ID, p.Periods[1].Duration = "9", 0
@@ -54,7 +54,7 @@ func TestLive(t *testing.T) {
 	if text, err = p.Append(nil); err != nil {
 		t.Fatal(err)
 	}
-	if m, err = r.MPD(text); err != nil || m.Dynamic || m.Update != Absent || m.Duration != b.Start+time.Second || len(m.All("UTCTiming"))+len(m.All("ServiceDescription")) > 0 {
+	if m, err = r.MPD(text); err != nil || m.Dynamic || m.Update != Absent || m.Duration != b.Start+time.Second || len(m.All("UTCTiming"))+len(m.All("ServiceDescription"))+len(m.All("LeapSecondInformation")) > 0 {
 		t.Errorf("%v: %s", err, text)
 	}
 }

@@ -39,10 +39,28 @@ func (r *Reader) set(a *Adaptation, period time.Duration) (Set, error) {
 	case "audio":
 		kind = av.Audio
 	}
-	if len(a.Tracks) != 1 || a.Tracks[0].Addressing.How != ByTimeline || kind == av.KindUnknown {
-		return Set{}, fmt.Errorf("dash: line %d: %w: not one video or audio Representation with a timeline", a.Line, av.ErrUnsupported)
+	out := Set{Kind: kind, Language: a.Language, StartsWithSAP: uint32(min(a.SAP, 6))}
+	if len(a.Tracks) == 0 || kind == av.KindUnknown {
+		return Set{}, fmt.Errorf("dash: line %d: %w: no video or audio Representation", a.Line, av.ErrUnsupported)
 	}
-	t := &a.Tracks[0]
+	for i := range a.Tracks {
+		rep, err := r.representation(&a.Tracks[i], period)
+		switch {
+		case err != nil:
+			return Set{}, err
+		case i == 0:
+			out.Representation = rep
+		default:
+			out.More = append(out.More, rep)
+		}
+	}
+	return out, nil
+}
+
+func (r *Reader) representation(t *Track, period time.Duration) (Representation, error) {
+	if t.Addressing.How != ByTimeline {
+		return Representation{}, fmt.Errorf("dash: line %d: %w: not a Representation with a timeline", t.Line, av.ErrUnsupported)
+	}
 	x := &t.Addressing
 	rep := Representation{
 		ID: t.ID, Codecs: t.Codecs, Bandwidth: t.Bandwidth, Width: int(t.Width), Height: int(t.Height), SAR: t.SAR, FrameRate: t.FrameRate,
@@ -51,16 +69,16 @@ func (r *Reader) set(a *Adaptation, period time.Duration) (Set, error) {
 	if t.Channels != "" {
 		n, err := strconv.Atoi(t.Channels)
 		if err != nil {
-			return Set{}, fmt.Errorf("dash: line %d: %w: AudioChannelConfiguration %.20q", t.Line, av.ErrInvalid, t.Channels)
+			return Representation{}, fmt.Errorf("dash: line %d: %w: AudioChannelConfiguration %.20q", t.Line, av.ErrInvalid, t.Channels)
 		}
 		rep.Channels = n
 	}
 	list, err := r.Segments(t, period, 0)
 	if err != nil {
-		return Set{}, err
+		return Representation{}, err
 	}
 	for _, s := range list {
 		rep.Segments = append(rep.Segments, Segment{s.Time, s.Dur})
 	}
-	return Set{Kind: kind, Language: a.Language, StartsWithSAP: uint32(min(a.SAP, 6)), Representation: rep}, nil
+	return rep, nil
 }

@@ -61,6 +61,15 @@ func (t *Tags) sequence(kind av.Kind, id uint8, c av.Codec, header []byte) bool 
 	return ok
 }
 
+// mayChange counts a change of a track, and reports whether there is memory for it.
+func (t *Tags) mayChange() bool {
+	if t.changes++; t.changes > freeChanges && t.changes > t.read>>10 {
+		t.stats.add(warnManyChanges, 1)
+		return false
+	}
+	return true
+}
+
 // configure makes or changes the track of a slot. config is copied. ok is false
 // if it cannot be read or there are too many tracks.
 func (t *Tags) configure(kind av.Kind, id uint8, c av.Codec, config []byte) (i int, ok bool) {
@@ -68,8 +77,7 @@ func (t *Tags) configure(kind av.Kind, id uint8, c av.Codec, config []byte) (i i
 	if i >= 0 && t.slots[i].track.Codec == c && bytes.Equal(t.slots[i].track.Config, config) {
 		return i, true
 	}
-	if t.changes++; t.changes > freeChanges && t.changes > t.read>>10 {
-		t.stats.add(warnManyChanges, 1)
+	if !t.mayChange() {
 		return i, false
 	}
 	track := av.Track{Kind: kind, Codec: c, Timebase: av.Millisecond, Config: bytes.Clone(config), ID: uint32(id)}

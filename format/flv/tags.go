@@ -257,8 +257,7 @@ func (t *Tags) resize(i int, key []byte) {
 	if err != nil || w == s.track.Width && h == s.track.Height {
 		return
 	}
-	if t.changes++; t.changes > freeChanges && t.changes > t.read>>10 {
-		t.stats.add(warnManyChanges, 1)
+	if !t.mayChange() {
 		return
 	}
 	track := s.track

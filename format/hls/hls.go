@@ -181,7 +181,7 @@ type Variant struct {
 	// Codecs lists every format in any rendition of it, RFC 6381, by commas.
 	Codecs        string
 	Width, Height int         // 0 if unknown
-	FrameRate     av.Rational // the highest; Den 0 if unknown
+	FrameRate     av.Rational // the highest; Den 0 if unknown; more than 100,000 is not written
 	Audio         string      // GroupID of its audio renditions, or empty
 	VideoRange    string      // "SDR", "HLG", "PQ" or empty
 	// More are the attributes that this package has no word for, as they stood.

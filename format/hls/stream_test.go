@@ -34,10 +34,23 @@ func TestStream(t *testing.T) {
 		if d := cmp.Diff(string(m.Append(nil)), got.String()); d != "" {
 			t.Errorf("%d segments: %s", n, d)
 		}
+		got.Reset()
+		need := m.Need()
+		m.Segments = nil
+		if err := m.StreamAs(&got, need, slices.Values(list[:n])); err != nil {
+			t.Fatal(err)
+		}
+		m.Segments = list[:n]
+		if d := cmp.Diff(string(m.Append(nil)), got.String()); d != "" {
+			t.Errorf("%d segments, once: %s", n, d)
+		}
 	}
 	m := &hls.Media{Type: hls.VOD, TargetDuration: 1}
 	var got bytes.Buffer
 	if err := m.Stream(&got, slices.Values(list)); !errors.Is(err, av.ErrInvalid) || got.Len() > 0 {
 		t.Errorf("segments of 2 s and a target duration of 1 s: %v, %d bytes written", err, got.Len())
+	}
+	if err := m.StreamAs(&got, 6, slices.Values(list)); !errors.Is(err, av.ErrInvalid) || got.Len() > 0 {
+		t.Errorf("the same, gone through once: %v, %d bytes written", err, got.Len())
 	}
 }

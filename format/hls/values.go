@@ -142,6 +142,10 @@ func (v *values) hexadecimal(name string) []byte {
 	return b
 }
 
+// maxRate bounds EXT-X-STREAM-INF's FRAME-RATE: more is no video's, but a sign of times
+// that are wrong.
+const maxRate = 100_000
+
 // rate returns a decimal-floating-point as a fraction of three digits, or the
 // fraction by 1001 that it is the rounding of.
 func (v *values) rate(name string) av.Rational {
@@ -150,7 +154,7 @@ func (v *values) rate(name string) av.Rational {
 		return av.Rational{}
 	}
 	d, err := parseSeconds(s)
-	if err != nil || d > 100000*time.Second {
+	if err != nil || d > maxRate*time.Second {
 		v.fail(name, "%w: %.20q is no frame rate", av.ErrInvalid, s)
 		return av.Rational{}
 	}

@@ -244,7 +244,7 @@ func (m *Multivariant) Append(dst []byte) []byte {
 	for i := range m.Variants {
 		v := &m.Variants[i]
 		dst = v.append(append(dst, "#EXT-X-STREAM-INF:"...))
-		if v.FrameRate.Den != 0 {
+		if v.FrameRate.Den != 0 && v.FrameRate.Float() <= maxRate {
 			dst = append(dst, ",FRAME-RATE="...)
 			dst = strconv.AppendFloat(dst, v.FrameRate.Float(), 'f', 3, 64)
 		}

@@ -96,7 +96,7 @@ func (x *Index) add(d *Demuxer, t *track) bool {
 	} else if !ok {
 		return !t.done
 	}
-	if changed := s.desc != t.desc && s.desc != 0 && int64(s.desc) <= int64(len(t.entries)); changed {
+	if t.changes() {
 		t.peeked = true // describe looks at it, too
 		err := d.describe(t)
 		t.peeked = false
@@ -123,10 +123,19 @@ func sameTrack(a, b *av.Track) bool {
 func (x *Index) finish(t *track) {
 	x.early = t.early
 	for i := range x.entries {
-		if s := x.Sample(i); i == 0 || s.PTS+s.Dur > x.end {
-			x.end = s.PTS + s.Dur
+		e := &x.entries[i]
+		if end := e.dts + int64(e.cts) + x.dur(i); i == 0 || end > x.end {
+			x.end = end
 		}
 	}
+}
+
+// dur is how long sample i lasts: to the decode time of the next.
+func (x *Index) dur(i int) int64 {
+	if i+1 < len(x.entries) {
+		return max(0, x.entries[i+1].dts-x.entries[i].dts)
+	}
+	return x.last
 }
 
 // Timebase returns the unit of all times: 1/Den.
@@ -155,10 +164,7 @@ func (x *Index) Span() (start, end int64) {
 // to the decode time of the next.
 func (x *Index) Sample(i int) Sample {
 	e := &x.entries[i]
-	s := Sample{DTS: e.dts - x.early, PTS: e.dts + int64(e.cts), Dur: x.last, Offset: e.off, Size: int64(e.size)}
-	if i+1 < len(x.entries) {
-		s.Dur = max(0, x.entries[i+1].dts-e.dts)
-	}
+	s := Sample{DTS: e.dts - x.early, PTS: e.dts + int64(e.cts), Dur: x.dur(i), Offset: e.off, Size: int64(e.size)}
 	k := sort.Search(len(x.keys), func(k int) bool { return int(x.keys[k]) >= i })
 	s.Sync = k < len(x.keys) && int(x.keys[k]) == i
 	return s

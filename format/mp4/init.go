@@ -19,11 +19,7 @@ func AppendInit(dst []byte, t *av.Track, trackID uint32, delay int64) ([]byte, e
 // says, where a fragment says nothing else. Its pssh names the key for the
 // common system of the W3C.
 func AppendSealedInit(dst []byte, t *av.Track, trackID uint32, delay int64, p *Protection) ([]byte, error) {
-	info, err := codec.Describe(t)
-	if err != nil {
-		return nil, err
-	}
-	entry, err := sampleEntry(t, info)
+	info, entry, err := entryOf(t)
 	if err != nil {
 		return nil, err
 	}
@@ -48,6 +44,20 @@ func AppendSealedInit(dst []byte, t *av.Track, trackID uint32, delay int64, p *P
 	return w.b, nil
 }
 
+// Fits returns the error that AppendInit has for a track; nil: CMAF carries it.
+func Fits(t *av.Track) error {
+	_, _, err := entryOf(t)
+	return err
+}
+
+// entryOf returns the sample entry of a track, and what it was made of.
+func entryOf(t *av.Track) (info codec.Info, entry []byte, err error) {
+	if info, err = codec.Describe(t); err == nil {
+		entry, err = sampleEntry(t, info)
+	}
+	return info, entry, err
+}
+
 // AppendMovie appends ftyp and moov for all tracks, of which track i has the ID i+1:
 // what fragments of several tracks in one file begin with. Those that no sample entry is
 // known for are left out; the error wraps av.ErrUnsupported if that are all.
@@ -63,11 +73,7 @@ func AppendMovie(dst []byte, tracks []av.Track) ([]byte, error) {
 	var carried []uint32
 	for i := range tracks {
 		t, id := &tracks[i], uint32(i+1)
-		info, err := codec.Describe(t)
-		if err != nil {
-			continue
-		}
-		if entry, err := sampleEntry(t, info); err == nil {
+		if info, entry, err := entryOf(t); err == nil {
 			w.track(t, info, entry, id, 0)
 			carried = append(carried, id)
 		}
@@ -91,13 +97,18 @@ func (w *writer) beginMovie(scale, nextID uint32) {
 }
 
 func (w *writer) track(t *av.Track, info codec.Info, entry []byte, id uint32, delay int64) {
+	w.describedTrack(t, info, [][]byte{entry}, id, delay)
+}
+
+// describedTrack is track with any number of sample entries.
+func (w *writer) describedTrack(t *av.Track, info codec.Info, entries [][]byte, id uint32, delay int64) {
 	scale, _ := t.Timebase.Timescale()
 	w.begin("trak")
 	w.trackHeader(t, info, id)
 	if delay > 0 {
 		w.editList(delay)
 	}
-	w.media(t, scale, entry)
+	w.media(t, scale, entries)
 	w.end()
 }
 
@@ -168,10 +179,28 @@ func (w *writer) editList(mediaTime int64) {
 	w.end()
 }
 
-func (w *writer) media(t *av.Track, scale uint32, entry []byte) {
+func (w *writer) media(t *av.Track, scale uint32, entries [][]byte) {
 	w.begin("mdia")
-	w.full("mdhd", 0, 0)
-	w.words(0, 0, scale, 0)
+	w.mediaHeader(t, scale, 0)
+	w.begin("minf")
+	w.mediaInfo(t)
+	w.sampleTable(entries)
+	w.end()
+	w.end()
+}
+
+// mediaHeader writes mdhd and hdlr. ISO 14496-12 8.4.2, 8.4.3
+func (w *writer) mediaHeader(t *av.Track, scale uint32, duration uint64) {
+	if duration > 1<<32-2 {
+		w.full("mdhd", 1, 0)
+		w.u64(0)
+		w.u64(0)
+		w.u32(scale)
+		w.u64(duration)
+	} else {
+		w.full("mdhd", 0, 0)
+		w.words(0, 0, scale, uint32(duration))
+	}
 	w.u16(packLanguage(t.Language))
 	w.u16(0)
 	w.end()
@@ -186,7 +215,10 @@ func (w *writer) media(t *av.Track, scale uint32, entry []byte) {
 	w.string(name)
 	w.u8(0)
 	w.end()
-	w.begin("minf")
+}
+
+// mediaInfo writes what minf begins with. ISO 14496-12 8.4.5, 8.7.2
+func (w *writer) mediaInfo(t *av.Track) {
 	if t.Kind == av.Audio {
 		w.full("smhd", 0, 0)
 		w.u32(0)
@@ -202,18 +234,12 @@ func (w *writer) media(t *av.Track, scale uint32, entry []byte) {
 	w.end()
 	w.end()
 	w.end()
-	w.sampleTable(entry)
-	w.end()
-	w.end()
 }
 
 // sampleTable writes an stbl without samples. ISO 14496-12 8.5
-func (w *writer) sampleTable(entry []byte) {
+func (w *writer) sampleTable(entries [][]byte) {
 	w.begin("stbl")
-	w.full("stsd", 0, 0)
-	w.u32(1)
-	w.bytes(entry)
-	w.end()
+	w.descriptions(entries)
 	for _, kind := range []string{"stts", "stsc", "stco"} {
 		w.full(kind, 0, 0)
 		w.u32(0)
@@ -222,6 +248,16 @@ func (w *writer) sampleTable(entry []byte) {
 	w.full("stsz", 0, 0)
 	w.words(0, 0)
 	w.end()
+	w.end()
+}
+
+// descriptions writes stsd. ISO 14496-12 8.5.2
+func (w *writer) descriptions(entries [][]byte) {
+	w.full("stsd", 0, 0)
+	w.u32(uint32(len(entries)))
+	for _, e := range entries {
+		w.bytes(e)
+	}
 	w.end()
 }
 

@@ -59,7 +59,7 @@ func (d *Demuxer) plan() error {
 			}
 			continue
 		}
-		if t.s.desc != t.desc && t.s.desc != 0 && int64(t.s.desc) <= int64(len(t.entries)) {
+		if t.changes() {
 			if len(d.batch) > 0 {
 				return errBatch // what is planned belongs to the old track
 			}

@@ -358,6 +358,12 @@ func (t *track) peek() (bool, error) {
 	return t.peeked, nil
 }
 
+// changes reports whether t.s has another description than the samples before it, and one
+// that there is.
+func (t *track) changes() bool {
+	return t.s.desc != t.desc && t.s.desc != 0 && int64(t.s.desc) <= int64(len(t.entries))
+}
+
 // outOfReach says which durations have led to the time of t.s.
 func (t *track) outOfReach() error {
 	field := "stts.sample_delta"

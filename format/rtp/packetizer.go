@@ -94,7 +94,7 @@ func (k *Packetizer) h264(t *av.Track, payloadType uint8) error {
 	}
 	k.Format = f
 	k.encode = k.units(func(p *av.Packet) {
-		k.split(p, c.NALLength, func(unit []byte) int { return int(unit[0] & 0x1F) }, 9, 7, c.SPS, c.PPS)
+		k.split(p, c.NALLength, h264.Type, h264.TypeAUD, h264.TypeSPS, c.SPS, c.PPS)
 	}, e.Encode)
 	return nil
 }
@@ -115,7 +115,7 @@ func (k *Packetizer) h265(t *av.Track, payloadType uint8) error {
 	}
 	k.Format = f
 	k.encode = k.units(func(p *av.Packet) {
-		k.split(p, c.NALLength, func(unit []byte) int { return int(unit[0] >> 1 & 0x3F) }, 35, 33, c.VPS, c.SPS, c.PPS)
+		k.split(p, c.NALLength, h265.Type, h265.TypeAUD, h265.TypeSPS, c.VPS, c.SPS, c.PPS)
 	}, e.Encode)
 	return nil
 }

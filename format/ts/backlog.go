@@ -38,11 +38,11 @@ func (q *backlog) empty() bool { return len(q.blocks) == 0 }
 
 // pushAll moves every packet of o to the end of q.
 func (q *backlog) pushAll(o *backlog) {
-	for {
-		p, ok := o.pop()
-		if !ok {
-			return
-		}
-		q.push(p)
+	if o.empty() {
+		return
 	}
+	o.blocks[0] = o.blocks[0][o.at:]
+	q.blocks = append(q.blocks, o.blocks...)
+	q.size += o.size
+	*o = backlog{}
 }

@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"testing"
-
-	"github.com/cleave-video/cleave/av"
 )
 
 // checker walks over written segments by its own reading of ISO 13818-1 and says
@@ -299,22 +297,19 @@ func crcIsZero(b []byte) bool {
 	return c == 0
 }
 
-// write muxes packets, starting a segment at each key of the lead track.
-func write(t *testing.T, tracks []av.Track, packets []av.Packet) (segments [][]byte) {
+// write muxes the packets of g, a segment for each list that splitAtKeys makes.
+func write(t *testing.T, g generation) (segments [][]byte) {
 	t.Helper()
-	m, err := NewMuxer(tracks)
+	m, err := NewMuxer(g.tracks)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var seg []byte
-	for _, p := range packets {
-		if len(seg) == 0 || p.Track == m.lead && tracks[m.lead].Kind == av.Video && p.Flags.Has(av.Key) {
-			if len(seg) > 0 {
-				segments = append(segments, seg)
-			}
-			seg = m.AppendHeader(nil)
+	for _, packets := range splitAtKeys(g) {
+		seg := m.AppendHeader(nil)
+		for _, p := range packets {
+			seg = m.AppendPacket(seg, p, p.DTS, p.PTS)
 		}
-		seg = m.AppendPacket(seg, p, p.DTS, p.PTS)
+		segments = append(segments, seg)
 	}
-	return append(segments, seg)
+	return segments
 }

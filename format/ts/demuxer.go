@@ -50,6 +50,7 @@ type Demuxer struct {
 	current  int // index of the program that is read, -1 none yet
 	many     int // programs that were on offer
 	waiting  *program
+	settling int // streams that get the rest of their picture before it takes over
 	pids     [numPIDs]pidSlot
 	streams  []*stream
 	pcrPID   uint16
@@ -170,7 +171,7 @@ func (d *Demuxer) ReadPacket(a av.Allocator) (av.Packet, error) {
 			d.cur.endPES()
 		case d.err != nil:
 			return av.Packet{}, d.err
-		case d.waiting != nil:
+		case d.waiting != nil && d.settling == 0:
 			d.switchProgram()
 		default:
 			if err := d.step(); err != nil {
@@ -187,6 +188,10 @@ func (d *Demuxer) fail(err error) {
 	}
 	var bad *av.Error
 	damaged := errors.As(err, &bad)
+	if d.settling > 0 && !damaged {
+		d.settled()
+		return // the source says it again
+	}
 	if d.probing && !d.flushed && !damaged {
 		d.flushed = true
 		for _, s := range d.streams {
@@ -235,6 +240,10 @@ func (d *Demuxer) step() error {
 	}
 	h, v := parseHeader(p)
 	slot := d.pids[h.pid]
+	if d.settling > 0 && !d.completes(slot, h, v) {
+		d.putAside(p)
+		return nil
+	}
 	if slot == 0 {
 		return nil
 	}

@@ -141,7 +141,7 @@ func TestWrittenForFFmpeg(t *testing.T) {
 		g := l[0]
 		g.packets = fromFirstKey(g)
 		out := filepath.Join(dir, filepath.Base(source))
-		if err := os.WriteFile(out, slices.Concat(write(t, g.tracks, g.packets)...), 0o600); err != nil {
+		if err := os.WriteFile(out, slices.Concat(write(t, g)...), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		probed := ffprobe(t, out)

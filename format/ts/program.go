@@ -147,7 +147,8 @@ func (p *program) hasVideo() bool {
 }
 
 // usePMT compares the program with the streams that are read. If they differ it
-// ends the streams that are gone, then switchProgram takes over.
+// ends the streams that are gone, lets the others have the rest of the picture that
+// has begun, then switchProgram takes over.
 func (d *Demuxer) usePMT(p *program) {
 	d.pcrPID = p.pcrPID
 	if d.sameStreams(p) {
@@ -161,8 +162,49 @@ func (d *Demuxer) usePMT(p *program) {
 	for _, s := range d.streams {
 		if !p.holds(s) {
 			d.finals = append(d.finals, s)
+		} else if s.settling = s.known() && s.video.open && !d.probing; s.settling {
+			d.settling++
 		}
 	}
+}
+
+// completes reports whether a packet goes on with a picture of the set of tracks that
+// ends. The start of a PES packet does not: it is the picture's end.
+func (d *Demuxer) completes(slot pidSlot, h header, v verdict) bool {
+	if slot < slotStream || v != packetOK {
+		return false
+	}
+	s := d.streams[slot&slotIndex]
+	if !s.settling {
+		return false
+	}
+	if !h.start || h.payload == nil {
+		return true
+	}
+	s.settling = false
+	d.settling--
+	d.finals = append(d.finals, s)
+	return false
+}
+
+// putAside keeps a packet for the set of tracks to come.
+func (d *Demuxer) putAside(p []byte) {
+	if d.kept.push(p); d.settling == 0 || d.kept.size >= probeBytes {
+		d.settled()
+	}
+}
+
+// settled has what was put aside read again. A picture without an end by now has it.
+func (d *Demuxer) settled() {
+	for _, s := range d.streams {
+		if s.settling {
+			s.settling = false
+			d.finals = append(d.finals, s)
+		}
+	}
+	d.settling = 0
+	d.kept.pushAll(&d.replay)
+	d.replay, d.kept = d.kept, backlog{}
 }
 
 // anySeen reports whether the search has found something.

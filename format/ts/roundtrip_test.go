@@ -15,7 +15,7 @@ func TestRoundTrip(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for _, g := range demux(t, media(t, name)) {
 				g.packets = fromFirstKey(g)
-				segments := write(t, g.tracks, g.packets)
+				segments := write(t, g)
 				if name != "ts/h264_cut_packet_60s.ts" && name != "ts/timestamp_jump_back.ts" {
 					c := newChecker(t, name)
 					for _, s := range segments {
@@ -117,7 +117,7 @@ func TestSegmentsAlone(t *testing.T) {
 	}
 }
 
-// splitAtKeys splits the packets of g where write does.
+// splitAtKeys splits the packets of g at key frames of the lead track, if it is video.
 func splitAtKeys(g generation) (list [][]av.Packet) {
 	lead := leadOf(g.tracks)
 	for _, p := range g.packets {

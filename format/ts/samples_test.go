@@ -66,7 +66,7 @@ func TestSampleRoundTrip(t *testing.T) {
 	for _, s := range samples {
 		t.Run(s.file, func(t *testing.T) {
 			g := demux(t, sample(t, s.file))[0]
-			segments := write(t, g.tracks, g.packets)
+			segments := write(t, g)
 			c := newChecker(t, s.file)
 			for _, seg := range segments {
 				c.segment(seg, false)

@@ -71,9 +71,11 @@ type stream struct {
 	config []byte // nil until it is known
 	ready  bool   // can be a track
 	stale  bool   // insp is of an older config
-	index  int    // in the demuxer's tracks, -1 none
-	insp   *codec.Inspector
-	probe  probe
+
+	settling bool // gets the rest of its picture before the tracks change
+	index    int  // in the demuxer's tracks, -1 none
+	insp     *codec.Inspector
+	probe    probe
 }
 
 // probe is what was seen of a stream while the tracks are looked for.

@@ -97,7 +97,23 @@ func (s *stream) commitAll(group []*pending) {
 	}
 	s.kept = kept
 	s.tidy()
+	if len(s.segs) == 0 && s.kept >= s.base+uint64(s.run.Len()) {
+		s.unload()
+		return
+	}
 	s.publish()
+}
+
+// unload lets memory and the log's handle go, until the stream is asked for again: nothing
+// of it is left, and names that were used once must not cost for ever. s.mu is held.
+func (s *stream) unload() {
+	if s.log != nil {
+		s.log.Close()
+	}
+	s.segs, s.log, s.run, s.beforeRun = nil, nil, &index.Run{}, index.Before{}
+	s.base, s.kept, s.size, s.torn, s.broken, s.sealAt = 0, 0, 0, 0, false, s.d.perSegment
+	s.loaded = false
+	s.view.Store(nil)
 }
 
 func (s *stream) failAll(group []*pending, err error) {

@@ -43,6 +43,8 @@ var (
 	_ index.Replacer = (*Disk)(nil)
 	_ index.Repairer = (*Disk)(nil)
 	_ index.Walker   = (*Disk)(nil)
+	_ index.Passer   = (*Disk)(nil)
+	_ index.Finder   = (*Disk)(nil)
 )
 
 // Option changes what Open does.
@@ -147,6 +149,31 @@ func (d *Disk) stream(ctx context.Context, name string) (*stream, error) {
 	return s, nil
 }
 
+// table returns the entries of a stream as they are now, and which of them is the first
+// that is not dropped.
+func (d *Disk) table(ctx context.Context, name string) (*table, int, error) {
+	s, err := d.stream(ctx, name)
+	if err != nil {
+		return nil, 0, err
+	}
+	return s.table()
+}
+
+// has reports whether there may be something of a stream. Names that others make up are
+// not kept.
+func (d *Disk) has(name string) (bool, error) {
+	if err := index.CheckStream(name); err != nil {
+		return false, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed || d.streams[name] != nil {
+		return true, nil
+	}
+	_, err := os.Stat(filepath.Join(d.root, dirName(name)))
+	return err == nil, nil
+}
+
 // Add implements index.Index. Who adds to a stream while others do shares a sync
 // with them.
 func (d *Disk) Add(ctx context.Context, name string, e index.Entry) error {
@@ -165,11 +192,7 @@ func (d *Disk) AddAll(ctx context.Context, name string, list []index.Entry) erro
 // Seek implements index.Index.
 func (d *Disk) Seek(ctx context.Context, name string, at time.Time) (e index.Entry, k index.Key, err error) {
 	for { // again if what it read was dropped since it looked
-		var s *stream
-		if s, err = d.stream(ctx, name); err != nil {
-			return e, k, err
-		}
-		t, first, terr := s.table()
+		t, first, terr := d.table(ctx, name)
 		if terr != nil {
 			return e, k, terr
 		}
@@ -182,71 +205,73 @@ func (d *Disk) Seek(ctx context.Context, name string, at time.Time) (e index.Ent
 // Range implements index.Index. What is dropped meanwhile may be left out.
 func (d *Disk) Range(ctx context.Context, name string, from, to time.Time) iter.Seq2[index.Entry, error] {
 	return func(yield func(index.Entry, error) bool) {
-		last, err := int64(-1), errDropped
-		for errors.Is(err, errDropped) { // again if what it read was dropped since it looked
-			err = d.list(ctx, name, from, to, &last, yield)
-		}
+		err := d.read(ctx, name, func(t index.Table, first int, more func(e *index.Entry) bool) error {
+			for e, err := range index.RangeTable(ctx, t, first, from, to) {
+				if err != nil {
+					return err
+				}
+				if more(&e) && !yield(e, nil) {
+					return nil
+				}
+			}
+			return nil
+		})
 		if err != nil {
 			yield(index.Entry{}, err)
 		}
 	}
 }
 
-// list yields entries behind the one numbered *last, and keeps that.
-func (d *Disk) list(ctx context.Context, name string, from, to time.Time, last *int64, yield func(index.Entry, error) bool) error {
-	s, err := d.stream(ctx, name)
-	if err != nil {
-		return err
-	}
-	t, first, err := s.table()
-	if err != nil {
-		return err
-	}
-	for e, err := range index.RangeTable(ctx, t, first, from, to) {
-		if err != nil {
-			return err
-		}
-		if e.Seq <= *last {
-			continue
-		}
-		*last = e.Seq
-		if !yield(e, nil) {
-			return nil
-		}
-	}
-	return nil
-}
-
 // Walk implements index.Walker. What is dropped meanwhile may be left out.
 func (d *Disk) Walk(ctx context.Context, name string, f func(e *index.Entry) bool) error {
+	return d.read(ctx, name, func(t index.Table, first int, more func(e *index.Entry) bool) error {
+		return index.WalkTable(ctx, t, first, func(e *index.Entry) bool { return !more(e) || f(e) })
+	})
+}
+
+// Pass implements index.Passer. What is dropped meanwhile may be left out.
+func (d *Disk) Pass(ctx context.Context, name string, from, to time.Time, f func(e *index.Entry) bool) error {
+	return d.read(ctx, name, func(t index.Table, first int, more func(e *index.Entry) bool) error {
+		return index.PassTable(ctx, t, first, from, to, func(e *index.Entry) bool { return !more(e) || f(e) })
+	})
+}
+
+// Find implements index.Finder.
+func (d *Disk) Find(ctx context.Context, name string, seq int64) (e index.Entry, err error) {
+	err = d.read(ctx, name, func(t index.Table, first int, _ func(e *index.Entry) bool) error {
+		e, err = index.FindTable(t, first, seq)
+		return err
+	})
+	return e, err
+}
+
+// read calls f with the entries of a stream, again if what it read was dropped since it
+// looked. more reports whether an entry is behind the last one that it was asked for.
+func (d *Disk) read(ctx context.Context, name string, f func(t index.Table, first int, more func(e *index.Entry) bool) error) error {
 	last, err := int64(-1), errDropped
-	for errors.Is(err, errDropped) { // again if what it read was dropped since it looked
-		s, serr := d.stream(ctx, name)
-		if serr != nil {
-			return serr
+	more := func(e *index.Entry) bool {
+		if e.Seq <= last {
+			return false
 		}
-		t, first, terr := s.table()
+		last = e.Seq
+		return true
+	}
+	for errors.Is(err, errDropped) {
+		if ok, err := d.has(name); err != nil || !ok {
+			return errors.Join(err, f(new(index.Run).Table(), 0, more))
+		}
+		t, first, terr := d.table(ctx, name)
 		if terr != nil {
 			return terr
 		}
-		err = index.WalkTable(ctx, t, first, func(e *index.Entry) bool {
-			if e.Seq <= last {
-				return true
-			}
-			last = e.Seq
-			return f(e)
-		})
+		err = f(t, first, more)
 	}
 	return err
 }
 
 // Last implements index.Index.
 func (d *Disk) Last(ctx context.Context, name string) (index.Entry, error) {
-	s, err := d.stream(ctx, name)
-	if err != nil {
-		return index.Entry{}, err
-	}
-	t, _, err := s.table()
+	t, _, err := d.table(ctx, name)
 	if err != nil {
 		return index.Entry{}, err
 	}

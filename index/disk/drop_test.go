@@ -70,3 +70,46 @@ func TestDropWhileRead(t *testing.T) {
 		t.Errorf("%d segments are left, %v", len(files), err)
 	}
 }
+
+// A stream of which everything is dropped keeps no file open and no entries in memory, and
+// goes on behind its last entry all the same.
+func TestDropAll(t *testing.T) {
+	d := open(t, filepath.Join(t.TempDir(), "index"), WithoutSync())
+	list := indextest.Entries(3, 20)
+	for i := range 5 {
+		if err := d.AddAll(t.Context(), name, list[4*i:4*i+2]); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Add(t.Context(), name, list[4*i+2]); err != nil {
+			t.Fatal(err)
+		}
+		s := d.streams[name]
+		if s.log == nil {
+			t.Error("no log")
+		}
+		if err := d.Drop(t.Context(), name, list[4*i+2].End()); err != nil {
+			t.Fatal(err)
+		}
+		if s.log != nil || s.view.Load() != nil || s.run.Len() != 0 {
+			t.Errorf("turn %d: something is kept", i)
+		}
+		if e, err := d.Last(t.Context(), name); err != nil || e.Seq != list[4*i+2].Seq {
+			t.Errorf("turn %d: the last is %d, %v", i, e.Seq, err)
+		}
+		if err := d.Add(t.Context(), name, list[4*i+1]); err == nil {
+			t.Errorf("turn %d: an entry before the last was taken", i)
+		}
+		if err := d.Add(t.Context(), name, list[4*i+3]); err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for e, err := range d.Range(t.Context(), name, time.Time{}, time.Time{}) {
+			if n++; err != nil || e.Seq != list[4*i+3].Seq {
+				t.Errorf("turn %d: seq %d, %v", i, e.Seq, err)
+			}
+		}
+		if n != 1 {
+			t.Errorf("turn %d: %d entries", i, n)
+		}
+	}
+}

@@ -97,13 +97,8 @@ func (s *stream) renew(fill func(fresh *stream) (int, error)) (entries int, err 
 	for _, g := range s.segs {
 		_ = g.close(true)
 	}
-	if s.log != nil {
-		s.log.Close()
-	}
-	s.segs, s.log, s.run, s.beforeRun = nil, nil, &index.Run{}, index.Before{}
-	s.base, s.kept, s.size, s.torn, s.broken, s.sealAt = 0, 0, 0, 0, false, d.perSegment
-	s.loaded, s.err = false, nil
-	s.view.Store(nil)
+	s.unload()
+	s.err = nil
 	return entries, s.load()
 }
 

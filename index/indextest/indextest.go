@@ -27,7 +27,7 @@ func Run(t *testing.T, open Open) {
 	for name, f := range map[string]func(*testing.T, Open){
 		"Empty": empty, "Order": order, "Validate": validate, "All": all, "Model": model, "ClockSetBack": setBack,
 		"SeekKeys": seekKeys, "DropAll": dropAll, "Concurrent": concurrent, "Cancelled": cancelled, "NothingShared": nothingShared, "Streams": streams,
-		"States": states, "Replace": replace, "Walk": walk,
+		"States": states, "Replace": replace, "Walk": walk, "Pass": pass, "Find": find,
 	} {
 		t.Run(name, func(t *testing.T) { f(t, open) })
 	}

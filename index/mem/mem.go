@@ -28,6 +28,8 @@ var (
 	_ index.Catalogue = (*Mem)(nil)
 	_ index.Replacer  = (*Mem)(nil)
 	_ index.Walker    = (*Mem)(nil)
+	_ index.Passer    = (*Mem)(nil)
+	_ index.Finder    = (*Mem)(nil)
 )
 
 type stream struct {
@@ -124,6 +126,27 @@ func (m *Mem) Walk(ctx context.Context, name string, f func(e *index.Entry) bool
 		return err
 	}
 	return index.WalkTable(ctx, t, first, f)
+}
+
+// Pass implements index.Passer.
+func (m *Mem) Pass(ctx context.Context, name string, from, to time.Time, f func(e *index.Entry) bool) error {
+	t, first, err := m.table(ctx, name)
+	if errors.Is(err, index.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return index.PassTable(ctx, t, first, from, to, f)
+}
+
+// Find implements index.Finder.
+func (m *Mem) Find(ctx context.Context, name string, seq int64) (index.Entry, error) {
+	t, first, err := m.table(ctx, name)
+	if err != nil {
+		return index.Entry{}, err
+	}
+	return index.FindTable(t, first, seq)
 }
 
 // Last implements index.Index.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/format/hls"
+	"github.com/cleave-video/cleave/httpio"
 )
 
 // Bounds of what is fetched.
@@ -19,19 +20,6 @@ const (
 	listTimeout = 10 * time.Second
 	partTimeout = 30 * time.Second // of a segment, at least; else four target durations
 )
-
-// errStatus is an answer that is not what was asked for.
-type errStatus struct {
-	url  string
-	code int
-}
-
-func (e *errStatus) Error() string {
-	return fmt.Sprintf("hls: %s: the server answered %s", e.url, e.Answer())
-}
-
-// Answer is the status, which may be shown to anybody.
-func (e *errStatus) Answer() string { return fmt.Sprintf("%d %s", e.code, http.StatusText(e.code)) }
 
 // resolve returns the address of a URI that a playlist has.
 func resolve(base *url.URL, uri string) (*url.URL, error) {
@@ -58,7 +46,8 @@ func playlist(ctx context.Context, c *http.Client, u *url.URL) ([]byte, *url.URL
 	return b, res.Request.URL, err
 }
 
-// get requests a resource, or a range of it.
+// get requests a resource, or a range of it. The error is a *httpio.StatusError if the
+// server has answered otherwise.
 func get(ctx context.Context, c *http.Client, u *url.URL, r hls.ByteRange) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
@@ -75,7 +64,7 @@ func get(ctx context.Context, c *http.Client, u *url.URL, r hls.ByteRange) (*htt
 	}
 	if res.StatusCode != want {
 		res.Body.Close()
-		return nil, &errStatus{u.Redacted(), res.StatusCode}
+		return nil, fmt.Errorf("hls: %w", &httpio.StatusError{URL: u.Redacted(), Code: res.StatusCode})
 	}
 	return res, nil
 }

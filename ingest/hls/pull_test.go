@@ -20,6 +20,7 @@ import (
 
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/av/avtest"
+	"github.com/cleave-video/cleave/httpio"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -266,7 +267,7 @@ func TestPullMissing(t *testing.T) {
 		_, err = avtest.Read(d)
 		d.Close()
 	}
-	var no *errStatus
+	var no *httpio.StatusError
 	if !errors.As(err, &no) {
 		t.Errorf("%v", err)
 	}

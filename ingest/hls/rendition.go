@@ -15,6 +15,7 @@ import (
 	"github.com/cleave-video/cleave/format/hls"
 	"github.com/cleave-video/cleave/format/mp4"
 	"github.com/cleave-video/cleave/format/ts"
+	"github.com/cleave-video/cleave/httpio"
 	"github.com/cleave-video/cleave/internal/pace"
 )
 
@@ -130,7 +131,7 @@ func (r *rendition) following() (*hls.Segment, error) {
 			return nil, err
 		}
 		if err := r.load(); err != nil {
-			var no *errStatus
+			var no *httpio.StatusError
 			if !errors.As(err, &no) || r.failed >= maxFailed {
 				return nil, err
 			}

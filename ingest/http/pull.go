@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/cleave-video/cleave/av"
+	"github.com/cleave-video/cleave/httpio"
 )
 
 // Pulled is a stream that another server sends: MPEG-TS, FLV or fragmented MP4, as
@@ -53,7 +54,7 @@ func Pull(ctx context.Context, c *http.Client, u *url.URL, idle time.Duration) (
 	if res.StatusCode != http.StatusOK {
 		res.Body.Close()
 		cancel(nil)
-		return nil, &errStatus{u.Redacted(), res.StatusCode}
+		return nil, fmt.Errorf("http: %w", &httpio.StatusError{URL: u.Redacted(), Code: res.StatusCode})
 	}
 	in := &response{ctx: ctx, cancel: cancel, r: res.Body, idle: idle}
 	in.watch = time.AfterFunc(idle, func() { cancel(fmt.Errorf("http: nothing came for %v: %w", idle, os.ErrDeadlineExceeded)) })
@@ -65,19 +66,6 @@ func Pull(ctx context.Context, c *http.Client, u *url.URL, idle time.Duration) (
 	}
 	return &Pulled{Demuxer: format.open(br, DefaultMaxUnit), in: in, format: format}, nil
 }
-
-// errStatus is an answer that is not what was asked for.
-type errStatus struct {
-	url  string
-	code int
-}
-
-func (e *errStatus) Error() string {
-	return fmt.Sprintf("http: %s: the server answered %s", e.url, e.Answer())
-}
-
-// Answer is the status, which may be shown to anybody.
-func (e *errStatus) Answer() string { return fmt.Sprintf("%d %s", e.code, http.StatusText(e.code)) }
 
 // WrapBits is the width of the timestamps; 0 where they do not wrap.
 func (p *Pulled) WrapBits() int { return wrapBits(p.format.suffix) }

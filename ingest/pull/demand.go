@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cleave-video/cleave/internal/pace"
 	"github.com/cleave-video/cleave/live"
 )
 
@@ -225,20 +226,12 @@ func (x *source) watched(ctx context.Context) error {
 // unwanted waits until the source has been without a viewer for as long as it goes on
 // then; false: ctx was done before.
 func (x *source) unwanted(ctx context.Context) bool {
-	t := time.NewTimer(x.cfg.Idle)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
+	for wait := x.cfg.Idle; wait > 0; wait = x.goesOn(time.Now()) {
+		if pace.Sleep(ctx, wait) != nil {
 			return false
-		case now := <-t.C:
-			wait := x.goesOn(now)
-			if wait <= 0 {
-				return true
-			}
-			t.Reset(wait)
 		}
 	}
+	return true
 }
 
 // goesOn returns for how long the source goes on at least. If that is not at all, who

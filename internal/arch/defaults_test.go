@@ -67,7 +67,7 @@ func constants(t *testing.T) map[string]ast.Expr {
 }
 
 // units are what constants are made of.
-var units = map[string]int64{"Second": int64(time.Second), "Millisecond": int64(time.Millisecond), "Minute": int64(time.Minute)}
+var units = map[string]int64{"Second": int64(time.Second), "Millisecond": int64(time.Millisecond), "Minute": int64(time.Minute), "Hour": int64(time.Hour)}
 
 // evaluate returns a constant's value: a number, in nanoseconds if it is a duration,
 // or a text.

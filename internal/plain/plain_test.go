@@ -36,3 +36,22 @@ func FuzzText(f *testing.F) {
 		}
 	})
 }
+
+func TestCount(t *testing.T) {
+	for n, want := range map[int]string{0: "0 tracks", 1: "1 track", 2: "2 tracks"} {
+		if got := Count(n, "track"); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+func TestBytes(t *testing.T) {
+	for n, want := range map[int64]string{
+		0: "0 B", 999: "999 B", 1023: "1023 B", 1024: "1 KiB", 1536: "1.5 KiB", 1023 << 10: "1023 KiB", 1<<20 - 1: "1 MiB",
+		16 << 20: "16 MiB", 446<<20 + 300<<10: "446 MiB", 3 << 30: "3 GiB", 5000 << 30: "5000 GiB",
+	} {
+		if got := Bytes(n); got != want {
+			t.Errorf("%d: %q, want %q", n, got, want)
+		}
+	}
+}

@@ -127,9 +127,6 @@ type parser struct {
 	sections [][][]byte // the parts of each
 }
 
-// maxSections is how many tracks an entry may have.
-const maxSections = 64
-
 func (p *parser) record(k kind, payload []byte) error {
 	switch k {
 	case initRecord:
@@ -141,7 +138,7 @@ func (p *parser) record(k kind, payload []byte) error {
 		p.c.Inits = append(p.c.Inits, Init{string(rest[:n]), rest[n:]})
 	case partRecord:
 		n, w := binary.Uvarint(payload)
-		if w <= 0 || n >= maxSections {
+		if w <= 0 || n >= index.MaxTracks {
 			return errors.New("section of a part")
 		}
 		for uint64(len(p.sections)) <= n {

@@ -100,9 +100,6 @@ func (l *Left) Read(id ID) (*Chunk, error) {
 	return c, err
 }
 
-// Remove removes the file of a chunk.
-func (l *Left) Remove(id ID) error { return os.Remove(filepath.Join(l.dir, fileName(id))) }
-
 // Clear removes everything, when all that there was is committed or given up.
 func (l *Left) Clear() error {
 	if err := os.RemoveAll(l.dir); err != nil {

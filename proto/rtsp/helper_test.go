@@ -2,51 +2,29 @@ package rtsp
 
 import (
 	"context"
-	"fmt"
-	"math/rand/v2"
-	"net"
 	"os/exec"
-	"sync/atomic"
 	"testing"
 
 	"go.uber.org/goleak"
 
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/av/avtest"
+	"github.com/cleave-video/cleave/internal/testnet"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// evenPort returns a free pair of UDP ports of the loopback, of which the first is
-// even. They are below those that the system hands out, and those that ffmpeg takes as a
-// client (from 5000 on), so that nobody takes them meanwhile, and each pair is given once.
+var pairs = testnet.NewPairs()
+
+// evenPort returns a free pair of UDP ports of the loopback, of which the first is even.
 func evenPort(t *testing.T) string {
 	t.Helper()
-	for range 100 {
-		n := firstPort + 2*(pairs.Add(1)%(numPorts/2))
-		a, err := net.ListenPacket("udp", fmt.Sprintf("127.0.0.1:%d", n))
-		if err != nil {
-			continue
-		}
-		b, err := net.ListenPacket("udp", fmt.Sprintf("127.0.0.1:%d", n+1))
-		a.Close()
-		if err == nil {
-			b.Close()
-			return fmt.Sprintf("127.0.0.1:%d", n)
-		}
+	addr, err := pairs.Next()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no even port is free")
-	return ""
+	return addr
 }
-
-const firstPort, numPorts = 2000, 3000
-
-// pairs counts from a random place, so that tests in several processes do not meet.
-var pairs = func() *atomic.Int32 {
-	n := new(atomic.Int32)
-	n.Store(rand.Int32N(numPorts))
-	return n
-}()
 
 // serve runs a server on the loopback until the test ends, and returns its address.
 func serve(t *testing.T, c Config) string {

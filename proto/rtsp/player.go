@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/bluenviron/gortsplib/v5"
@@ -109,7 +108,7 @@ type Player struct {
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 	udp     bool
-	sent    atomic.Int64
+	sent    int64
 
 	makers []*frtp.Packetizer // by track; nil: it is not played
 	pace   pace.Pacer
@@ -190,12 +189,12 @@ func (p *Player) Write(ctx context.Context, pkt *av.Packet, offset time.Duration
 				return err
 			}
 		}
-		p.sent.Add(int64(len(r.Payload)))
+		p.sent += int64(len(r.Payload))
 	}
 	return nil
 }
 
-// refused is the answer to a request of a player that err turns away.
+// refused is the answer to a request that err turns away.
 func refused(err error) (*base.Response, error) {
 	var no *Refused
 	if errors.As(err, &no) {
@@ -307,7 +306,7 @@ func (s *Server) play(p *Player) {
 	if errors.Is(err, io.EOF) {
 		err = nil
 	}
-	s.config.Log.Info("rtsp player ended", "remote", p.remote.String(), "name", p.name, "bytes", p.sent.Load(), "err", err)
+	s.config.Log.Info("rtsp player ended", "remote", p.remote.String(), "name", p.name, "bytes", p.sent, "err", err)
 	p.session.Close()
 }
 

@@ -142,11 +142,7 @@ func (h *handler) OnRecord(ctx *gortsplib.ServerHandlerOnRecordCtx) (*base.Respo
 		return status(int(base.StatusOK), nil)
 	case <-p.over:
 	}
-	var no *Refused
-	if errors.As(p.result, &no) {
-		return status(no.Status, no)
-	}
-	return status(int(base.StatusInternalServerError), p.result)
+	return refused(p.result)
 }
 
 // OnSessionClose ends the stream.

@@ -22,7 +22,6 @@ var ErrSlow = errors.New("srt: the caller takes no more")
 // Reader is a caller that reads a stream. It belongs to the goroutine of Config.Read and
 // is not to be used once that has returned.
 type Reader struct {
-	s    *Server
 	req  srt.ConnRequest
 	name string
 	conn srt.Conn // nil until Start

@@ -348,7 +348,7 @@ func (s *Server) publish(ctx context.Context, req srt.ConnRequest, name string) 
 
 // read calls Config.Read; in: the caller was let in, and was sent so many bytes.
 func (s *Server) read(ctx context.Context, req srt.ConnRequest, name string) (in bool, bytes int64, err error) {
-	r := &Reader{s: s, req: req, name: name}
+	r := &Reader{req: req, name: name}
 	err = s.config.Read(ctx, r)
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)

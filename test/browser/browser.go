@@ -55,6 +55,25 @@ func Modules(t *testing.T) string {
 	return dir
 }
 
+// NeedScript returns if the server at url has the hls.js that its pages play with. One that
+// was built without it skips the test; where the real media is, as in continuous
+// integration, it fails it.
+func NeedScript(t *testing.T, url string) {
+	t.Helper()
+	res, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Get(url + "/hls.min.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	switch {
+	case res.StatusCode == http.StatusOK:
+	case os.Getenv("CLEAVE_MEDIA") != "":
+		t.Fatal("built without hls.js (web/fetch.sh): no page is played")
+	default:
+		t.Skip("built without hls.js: no page is played")
+	}
+}
+
 // Install returns the folder of the node packages, installed by npm if they are not as
 // package-lock.json says.
 func Install() (dir string, err error) {

@@ -23,8 +23,6 @@ type file struct {
 	size int64
 }
 
-func (f *file) Size() int64 { return f.size }
-
 // chunks returns the chunk objects of a data folder by key, without opening it as a
 // store, which would tidy it.
 func chunks(data string) (map[string]*file, error) {
@@ -119,14 +117,35 @@ func digest(key string, f *file) (string, error) {
 	return fmt.Sprintf("%x", h.Sum(nil)), nil
 }
 
+// left returns what is in the index and in the store of a data folder.
+func left(ctx context.Context, data string) (list []index.Entry, files map[string]*file, err error) {
+	if list, err = entries(ctx, data, stream); err == nil {
+		files, err = chunks(data)
+	}
+	return list, files, err
+}
+
+// stored returns the entries whose chunk is in the store as they say. Of the others, but
+// for gaps, the rule does not hold.
+func (m *model) stored(rule string, list []index.Entry, files map[string]*file) (out []*index.Entry) {
+	for i := range list {
+		e := &list[i]
+		if e.Gap && e.Object == "" {
+			continue
+		}
+		if f := files[e.Object]; f == nil || f.size != e.Size {
+			m.found(rule, "%s is in the index and not in the store: %+v", e.Object, f)
+			continue
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
 // killed looks at what a killed server has left: what is in its index is committed.
 // All objects are read again if all is set, else those that are new.
 func (m *model) killed(ctx context.Context, data string, all bool) error {
-	list, err := entries(ctx, data, stream)
-	if err != nil {
-		return err
-	}
-	files, err := chunks(data)
+	list, files, err := left(ctx, data)
 	if err != nil {
 		return err
 	}
@@ -147,16 +166,9 @@ func (m *model) killed(ctx context.Context, data string, all bool) error {
 	}
 	seen := make(map[int64]bool)
 	for i := range list {
-		e := &list[i]
-		seen[e.Seq] = true
-		if e.Gap && e.Object == "" {
-			continue
-		}
-		f := files[e.Object]
-		if f == nil || f.size != e.Size {
-			m.found(ruleLost, "%s is in the index and not in the store: %+v", e.Object, f)
-			continue
-		}
+		seen[list[i].Seq] = true
+	}
+	for _, e := range m.stored(ruleLost, list, files) {
 		if m.committed[e.Seq] == nil {
 			m.committed[e.Seq] = &commit{e.Object, e.Size, sums[e.Object]}
 		}
@@ -172,23 +184,13 @@ func (m *model) killed(ctx context.Context, data string, all bool) error {
 
 // started compares index and store of a server that has just started.
 func (m *model) started(ctx context.Context, data string) error {
-	list, err := entries(ctx, data, stream)
+	list, files, err := left(ctx, data)
 	if err != nil {
 		return err
 	}
-	files, err := chunks(data)
-	if err != nil {
-		return err
-	}
+	m.stored(ruleEqual, list, files)
 	for i := range list {
-		e := &list[i]
-		if e.Gap && e.Object == "" {
-			continue
-		}
-		if f := files[e.Object]; f == nil || f.size != e.Size {
-			m.found(ruleEqual, "%s is in the index and not in the store: %+v", e.Object, f)
-		}
-		delete(files, e.Object)
+		delete(files, list[i].Object)
 	}
 	for key := range files {
 		m.found(ruleEqual, "%s is in the store and not in the index", key)

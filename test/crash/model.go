@@ -14,7 +14,8 @@ type model struct {
 	run        int // of the server, from 1 on
 	renditions map[string]*rendition
 	committed  map[int64]*commit // by number
-	findings   []Finding
+	findings   []Finding         // the first of them
+	broke      map[string]int    // by rule, all of them
 	counts     Counts
 }
 
@@ -81,11 +82,12 @@ const (
 var rules = []string{ruleLost, ruleTorn, ruleEqual, ruleSequence, ruleNumber, ruleDisc, ruleBreak, ruleDate, rulePromise, ruleServed, rulePart, ruleAvailable}
 
 func newModel() *model {
-	return &model{renditions: make(map[string]*rendition), committed: make(map[int64]*commit)}
+	return &model{renditions: make(map[string]*rendition), committed: make(map[int64]*commit), broke: make(map[string]int)}
 }
 
 func (m *model) found(rule, format string, args ...any) {
 	m.counts.Broken++
+	m.broke[rule]++
 	if len(m.findings) < 200 {
 		m.findings = append(m.findings, Finding{rule, m.run, fmt.Sprintf(format, args...)})
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -38,12 +37,15 @@ func TestPlayerGoesOn(t *testing.T) {
 		}
 		return p, film(t, p.rtmp)
 	}
+	log := ""
 	p, stop := start()
-	if res, err := http.Get("http://" + at + "/hls.min.js"); err != nil || res.Body.Close() != nil || res.StatusCode != http.StatusOK {
+	defer func() {
 		stop()
-		p.kill()
-		t.Skip("built without hls.js: no player is watched")
-	}
+		if log += p.kill(); t.Failed() {
+			t.Log(log)
+		}
+	}()
+	browser.NeedScript(t, "http://"+at)
 	ctx, stopBrowser := browser.Start(t, 2*time.Minute, chromedp.WindowSize(1100, 900), browser.Autoplay)
 	defer stopBrowser()
 	played := func(frames float64) (now float64) {
@@ -61,15 +63,9 @@ func TestPlayerGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := played(100)
-	log := p.kill()
+	log = p.kill()
 	stop()
 	p, stop = start()
-	defer func() {
-		stop()
-		if log += p.kill(); t.Failed() {
-			t.Log(log)
-		}
-	}()
 	after := played(before + 200)
 	browser.Screenshot(ctx, t, "restarted.png")
 	t.Logf("%v frames before, %v after the restart", before, after)

@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"time"
@@ -9,10 +10,10 @@ import (
 // Print writes docs/reliability.md: what came of servers that kept chunks in a folder, and
 // of such with a spool before it.
 func Print(w io.Writer, plain, spooled *Report, start *Recovery, machine string) error {
-	p := &printer{w: w}
-	p.printf(`# Reliability
+	var b bytes.Buffer
+	fmt.Fprintf(&b, `# Reliability
 
-What is left when a server is killed by SIGKILL, shown by ` + "`make crash`" + `, which writes this page.
+What is left when a server is killed by SIGKILL, shown by `+"`make crash`"+`, which writes this page.
 [stores.md](stores.md#after-a-crash) has what stores and the index promise, and
 [serve.md](serve.md#after-a-restart) what a restart shows.
 
@@ -37,40 +38,19 @@ the same folder; and compares what it shows and keeps with all that it ever show
 		{"parts seen of segments that were open at a kill", func(r *Report) int { return r.Parts }},
 		{"of these lost", func(r *Report) int { return r.PartsLost }},
 	} {
-		p.printf("| %s | %d | %d |\n", row.what, row.n(plain), row.n(spooled))
+		fmt.Fprintf(&b, "| %s | %d | %d |\n", row.what, row.n(plain), row.n(spooled))
 	}
-	p.printf("\n| after every kill | broken | broken |\n| --- | --: | --: |\n")
+	fmt.Fprintf(&b, "\n| after every kill | broken | broken |\n| --- | --: | --: |\n")
 	for _, rule := range rules {
-		p.printf("| %s | %d | %d |\n", rule, plain.broke(rule), spooled.broke(rule))
+		fmt.Fprintf(&b, "| %s | %d | %d |\n", rule, plain.Broke[rule], spooled.Broke[rule])
 	}
-	p.printf(`
+	fmt.Fprintf(&b, `
 A server with %d chunks, all of which it compares with its index, listens %v after it was started, for
 which it used %v of a core's time; one without any, %v. (Medians of %d starts; the aim is 300 ms for
 100,000.)
 
 %s, %v.
 `, start.Entries, start.Full.Round(time.Millisecond), start.CPU.Round(time.Millisecond), start.Empty.Round(time.Millisecond), starts, machine, (plain.Took + spooled.Took).Round(time.Second))
-	return p.err
-}
-
-// broke counts how often a rule did not hold.
-func (r *Report) broke(rule string) (n int) {
-	for _, f := range r.Findings {
-		if f.Rule == rule {
-			n++
-		}
-	}
-	return n
-}
-
-// printer keeps the first error.
-type printer struct {
-	w   io.Writer
-	err error
-}
-
-func (p *printer) printf(format string, args ...any) {
-	if p.err == nil {
-		_, p.err = fmt.Fprintf(p.w, format, args...)
-	}
+	_, err := w.Write(b.Bytes())
+	return err
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/av/avtest"
 	"github.com/cleave-video/cleave/format/hls"
+	"github.com/cleave-video/cleave/internal/pace"
 	"github.com/cleave-video/cleave/proto/rtmp"
 	"github.com/cleave-video/cleave/server"
 )
@@ -43,7 +44,7 @@ func Spool(data string) []string { return []string{"--spool", filepath.Join(data
 // Counts say how much was looked at.
 type Counts struct {
 	Kills, Starting int // kills, and of these before the server listened
-	Broken          int // rules
+	Broken          int // rules, each as often as it was
 	Committed       int // chunks
 	Uncommitted     int // segments, of each rendition, that were listed from memory and lost
 	Playlists       int
@@ -56,7 +57,8 @@ type Counts struct {
 // Report is what came of it.
 type Report struct {
 	Counts
-	Findings []Finding
+	Broke    map[string]int // how often each rule was
+	Findings []Finding      // the first of them
 	Took     time.Duration
 	Log      string // of the last server that had a finding
 }
@@ -83,18 +85,14 @@ func publish(ctx context.Context, address string) error {
 	defer d.Close()
 	began := time.Now()
 	for {
-		p, err := d.ReadPacket(onHeap{})
+		p, err := d.ReadPacket(av.Heap{})
 		switch {
 		case errors.Is(err, av.ErrTracks):
 			err = c.WriteTracks(d.Tracks())
 		case err == nil:
-			due := time.NewTimer(time.Until(began.Add(d.Tracks()[p.Track].Timebase.Duration(p.DTS) / speed)))
-			select {
-			case <-due.C:
+			due := began.Add(d.Tracks()[p.Track].Timebase.Duration(p.DTS) / speed)
+			if err = pace.Sleep(ctx, time.Until(due)); err == nil {
 				err = c.WritePacket(p)
-			case <-ctx.Done():
-				due.Stop()
-				return context.Cause(ctx)
 			}
 		}
 		if err != nil {
@@ -102,11 +100,6 @@ func publish(ctx context.Context, address string) error {
 		}
 	}
 }
-
-// onHeap is an av.Allocator.
-type onHeap struct{}
-
-func (onHeap) Alloc(_, n int) ([]byte, error) { return make([]byte, n), nil }
 
 // Run kills servers. The error is why the rig could not go on; what servers did wrong
 // is in the report.
@@ -128,7 +121,7 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 			c.Progress(n + 1)
 		}
 	}
-	out.Counts, out.Findings, out.Took = r.model.counts, r.model.findings, time.Since(began)
+	out.Counts, out.Broke, out.Findings, out.Took = r.model.counts, r.model.broke, r.model.findings, time.Since(began)
 	return out, nil
 }
 
@@ -152,12 +145,10 @@ func (r *rig) turn(ctx context.Context, all bool) (log string, err error) {
 	if err != nil {
 		return "", err
 	}
-	kill := time.NewTimer(time.Duration(r.random.IntN(60)) * time.Millisecond)
-	defer kill.Stop()
-	soon := r.random.IntN(8) == 0 // it is killed while it starts
-	if soon {
+	soon := time.Duration(r.random.IntN(60)) * time.Millisecond
+	if r.random.IntN(8) == 0 { // it is killed while it starts
 		r.model.counts.Starting++
-		<-kill.C
+		err = pace.Sleep(ctx, soon)
 	} else {
 		<-p.ready
 		if err := p.started(); err != nil {

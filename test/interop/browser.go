@@ -33,7 +33,6 @@ type browser struct {
 	ctx     context.Context
 	tabs    chan struct{}   // as many as may be open
 	decodes map[string]bool // by Codec.Type, as Media Source Extensions say
-	version string
 	stop    func()
 }
 
@@ -76,10 +75,6 @@ func newBrowser(ctx context.Context, tabs int) (*browser, error) {
 			b.stop()
 			return nil, err
 		}
-	}
-	if b.version, err = chromedp.Run(bctx, chromedp.Evaluate[string]("navigator.userAgent")); err != nil {
-		b.stop()
-		return nil, err
 	}
 	return b, nil
 }

@@ -38,12 +38,6 @@ func (v *view) srt() string {
 	return s
 }
 
-// What protocols and players do not carry.
-const (
-	tsHas    = "MPEG-TS"
-	enhanced = "FLV as ffmpeg 5.1 reads it"
-)
-
 // chromium says what the players of the browser do not carry: what Media Source
 // Extensions take in MP4. MP3 has other ways: mpegts.js gives it as it is, and the browser
 // itself decodes more than that.
@@ -80,7 +74,7 @@ func also(rules ...func(Codec) string) func(Codec) string {
 func Deliveries(b *browser) []Delivery {
 	ts := inTS()
 	mpegtsFLV := carries("mpegts.js, in FLV,", true, "h264", "hevc", "av1", "aac", "mp3", "opus", "ac3")
-	flv := carries(enhanced, true, "h264", "aac", "mp3")
+	flv := carries("FLV as ffmpeg 5.1 reads it", true, "h264", "aac", "mp3")
 	at := func(suffix string) func(v *view) string { return func(v *view) string { return v.url(suffix) } }
 	rtmp := func(v *view) string { return v.host.rtmp() }
 	srt := func(v *view) string { return v.srt() }

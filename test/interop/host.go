@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/cleave-video/cleave/ingest/pull"
+	"github.com/cleave-video/cleave/internal/testnet"
 	"github.com/cleave-video/cleave/live"
 	"github.com/cleave-video/cleave/server"
 )
@@ -49,7 +50,7 @@ type kind struct {
 }
 
 // newHost starts a server with its files below dir.
-func newHost(ctx context.Context, dir string, k kind) (*host, error) {
+func newHost(ctx context.Context, dir string, k kind, pairs *testnet.Pairs) (*host, error) {
 	const free = "127.0.0.1:0"
 	h := &host{secret: k.secret}
 	c := server.Config{
@@ -73,7 +74,7 @@ func newHost(ctx context.Context, dir string, k kind) (*host, error) {
 		}
 	}
 	if k.udp {
-		if c.RTP, err = evenPort(); err != nil {
+		if c.RTP, err = pairs.Next(); err != nil {
 			return nil, err
 		}
 	}
@@ -167,27 +168,6 @@ func freePort() (string, error) {
 		return "", err
 	}
 	return l.Addr().String(), l.Close()
-}
-
-// evenPort returns an address for UDP whose port is even and whose next port is free.
-func evenPort() (string, error) {
-	for range 100 {
-		a, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-		if err != nil {
-			return "", err
-		}
-		port := a.LocalAddr().(*net.UDPAddr).Port
-		if port%2 != 0 {
-			a.Close()
-			continue
-		}
-		b, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port + 1})
-		a.Close()
-		if err == nil {
-			return a.LocalAddr().String(), b.Close()
-		}
-	}
-	return "", fmt.Errorf("interop: no two free ports")
 }
 
 // certificate writes one for the loopback below dir.

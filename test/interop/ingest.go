@@ -266,7 +266,7 @@ func served(url func(port string) string, serve func(s *session, port string) fu
 // relayed has what the host pulls served by a second server, to which ffmpeg puts MP4.
 func relayed(url func(h *host) string) func(ctx context.Context, s *session) (func() string, error) {
 	return func(ctx context.Context, s *session) (func() string, error) {
-		origin, err := newHost(ctx, filepath.Join(s.dir, "origin"), kind{})
+		origin, err := newHost(ctx, filepath.Join(s.dir, "origin"), kind{}, nil)
 		if err != nil {
 			return nil, err
 		}

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/cleave-video/cleave/internal/testnet"
 )
 
 // Config says what is run. The zero value of each field is the default named.
@@ -53,7 +55,6 @@ type Result struct {
 	Rows       []Row
 	Took       time.Duration
 	Load       []string // average of the machine before and after each run
-	Browser    string
 }
 
 // rowLimit bounds one row, cellLimit one try of one cell.
@@ -69,6 +70,7 @@ type runner struct {
 	deliveries []Delivery
 	browser    *browser
 	programs   chan struct{} // as many players that are programs may run
+	pairs      *testnet.Pairs
 	mu         sync.Mutex
 	files      map[string]string // by Codec.Name; guarded by mu
 	done, all  int               // rows; guarded by mu
@@ -95,7 +97,7 @@ func Run(ctx context.Context, c Config) (*Result, error) {
 	if err := os.Chmod(dir, 0o755); err != nil { // programs that run as nobody read below it
 		return nil, err
 	}
-	r := &runner{config: c, dir: dir, files: map[string]string{}, programs: make(chan struct{}, 4*c.Rows)}
+	r := &runner{config: c, dir: dir, files: map[string]string{}, programs: make(chan struct{}, 4*c.Rows), pairs: testnet.NewPairs()}
 	if !c.NoPages {
 		if r.browser, err = newBrowser(ctx, c.Tabs); err != nil {
 			return nil, fmt.Errorf("interop: browser: %w", err)
@@ -104,9 +106,6 @@ func Run(ctx context.Context, c Config) (*Result, error) {
 	}
 	r.deliveries = slices.DeleteFunc(Deliveries(r.browser), func(d Delivery) bool { return !strings.Contains(d.Protocol+" "+d.Player, c.Players) })
 	res := &Result{Deliveries: r.deliveries, Load: []string{load()}}
-	if r.browser != nil {
-		res.Browser = r.browser.version
-	}
 	r.run(ctx, res, begun)
 	res.Took, res.Load = time.Since(begun), append(res.Load, load())
 	return res, nil
@@ -258,7 +257,7 @@ func (r *runner) tryRow(ctx context.Context, j job, dir string) bool {
 	if err := errors.Join(os.MkdirAll(home, 0o777), os.Chmod(home, 0o777), os.MkdirAll(filepath.Join(dir, "hls"), 0o777)); err != nil {
 		return fail(err)
 	}
-	h, err := newHost(ctx, filepath.Join(dir, "host"), j.ingest.kind(file))
+	h, err := newHost(ctx, filepath.Join(dir, "host"), j.ingest.kind(file), r.pairs)
 	if err != nil {
 		return fail(err)
 	}

@@ -1,5 +1,7 @@
 #include "picture.h"
 
+#include "decoder.h"
+
 #include <limits.h>
 #include <math.h>
 #include <string.h>
@@ -28,7 +30,7 @@ static int decode(AVCodecContext *ctx, AVPacket *pkt, const struct cav_coded *in
 	return avcodec_receive_frame(ctx, frame);
 }
 
-static AVCodecContext *decoder(const struct cav_coded *in, int64_t max_pixels, int *rc)
+AVCodecContext *cav_decoder(const struct cav_coded *in, int64_t max_pixels, int depth, int *rc)
 {
 	const AVCodecDescriptor *d = avcodec_descriptor_get_by_name(in->codec);
 	const AVCodec *codec = d ? avcodec_find_decoder(d->id) : NULL;
@@ -39,6 +41,7 @@ static AVCodecContext *decoder(const struct cav_coded *in, int64_t max_pixels, i
 		return NULL;
 	ctx->thread_count = 1;
 	ctx->max_pixels = max_pixels;
+	ctx->has_b_frames = depth;
 	if (in->config_size > 0 && in->config_size < INT_MAX / 2) {
 		ctx->extradata = av_mallocz(in->config_size + AV_INPUT_BUFFER_PADDING_SIZE);
 		if (ctx->extradata) {
@@ -223,7 +226,7 @@ static int encode(AVFrame *f, int quality, AVPacket *pkt)
 int cav_picture(const struct cav_coded *in, int64_t max_pixels, int quality, uint8_t **out, size_t *size)
 {
 	int rc;
-	AVCodecContext *ctx = decoder(in, max_pixels, &rc);
+	AVCodecContext *ctx = cav_decoder(in, max_pixels, 0, &rc);
 	AVPacket *pkt = av_packet_alloc();
 	AVFrame *frame = av_frame_alloc(), *full = av_frame_alloc();
 

@@ -1,0 +1,282 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cleave-video/cleave/index"
+	"github.com/cleave-video/cleave/store"
+)
+
+// Retention is how long the chunks of a stream are kept that have left its window. They
+// may be listed up to then: behind the younger of both bounds nothing is.
+type Retention struct {
+	Age   time.Duration // 0: however old they are
+	Bytes int64         // 0: however many there are
+}
+
+const (
+	// keepEvery is how often it is looked for chunks that go.
+	keepEvery = 5 * time.Second
+	// maxGoing is how many chunks of a stream go at a time: their keys are in memory.
+	maxGoing = 4096
+)
+
+// keeper lets the chunks go that a rule for their stream does not keep, in two steps: first
+// no playlist lists them any more; then, when the longest playlist that did would have been
+// played once more (RFC 8216bis 6.2.2), they leave the index, and at last the store. What a
+// crash leaves between both index.Reconcile deletes.
+type keeper struct {
+	h        *Hub
+	promises promises
+
+	mu  sync.Mutex // guards all, and horizon of each
+	all map[string]*kept
+}
+
+// kept is what is kept of a stream. But for horizon it is of the keeper's goroutine.
+type kept struct {
+	horizon time.Time // what ended by then is not listed
+
+	counted int64     // number of the newest chunk that is in bytes
+	newest  time.Time // when it begins
+	bytes   int64     // of all chunks
+	hidden  int64     // of those, the bytes that are not listed
+	last    int64     // number of the newest that is not
+	steps   []step    // when chunks were hidden, oldest first
+	going   []string  // objects whose entries are gone
+}
+
+// step says that what ended by a time is not listed since another.
+type step struct{ horizon, since time.Time }
+
+// Retention returns the rule for a stream; nil: chunks go with the window.
+func (h *Hub) Retention(name string) *Retention {
+	if h.cfg.Retention == nil || h.cfg.Index == nil {
+		return nil
+	}
+	return h.cfg.Retention(name)
+}
+
+// farFuture is behind all that is kept.
+var farFuture = time.Unix(math.MaxInt32*4, 0)
+
+// Horizon returns the time before which nothing of a stream may be listed: it may be gone
+// before that was played. Without a rule that is where the window begins.
+func (h *Hub) Horizon(name string) time.Time {
+	if h.Retention(name) != nil {
+		h.keeper.mu.Lock()
+		defer h.keeper.mu.Unlock()
+		if k := h.keeper.all[name]; k != nil {
+			return k.horizon
+		}
+		return time.Time{}
+	}
+	s := h.Lookup(name)
+	if s == nil {
+		return farFuture
+	}
+	at := farFuture
+	for i, r := range s.Edge().Renditions {
+		if len(r.Segments) > 0 && (i == 0 || r.Segments[0].Date.After(at)) {
+			at = r.Segments[0].Date
+		}
+	}
+	return at
+}
+
+// Promise notes that a playlist of a range was given out: what it lists stays as long
+// again, and its own length, when it is listed no more. It returns when that will
+// survive a crash.
+func (h *Hub) Promise(ctx context.Context, name string, from, to time.Time) {
+	if h.Retention(name) == nil {
+		return // what the window lists stays long enough
+	}
+	if err := h.keeper.promises.add(name, from, to); err != nil {
+		h.cfg.Log.Error("promise of a playlist not kept", "stream", name, "error", err)
+	}
+}
+
+// run lets chunks go until ctx is done.
+func (k *keeper) run(ctx context.Context) {
+	streamer, ok := k.h.cfg.Index.(index.Streamer)
+	if !ok || k.h.cfg.Retention == nil {
+		return
+	}
+	tick := time.NewTicker(keepEvery)
+	defer tick.Stop()
+	for {
+		k.sweep(ctx, streamer, k.h.now())
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// sweep looks at every stream.
+func (k *keeper) sweep(ctx context.Context, streamer index.Streamer, now time.Time) {
+	for name, err := range streamer.Streams(ctx) {
+		if err == nil && ctx.Err() == nil && CheckName(name) == nil && k.h.Retention(name) != nil {
+			err = k.stream(ctx, name, now)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			k.h.cfg.Log.Warn("retention", "stream", name, "error", err)
+		}
+	}
+}
+
+// of returns what is kept of a stream.
+func (k *keeper) of(name string) *kept {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	x := k.all[name]
+	if x == nil {
+		x = &kept{counted: -1, last: -1}
+		k.all[name] = x
+	}
+	return x
+}
+
+// stream hides chunks of a stream, and lets those go that were hidden long enough.
+func (k *keeper) stream(ctx context.Context, name string, now time.Time) error {
+	x := k.of(name)
+	if err := k.count(ctx, name, x); err != nil {
+		return err
+	}
+	if err := k.hide(ctx, name, x, now); err != nil {
+		return err
+	}
+	for {
+		more, err := k.drop(ctx, name, x, now)
+		if err := errors.Join(err, k.delete(ctx, name, x)); err != nil {
+			return err
+		}
+		if !more {
+			break
+		}
+	}
+	if x.bytes == 0 {
+		return k.promises.forget(name, now) // there is nothing of what was promised
+	}
+	return nil
+}
+
+// count adds the chunks that are new.
+func (k *keeper) count(ctx context.Context, name string, x *kept) error {
+	return index.Pass(ctx, k.h.cfg.Index, name, x.newest, time.Time{}, func(e *index.Entry) bool {
+		if e.Seq > x.counted {
+			x.counted, x.newest = e.Seq, e.Wall
+			x.bytes += e.Size
+		}
+		return true
+	})
+}
+
+// hide moves the horizon up to the first chunk that the rule keeps.
+func (k *keeper) hide(ctx context.Context, name string, x *kept, now time.Time) error {
+	rule, floor, at := k.h.Retention(name), k.h.floor(name), x.horizon
+	err := index.Pass(ctx, k.h.cfg.Index, name, x.horizon, time.Time{}, func(e *index.Entry) bool {
+		if e.Seq <= x.last {
+			return true
+		}
+		old := rule.Age > 0 && now.Sub(e.End()) >= rule.Age
+		many := rule.Bytes > 0 && x.bytes-x.hidden > rule.Bytes
+		if e.Seq >= floor || e.Seq > x.counted || !old && !many {
+			return false
+		}
+		x.last = e.Seq
+		x.hidden += e.Size
+		if end := e.End(); end.After(at) {
+			at = end
+		}
+		return true
+	})
+	if at.After(x.horizon) {
+		x.steps = append(x.steps, step{at, now})
+		k.mu.Lock()
+		x.horizon = at
+		k.mu.Unlock()
+	}
+	return err
+}
+
+// floor returns the number of the first chunk that the live stream of a name still has.
+func (h *Hub) floor(name string) int64 {
+	first := int64(math.MaxInt64)
+	if s := h.Lookup(name); s != nil {
+		e := s.Edge()
+		for i := range e.Renditions {
+			first = min(first, e.Renditions[i].first())
+		}
+	}
+	return first
+}
+
+// drop takes the entries out of the index of chunks that were hidden long enough, of some
+// at a time. It reports whether there are more.
+func (k *keeper) drop(ctx context.Context, name string, x *kept, now time.Time) (more bool, err error) {
+	if len(x.going) > 0 || x.last < 0 {
+		return false, nil // the store does not delete, or nothing is hidden
+	}
+	var ended time.Time
+	var going []string
+	bytes := int64(0)
+	err = index.Pass(ctx, k.h.cfg.Index, name, time.Time{}, x.horizon, func(e *index.Entry) bool {
+		if more = len(going) == maxGoing; more || e.Seq > x.last || now.Before(k.due(name, x, e)) {
+			return false
+		}
+		if e.Object != "" {
+			going = append(going, e.Object)
+		}
+		ended, bytes = e.End(), bytes+e.Size
+		return true
+	})
+	if err != nil || ended.IsZero() {
+		return false, err
+	}
+	if err := k.h.cfg.Index.Drop(ctx, name, ended); err != nil && !errors.Is(err, index.ErrNotFound) {
+		return false, err
+	}
+	x.going = going
+	x.bytes, x.hidden = x.bytes-bytes, x.hidden-bytes
+	x.steps = slices.DeleteFunc(x.steps, func(s step) bool { return !s.horizon.After(ended) })
+	return more, k.promises.forget(name, ended)
+}
+
+// due returns when a hidden chunk may go.
+func (k *keeper) due(name string, x *kept, e *index.Entry) time.Time {
+	end := e.End()
+	i, _ := slices.BinarySearchFunc(x.steps, end, func(s step, end time.Time) int { return s.horizon.Compare(end) })
+	if i == len(x.steps) {
+		return farFuture // it is listed
+	}
+	return x.steps[i].since.Add(k.promises.length(name, e.Wall, end) + end.Sub(e.Wall))
+}
+
+// delete deletes what has left the index; later, what the store does not now.
+func (k *keeper) delete(ctx context.Context, name string, x *kept) error {
+	n := len(x.going)
+	for len(x.going) > 0 {
+		err := k.h.cfg.Store.Delete(ctx, x.going[0])
+		if errors.Is(err, store.ErrTransient) || ctx.Err() != nil {
+			return err
+		}
+		if err != nil {
+			k.h.cfg.Log.Warn("delete", "key", x.going[0], "error", err)
+		}
+		x.going = x.going[1:]
+	}
+	if s := k.h.Lookup(name); n > 0 && s != nil {
+		s.forgetKeys(ctx)
+	}
+	return nil
+}

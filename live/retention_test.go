@@ -1,0 +1,226 @@
+package live
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cleave-video/cleave/index"
+)
+
+// kept is the machine's index and store: the entries, and the keys of chunks without one.
+func (m *machine) kept(t *testing.T) (list []index.Entry, stray []string) {
+	t.Helper()
+	synctest.Wait()
+	has := make(map[string]bool)
+	for e, err := range m.index.Range(t.Context(), "live/cam", time.Time{}, time.Time{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, e)
+		has[e.Object] = true
+	}
+	for info, err := range m.store.List(t.Context(), "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(info.Key, chunkSuffix) && !has[info.Key] {
+			stray = append(stray, info.Key)
+		}
+		delete(has, info.Key)
+	}
+	delete(has, "") // of gaps
+	for key := range has {
+		t.Errorf("the index has %s, the store has not", key)
+	}
+	return list, stray
+}
+
+func always(r Retention) func(string) *Retention { return func(string) *Retention { return &r } }
+
+// spread is how late retention may be: it looks every so often, first for what is listed
+// no more, then for what goes; chunks of two seconds are kept for as long again.
+const spread = 2*keepEvery + 5*time.Second
+
+// TestRetentionByAge: chunks stay for as long as the rule says, and no longer, while the
+// stream is live, when it is over, and for the next process.
+func TestRetentionByAge(t *testing.T) {
+	m := newMachine(t)
+	synctest.Test(t, func(t *testing.T) {
+		cfg := Config{Window: 10 * time.Second, Grace: 5 * time.Second, Retention: always(Retention{Age: time.Minute})}
+		a := m.start(t, cfg)
+		stop := a.publish(t, spec(200))
+		for range 18 {
+			time.Sleep(10 * time.Second)
+			list, stray := m.kept(t)
+			if len(stray) > 0 {
+				t.Errorf("not in the index: %v", stray)
+			}
+			if age := time.Since(list[0].Wall); age > time.Minute+spread || len(list) < 25 && list[0].Seq > 0 {
+				t.Errorf("the oldest of %d is from %v ago", len(list), age)
+			}
+		}
+		stop()
+		time.Sleep(20 * time.Second)
+		if list, _ := m.kept(t); a.Lookup("live/cam") != nil || time.Since(list[0].Wall) < 50*time.Second || len(list) < 15 {
+			t.Errorf("when it is over there are %d", len(list))
+		}
+		a.end()
+		b := m.start(t, cfg)
+		time.Sleep(20 * time.Second)
+		if list, _ := m.kept(t); len(list) < 5 {
+			t.Errorf("the next process has %d", len(list))
+		}
+		time.Sleep(20*time.Second + spread)
+		if list, stray := m.kept(t); len(list)+len(stray) > 0 {
+			t.Errorf("%d, and %v, outlive the rule", len(list), stray)
+		}
+		b.end()
+	})
+}
+
+// TestRetentionByBytes: the newest chunks stay, as many as the rule has room for, but never
+// fewer than the window needs.
+func TestRetentionByBytes(t *testing.T) {
+	for name, most := range map[string]int64{"half a minute": 30 * 52000, "less than the window": 1} {
+		t.Run(name, func(t *testing.T) {
+			m := newMachine(t)
+			synctest.Test(t, func(t *testing.T) {
+				a := m.start(t, Config{Window: 10 * time.Second, Retention: always(Retention{Bytes: most})})
+				stop := a.publish(t, spec(120))
+				time.Sleep(100 * time.Second)
+				list, stray := m.kept(t)
+				sum := int64(0)
+				for i := range list {
+					sum += list[i].Size
+				}
+				first := a.Lookup("live/cam").Edge().Renditions[0].first()
+				if len(stray) > 0 || sum > most+16*52000 && list[0].Seq < first-8 || list[0].Seq > first || len(list) > 32 {
+					t.Errorf("%d bytes in %d chunks from %d on, the stream has those from %d on; %v", sum, len(list), list[0].Seq, first, stray)
+				}
+				stop()
+				a.end()
+			})
+		})
+	}
+}
+
+// TestRetentionKeepsPromises: what a playlist listed is listed no more when its time is
+// over, and goes when the playlist could have been played once more. The next process
+// knows.
+func TestRetentionKeepsPromises(t *testing.T) {
+	m := newMachine(t)
+	synctest.Test(t, func(t *testing.T) {
+		cfg := Config{Window: 10 * time.Second, Grace: time.Second, Retention: always(Retention{Age: time.Minute}), Promises: filepath.Join(t.TempDir(), "a", "promises.json")}
+		a := m.start(t, cfg)
+		stop := a.publish(t, spec(60))
+		time.Sleep(40 * time.Second)
+		all, _ := m.kept(t)
+		from, to := all[0].Wall, all[14].End() // half a minute
+		a.Promise(t.Context(), "live/cam", from, to)
+		time.Sleep(25*time.Second + keepEvery)
+		stop()
+		if h := a.Horizon("live/cam"); !h.After(all[2].Wall) || h.After(all[14].Wall) {
+			t.Errorf("listed is what there is from %v after the beginning on", h.Sub(from))
+		}
+		if list, _ := m.kept(t); list[0].Seq != all[0].Seq {
+			t.Errorf("%d chunks that a playlist listed have gone", list[0].Seq-all[0].Seq)
+		}
+		a.end()
+		b := m.start(t, cfg)
+		time.Sleep(keepEvery)
+		if h := b.Horizon("live/cam"); !h.After(all[2].Wall) {
+			t.Errorf("the next process lists what there is from %v after the beginning on", h.Sub(from))
+		}
+		time.Sleep(to.Sub(from) - keepEvery)
+		if list, _ := m.kept(t); list[0].Seq != all[0].Seq {
+			t.Errorf("%d chunks that a playlist listed have gone with the process", list[0].Seq-all[0].Seq)
+		}
+		time.Sleep(12 * time.Minute)
+		if list, stray := m.kept(t); len(list)+len(stray) > 0 {
+			t.Errorf("%d, and %v, outlive the rule", len(list), stray)
+		}
+		if len(b.keeper.promises.all) > 0 {
+			t.Errorf("it still promises %v", b.keeper.promises.all)
+		}
+		b.end()
+	})
+}
+
+// TestRetentionCrash: a process that ends between index and store leaves objects without
+// entries, which the next one deletes; there is no entry without an object at any time.
+func TestRetentionCrash(t *testing.T) {
+	m := newMachine(t)
+	synctest.Test(t, func(t *testing.T) {
+		cfg := Config{Window: 10 * time.Second, Retention: always(Retention{Age: 30 * time.Second})}
+		a := m.start(t, cfg)
+		a.m.keeps.Store(true) // it deletes nothing
+		stop := a.publish(t, spec(100))
+		time.Sleep(80 * time.Second)
+		list, stray := m.kept(t)
+		if len(stray) < 10 || list[0].Seq == 0 {
+			t.Errorf("%d objects without an entry, the first entry is %d", len(stray), list[0].Seq)
+		}
+		a.kill(t, stop)
+		b := m.start(t, cfg)
+		if _, stray := m.kept(t); len(stray) > 0 {
+			t.Errorf("not deleted: %v", stray)
+		}
+		b.end()
+	})
+}
+
+// TestHorizonWithoutRule: then nothing is listed but the window, which stays long enough.
+func TestHorizonWithoutRule(t *testing.T) {
+	m := newMachine(t)
+	synctest.Test(t, func(t *testing.T) {
+		a := m.start(t, Config{Window: 10 * time.Second, Grace: time.Second})
+		if h := a.Horizon("live/cam"); h.Before(time.Now().Add(time.Hour)) {
+			t.Error("of no stream:", h)
+		}
+		stop := a.publish(t, spec(40))
+		time.Sleep(30 * time.Second)
+		if h := a.Horizon("live/cam"); time.Since(h) < 9*time.Second || time.Since(h) > 15*time.Second {
+			t.Error("the window begins", time.Since(h), "ago")
+		}
+		stop()
+		a.end()
+	})
+}
+
+// TestPromises: those that are made anew in a moment are covered; there is a bound of
+// those that are told apart, and none is ever less.
+func TestPromises(t *testing.T) {
+	p := &promises{path: filepath.Join(t.TempDir(), "promises.json")}
+	if err := p.open(); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
+	at := func(m int) time.Time { return begin.Add(time.Duration(m) * time.Minute) }
+	for i := range 100 {
+		if err := p.add("cam", at(10*i), at(10*i+i%7+1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	q := &promises{path: p.path}
+	if err := q.open(); err != nil || len(q.all["cam"]) > maxPromises {
+		t.Fatal(len(q.all["cam"]), err)
+	}
+	for i := range 100 {
+		if got := q.length("cam", at(10*i), at(10*i+1)); got < time.Duration(i%7+1)*time.Minute {
+			t.Errorf("range %d: %v", i, got)
+		}
+	}
+	n := len(q.all["cam"])
+	if err := q.add("cam", at(991), at(992)); err != nil || len(q.all["cam"]) != n {
+		t.Error("what is covered was noted again", err)
+	}
+	if err := q.forget("cam", at(5000)); err != nil || q.length("cam", at(0), at(5000)) != 0 || len(q.all) != 0 {
+		t.Error("not forgotten:", q.all, err)
+	}
+	if q.length("other", at(0), at(1)) != 0 {
+		t.Error("another stream has a promise")
+	}
+}

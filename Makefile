@@ -13,7 +13,7 @@ AV_MISSING = bin/cleave-av is not built: it needs FFmpeg 5.1 or newer with its d
 	(Debian: apt-get install gcc libc6-dev pkg-config libavformat-dev libavcodec-dev libavutil-dev, or sh scripts/setup av). \
 	Matroska, WebM, Ogg, AVI and others cannot be read without it
 
-.PHONY: build cleave-av run test check lint sanitize fuzz fidelity interop crash torture soak cache bench bench-libav clean
+.PHONY: build cleave-av run test check lint sanitize fuzz fidelity interop crash torture soak cache bench bench-libav bench-http clean
 
 build: web/dist/hls.min.js cleave-av
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/cleave ./cmd/cleave
@@ -115,6 +115,12 @@ bench:
 bench-libav:
 	$(GO) run ./bench/libav > bench/libav/RESULT.md
 	cat bench/libav/RESULT.md
+
+# Answers over HTTP beside nginx, and TLS with and without coalescing.
+bench-http:
+	sh scripts/setup http
+	$(GO) run ./bench/http > bench/http/RESULT.md
+	cat bench/http/RESULT.md
 
 clean:
 	rm -rf bin web/node_modules

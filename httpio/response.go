@@ -9,6 +9,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"sync"
 	"time"
@@ -82,10 +83,10 @@ func Start(w http.ResponseWriter, r *http.Request, o Options) (*Response, error)
 	var err error
 	if r.ProtoMajor != 1 || o.Keep {
 		w.WriteHeader(http.StatusOK)
-		err = p.control.Flush()
-		if errors.Is(err, http.ErrNotSupported) {
-			err = nil // a writer of a test
+		if err = p.setDeadline(time.Now(), 0); err == nil {
+			err = p.through(nil)
 		}
+		_ = p.control.SetWriteDeadline(time.Time{})
 	} else {
 		p.chunked, p.timed = r.ProtoAtLeast(1, 1), o.Timed
 		err = p.takeOver()
@@ -314,7 +315,9 @@ func (p *Response) flush(bufs [][]byte, cause Cause) error {
 		p.spare = p.bufs
 		err = p.send()
 	} else if err == nil {
-		err = p.through(bufs)
+		if err = p.through(bufs); err == nil {
+			_ = p.control.SetWriteDeadline(time.Time{}) // on HTTP/2 it ends a stream that is quiet, too
+		}
 	}
 	clear(p.rest)
 	p.rest, p.batch = p.rest[:0], p.batch[:0]
@@ -344,7 +347,7 @@ func (p *Response) setDeadline(now time.Time, n int) error {
 func (p *Response) send() error {
 	var err error
 	if p.plain {
-		_, err = p.bufs.WriteTo(p.conn)
+		err = p.vector()
 	} else { // a TLS record each would be what a call each gets
 		_, err = p.conn.Write(p.join(p.bufs))
 		if err == nil && p.below != nil {
@@ -354,6 +357,24 @@ func (p *Response) send() error {
 	clear(p.spare) // pieces are not to be kept by a client that waits
 	p.bufs = nil
 	return err
+}
+
+// vector writes p.bufs by calls that take several. A client that takes some of it before
+// the deadline is given another, as long as all of it comes at slowest bytes a second:
+// TLS cannot go on behind a deadline.
+func (p *Response) vector() error {
+	began, total := time.Now(), size(p.bufs)
+	for {
+		n, err := p.bufs.WriteTo(p.conn)
+		now := time.Now()
+		if n == 0 || !errors.Is(err, os.ErrDeadlineExceeded) || now.Sub(began) > p.route.deadline+time.Duration(total)*time.Second/slowest {
+			return err
+		}
+		p.speed.took(int(n), now.Sub(began))
+		if err := p.setDeadline(now, size(p.bufs)); err != nil {
+			return err
+		}
+	}
 }
 
 // join copies bufs into one piece, valid until the next call.
@@ -434,7 +455,6 @@ func (p *Response) Close(whole bool) error {
 		panic(http.ErrAbortHandler) // resets the stream of HTTP/2; net/http knows it
 	}
 	p.trailers.set(p.w.Header())
-	_ = p.control.SetWriteDeadline(time.Time{}) // the connection may be used again
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -368,6 +370,93 @@ func TestTryWrite(t *testing.T) {
 				t.Errorf("%d bytes, want %d: %v", len(got), len(want), err)
 			}
 		})
+	}
+}
+
+// narrow connects to s with a small buffer for receiving.
+func narrow(t *testing.T, s *httptest.Server) net.Conn {
+	t.Helper()
+	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) (err error) {
+		cerr := c.Control(func(fd uintptr) { err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4<<10) })
+		return errors.Join(err, cerr)
+	}}
+	conn, err := d.DialContext(t.Context(), "tcp", s.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// TestBacklog: an adaptive answer to a client that takes less than it is given batches
+// because of what its socket has not sent, with TLS and without.
+func TestBacklog(t *testing.T) {
+	for _, start := range []func(s *httptest.Server){(*httptest.Server).Start, (*httptest.Server).StartTLS} {
+		route := httpio.NewRoute("test", httpio.Adaptive, 20*time.Second)
+		s := one(t, httpio.Options{Route: route}, func(p *httpio.Response) {
+			tick := time.NewTicker(time.Millisecond)
+			defer tick.Stop()
+			piece := [][]byte{make([]byte, 1000)}
+			for until := time.Now().Add(20 * time.Second); route.Stats().Changes[httpio.Backlog] == 0; <-tick.C {
+				if err := p.Write(piece); err != nil || time.Now().After(until) {
+					t.Errorf("%v, %+v", err, route.Stats())
+					return
+				}
+			}
+		})
+		start(s)
+		conn := narrow(t, s)
+		if s.TLS != nil {
+			conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
+		}
+		fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+		tick := time.NewTicker(5 * time.Millisecond)
+		for b := make([]byte, 1000); ; { // a fifth of what comes
+			if _, err := conn.Read(b); err != nil {
+				break
+			}
+			if route.Stats().Changes[httpio.Backlog] == 0 {
+				<-tick.C
+			}
+		}
+		tick.Stop()
+		conn.Close()
+		s.Close()
+		if st := route.Stats(); st.Whole != 1 || st.Held != 0 {
+			t.Errorf("%+v", st)
+		}
+	}
+}
+
+// TestSlow: a client that always takes something before the deadline gets everything.
+func TestSlow(t *testing.T) {
+	const size = 400 << 10
+	s := one(t, httpio.Options{Route: httpio.NewRoute("test", httpio.Direct, time.Second)}, func(p *httpio.Response) {
+		if err := p.Write([][]byte{make([]byte, size/2), make([]byte, size/2)}); err != nil {
+			t.Error(err)
+		}
+	})
+	s.Config.ConnState = func(c net.Conn, _ http.ConnState) {
+		if tcp, ok := c.(*net.TCPConn); ok {
+			_ = tcp.SetWriteBuffer(4 << 10)
+		}
+	}
+	s.Start()
+	defer s.Close()
+	conn := narrow(t, s)
+	defer conn.Close()
+	fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	tick := time.NewTicker(5 * time.Millisecond) // two seconds and more in all
+	defer tick.Stop()
+	n, b := 0, make([]byte, 1000)
+	var err error
+	for err == nil {
+		<-tick.C
+		var k int
+		k, err = conn.Read(b)
+		n += k
+	}
+	if err != io.EOF || n < size {
+		t.Errorf("%d bytes, %v", n, err)
 	}
 }
 

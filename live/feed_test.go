@@ -116,6 +116,9 @@ func TestFeed(t *testing.T) {
 		if rest[len(rest)-4] != -1 || r.begun != 2 {
 			t.Errorf("after a change: %v, %d times begun", rest, r.begun)
 		}
+		if sent, skipped := v.Frames(); sent != 10+15+3 || skipped != 190 {
+			t.Errorf("%d frames sent, %d left out", sent, skipped)
+		}
 		v.Close()
 		v.Close()
 		if _, err := v.Next(t.Context(), nil); !errors.Is(err, ErrClosed) {

@@ -188,8 +188,8 @@ func TestLagJumpsToNewestKeyFrame(t *testing.T) {
 		}
 		src.live(55) // 25, 50 are key frames
 		var lag *LagError
-		if _, err := next(t, c, dst); !errors.As(err, &lag) || lag.Bytes != 49_000 {
-			t.Fatalf("%v, want a jump over 49000 bytes", err)
+		if _, err := next(t, c, dst); !errors.As(err, &lag) || lag.Bytes != 49_000 || lag.Frames != 49 {
+			t.Fatalf("%v, %+v, want a jump over 49000 bytes, 49 frames", err, lag)
 		}
 		if n, err := next(t, c, dst); n != 6 || err != nil || dst[0].DTS != 50 || dst[0].Flags != av.Key {
 			t.Fatalf("%d packets from %d: %v", n, dst[0].DTS, err)

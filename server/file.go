@@ -162,10 +162,7 @@ func (f *File) Apply(c *Config) {
 	if off(f.LowLatency) {
 		c.Live.Part = -1
 	}
-	if c.Responses == nil {
-		c.Responses = f.Responses
-	}
-	c.EachRecord = c.EachRecord || off(f.TLSCoalesce)
+	f.answers(c)
 	if len(c.Encryption) == 0 {
 		c.Encryption = f.Encryption
 	}
@@ -183,6 +180,14 @@ func (f *File) Apply(c *Config) {
 	for _, d := range f.Files {
 		c.Files = append(c.Files, frames.Folder{Name: d.Name, Dir: d.Dir})
 	}
+}
+
+// answers fills in what c leaves open of how answers are written.
+func (f *File) answers(c *Config) {
+	if c.Responses == nil {
+		c.Responses = f.Responses
+	}
+	c.EachRecord = c.EachRecord || off(f.TLSCoalesce)
 }
 
 // fill gives each setting that is not given its value.

@@ -2,6 +2,7 @@ package server
 
 import (
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/base64"
 	"io"
 	"net/http"
@@ -22,7 +23,10 @@ func TestResponses(t *testing.T) {
 	if err := (&Config{Responses: map[string]string{"feeds": "direct"}}).Validate(); err == nil || !strings.Contains(err.Error(), "feed") {
 		t.Error(err)
 	}
-	s := startWith(t, Config{Live: live.Config{Grace: time.Second}, Responses: map[string]string{"feed": "adaptive"}})
+	cert, key := writePair(t, t.TempDir(), "localhost", time.Now())
+	s := startWith(t, Config{
+		Live: live.Config{Grace: 5 * time.Second}, Responses: map[string]string{"feed": "adaptive"}, WriteDeadline: 3 * time.Second, TLSCert: cert, TLSKey: key,
+	})
 	if code, body := ask(t, s, "GET", "/v1/responses", ""); code != 200 || body != `[{"kind":"feed","strategy":"adaptive"},{"kind":"frames","strategy":"direct"},{"kind":"parts","strategy":"direct"}]`+"\n" {
 		t.Error(code, body)
 	}
@@ -54,6 +58,7 @@ func TestResponses(t *testing.T) {
 	if value(f["cleave_http_response_strategy"], "kind", "feed", "strategy", "adaptive") != 1 || value(f["cleave_http_response_writes_total"], "kind", "feed", "cause", "at once") < 1 {
 		t.Errorf("%v %v", f["cleave_http_response_strategy"], f["cleave_http_response_writes_total"])
 	}
+	second := secondFeed(t, s)
 	if code, body := ask(t, s, "POST", "/v1/responses", `{"kind":"feed","strategy":"buffered"}`); code != 200 || !strings.Contains(body, `"buffered"`) {
 		t.Error(code, body)
 	}
@@ -73,7 +78,31 @@ func TestResponses(t *testing.T) {
 	if n, err := strconv.Atoi(res.Trailer.Get("X-Frames-Sent")); err != nil || n < 25 || res.Trailer.Get("X-Frames-Skipped") != "0" {
 		t.Error(res.Trailer)
 	}
-	if f := scrape(t, s); value(f["cleave_http_responses_ended_total"], "kind", "feed", "end", "whole") != 1 {
-		t.Error(f["cleave_http_responses_ended_total"])
+	if trailer := <-second; trailer.Get("X-Frames-Skipped") != "0" || trailer.Get("X-Frames-Sent") == "" {
+		t.Error("HTTP/2:", trailer)
 	}
+	if f := scrape(t, s); value(f["cleave_http_responses_ended_total"], "kind", "feed", "end", "whole") != 2 || value(f["cleave_tls_records_total"]) < 10 {
+		t.Error(f["cleave_http_responses_ended_total"], f["cleave_tls_records_total"])
+	}
+}
+
+// secondFeed watches the same by HTTP/2, and returns the trailers when it has ended, which
+// is after a pause that is longer than a write may take.
+func secondFeed(t *testing.T, s *running) <-chan http.Header {
+	t.Helper()
+	tr := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}
+	res, err := (&http.Client{Transport: tr}).Get("https://" + s.addrs.HTTPS.String() + "/live/cam.ts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := make(chan http.Header, 1)
+	go func() {
+		defer tr.CloseIdleConnections()
+		defer res.Body.Close()
+		if _, err := io.Copy(io.Discard, res.Body); err != nil || res.ProtoMajor != 2 {
+			t.Error(res.Proto, err)
+		}
+		out <- res.Trailer
+	}()
+	return out
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/cleave-video/cleave/deliver/feed"
 	cflv "github.com/cleave-video/cleave/deliver/flv"
 	"github.com/cleave-video/cleave/format/flv"
+	"github.com/cleave-video/cleave/httpio"
 	"github.com/cleave-video/cleave/live"
 	"github.com/cleave-video/cleave/store/disk"
 )
@@ -179,7 +180,7 @@ func TestSocketStreamEnd(t *testing.T) {
 	})
 	running, end := context.WithCancel(ctx)
 	group.Go(func() { _ = hub.Run(running) })
-	h := feed.New(feed.Config{Hub: hub, Formats: []feed.Format{cflv.Format()}})
+	h := feed.New(feed.Config{Hub: hub, Formats: []feed.Format{cflv.Format()}, Route: httpio.NewRoute("feed", httpio.Direct, 15*time.Second)})
 	s := httptest.NewTLSServer(h)
 	for hub.Lookup("live/cam") == nil {
 		time.Sleep(time.Millisecond)

@@ -79,7 +79,7 @@ func serveWith(t *testing.T, cfg live.Config) (address string, cam *camera, stop
 	cam = &camera{Synthetic: avtest.NewSynthetic(spec()), tick: time.NewTicker(2 * time.Millisecond), off: off}
 	published := make(chan error, 1)
 	go func() { published <- hub.Publish(context.Background(), "live/cam", cam) }()
-	h := feed.New(feed.Config{Hub: hub, Formats: []feed.Format{cflv.Format()}, Route: httpio.NewRoute("feed", httpio.Direct, 3*time.Second)})
+	h := feed.New(feed.Config{Hub: hub, Formats: []feed.Format{cflv.Format()}, Route: httpio.NewRoute("feed", httpio.Direct, 1500*time.Millisecond)})
 	s := httptest.NewUnstartedServer(h)
 	s.Listener = narrow{s.Listener}
 	s.Start()

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -173,8 +174,8 @@ func (r *run) loop(ctx context.Context) error {
 			return r.ended(err)
 		}
 		if err != nil {
-			if w := r.in.Warnings(); len(w) > 0 { // why a track is not there
-				return fmt.Errorf("cut: %s: %w (%s)", r.cfg.Input, err, strings.Join(w, "; "))
+			if why := slices.Concat(r.report.LeftOut, r.in.Warnings()); len(why) > 0 { // a track is not there
+				return fmt.Errorf("cut: %s: %w (%s)", r.cfg.Input, err, strings.Join(why, "; "))
 			}
 			return fmt.Errorf("cut: %s: %w", r.cfg.Input, err)
 		}

@@ -113,7 +113,6 @@ func (r *run) setTracks(c *chunk.Chunk) error {
 	if r.cfg.Container == TS {
 		return r.setTS(tracks)
 	}
-	carried := 0
 	var orders [av.Data + 1]int
 	for i := range tracks {
 		t := &tracks[i]
@@ -124,7 +123,6 @@ func (r *run) setTracks(c *chunk.Chunk) error {
 			}
 			continue // begin has left it out
 		}
-		carried++
 		rend, err := r.rendition(t.Kind, orders[t.Kind])
 		if err != nil {
 			return err
@@ -144,15 +142,7 @@ func (r *run) setTracks(c *chunk.Chunk) error {
 			return err
 		}
 	}
-	return r.noneCarried(carried, tracks)
-}
-
-func (r *run) noneCarried(carried int, tracks []av.Track) error {
-	if carried > 0 {
-		return nil
-	}
-	return fmt.Errorf("cut: %w: %s can carry none of the %d tracks of %s: %v",
-		av.ErrUnsupported, r.cfg.Container, len(tracks), r.cfg.Input, r.report.LeftOut)
+	return nil
 }
 
 // setTS multiplexes the first video, the first audio and all data; each further
@@ -172,9 +162,6 @@ func (r *run) setTS(tracks []av.Track) error {
 		of[t.Kind] = append(of[t.Kind], i)
 	}
 	video, audio := of[av.Video], of[av.Audio]
-	if len(video)+len(audio) == 0 {
-		return r.noneCarried(0, tracks)
-	}
 	var main, sound []int
 	main = append(main, video[:min(1, len(video))]...)
 	switch {

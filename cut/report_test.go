@@ -1,12 +1,14 @@
 package cut
 
 import (
+	"errors"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/chunk"
 )
 
@@ -73,5 +75,16 @@ func TestLeftOutDoesNotCut(t *testing.T) {
 	}
 	if len(r.LeftOut) != 1 || r.Chunks < 4 || r.Longest > 2100*time.Millisecond || r.Advice != "" || r.Dropped > 0 {
 		t.Errorf("%+v", r)
+	}
+}
+
+// TestNothingCarried: an input of which the container carries nothing to cut by is refused
+// with what it has.
+func TestNothingCarried(t *testing.T) {
+	c := config(encoded(t, "vp9.mp4", "-map 0:v -c:v libvpx-vp9 -deadline realtime -cpu-used 8"), filepath.Join(t.TempDir(), "out"))
+	c.Container = TS
+	_, err := Run(t.Context(), c)
+	if !errors.Is(err, av.ErrUnsupported) || !strings.Contains(err.Error(), "track 0 (video vp9): ts cannot carry it") {
+		t.Error(err)
 	}
 }

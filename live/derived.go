@@ -27,7 +27,7 @@ type derived struct {
 // known is what is said of a rendition, and of its gaps.
 type known struct {
 	init   string
-	header []byte // nil: it is stored
+	header []byte // nil: it was stored long ago
 	info   *codec.Info
 	track  av.Track
 	// settled: segments since the last discontinuity have it, and others must not differ.

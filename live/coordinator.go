@@ -106,7 +106,7 @@ func (c *coordinator) commit(p *publisher, o *opened, wait time.Duration) {
 		}
 	}
 	if e, ok := p.entry(o, false); ok {
-		j.description = index.AppendDescription(nil, c.s.name, p.withGaps(e))
+		j.description = index.AppendDescription(nil, c.s.name, p.withGaps(o, e))
 		if c.journal != nil {
 			c.journal.End(j.id, j.description)
 		}

@@ -214,15 +214,16 @@ func derivedTrack(name string, s *Segment, at int64) index.Track {
 }
 
 // withGaps returns an entry in which the renditions are gaps that stages make, behind the
-// others: they are not there yet, and would be lost in a crash.
-func (p *publisher) withGaps(e index.Entry) *index.Entry {
-	if len(p.derived) > 0 {
+// others: they are not there yet, and would be lost in a crash. What is not kept with the
+// chunk's parts is left out: it may be nowhere then.
+func (p *publisher) withGaps(o *opened, e index.Entry) *index.Entry {
+	if len(o.kin) > 0 {
 		e.Tracks = slices.Clone(e.Tracks)
 	}
-	for _, d := range p.derived {
-		if n := len(d.r.Segments); n > 0 && len(e.Tracks) > d.of.section {
+	for i, d := range p.derived {
+		if i < len(o.kin) && o.kin[i].name != "" && len(e.Tracks) > d.of.section {
 			t := e.Tracks[d.of.section] // the same times
-			t.Name, t.Init, t.Offset, t.Size, t.Gap, t.Independent = d.r.Name, d.r.Segments[n-1].Init, e.Size, 0, true, true
+			t.Name, t.Init, t.Offset, t.Size, t.Gap, t.Independent = d.r.Name, o.kin[i].name, e.Size, 0, true, true
 			e.Tracks = append(e.Tracks, t)
 		}
 	}

@@ -72,3 +72,40 @@ func TestDerivedHeaderRecovered(t *testing.T) {
 		b.end()
 	})
 }
+
+// A restart gives a stream no discontinuities that it did not have: the rendition's
+// header is another behind a gap.
+func TestDerivedRestoredBreaks(t *testing.T) {
+	m := newMachine(t)
+	synctest.Test(t, func(t *testing.T) {
+		f := &half{
+			turns: func(seq uint64) uint16 {
+				if seq > 4 {
+					return 180
+				}
+				return 90
+			},
+			fails: func(seq uint64, _ int) error {
+				if seq == 4 || seq == 5 {
+					return errors.New("never")
+				}
+				return nil
+			},
+		}
+		a := m.start(t, plain(f))
+		a.publish(t, spec(8))
+		time.Sleep(9 * time.Second)
+		stop := a.publish(t, spec(60))
+		time.Sleep(20500 * time.Millisecond)
+		was := a.kill(t, stop)
+		b := m.start(t, plain(f))
+		x, y := was.Rendition("video0"), b.Lookup("live/cam").Edge().Rendition("video0")
+		for i := range x.Segments {
+			s := y.Segment(x.Segments[i].Epoch, x.Segments[i].MSN)
+			if s != nil && (s.Discontinuity != x.Segments[i].Discontinuity || x.discontinuitiesAt(s.MSN) != y.discontinuitiesAt(s.MSN)) {
+				t.Errorf("%d: discontinuity %v, was %v; behind %d, was %d", s.MSN, s.Discontinuity, x.Segments[i].Discontinuity, y.discontinuitiesAt(s.MSN), x.discontinuitiesAt(s.MSN))
+			}
+		}
+		b.end()
+	})
+}

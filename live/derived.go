@@ -59,6 +59,10 @@ func (p *publisher) derive(tracks []av.Track) {
 			if of == nil || r.Of != p.lead {
 				continue
 			}
+			if len(p.lanes)+len(p.derived) == index.MaxTracks {
+				p.s.hub.cfg.Log.Warn("rendition left out", "stream", p.s.name, "rendition", r.Name, "tracks", len(p.lanes))
+				continue
+			}
 			name := of.r.Name + "-" + r.Name
 			d := &derived{made: r.Name, r: Rendition{Name: name, Track: av.Track{Kind: of.r.Track.Kind}}, of: of, heirs: p.s.account.keys}
 			if was := p.s.edge.Load().Rendition(name); was != nil {

@@ -6,7 +6,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/av/avtest"
+	"github.com/cleave-video/cleave/index"
 	indexmem "github.com/cleave-video/cleave/index/mem"
 )
 
@@ -108,4 +110,43 @@ func TestDerivedRestoredBreaks(t *testing.T) {
 		}
 		b.end()
 	})
+}
+
+// A chunk with as many tracks as an entry may have is in the index as it was without
+// stages.
+func TestDerivedManyTracks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ix := indexmem.New()
+		cfg := plain(&half{})
+		cfg.Index = ix
+		h, end := hub(t, cfg)
+		defer end()
+		if err := h.Publish(t.Context(), "cam", &wide{Demuxer: avtest.Pace(avtest.NewSynthetic(spec(8))), n: index.MaxTracks}); err != nil {
+			t.Error(err)
+		}
+		n := 0
+		for _, err := range ix.Range(t.Context(), "cam", time.Time{}, time.Time{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			n++
+		}
+		if n < 3 {
+			t.Errorf("%d chunks are in the index", n)
+		}
+	})
+}
+
+// wide is a source with n tracks, all but the first like the last.
+type wide struct {
+	av.Demuxer
+	n int
+}
+
+func (w *wide) Tracks() []av.Track {
+	l := append([]av.Track(nil), w.Demuxer.Tracks()...)
+	for len(l) > 0 && len(l) < w.n {
+		l = append(l, l[len(l)-1])
+	}
+	return l
 }

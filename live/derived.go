@@ -275,7 +275,7 @@ func (p *publisher) acceptOne(m *made) {
 	s.FirstKey = d.heirs
 	d.heirs += int64(len(s.Keys))
 	p.s.account.keys = max(p.s.account.keys, d.heirs)
-	p.s.memory.keep(s, d.of.output().Duration(s.End()))
+	p.s.memory.keep(s, av.Timebase{Num: 1, Den: s.Timescale}.Duration(s.End())) // the lane may be of other tracks by now
 	d.r.Track, d.r.FrameRate = m.track, d.of.r.FrameRate
 	if s.Info != nil {
 		d.r.Info = *s.Info

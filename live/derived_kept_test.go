@@ -150,3 +150,28 @@ func (w *wide) Tracks() []av.Track {
 	}
 	return l
 }
+
+// Segments that are made when the tracks have changed are kept in memory by their own
+// times.
+func TestDerivedTimescaleChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, end := hub(t, plain(&half{takes: func(uint64) time.Duration { return 3 * time.Second }}))
+		defer end()
+		one, two := spec(9), spec(30)
+		two.Video.Timebase, two.Video.FrameDur, two.Video.Width, two.Start = av.Timebase{Num: 1, Den: 25}, 1, 640, 9*time.Second
+		done := make(chan error)
+		go func() { done <- h.Publish(t.Context(), "cam", avtest.Pace(avtest.NewSynthetic(one, two))) }()
+		time.Sleep(30 * time.Second)
+		r := h.Lookup("cam").Edge().Rendition("video0")
+		blocks := r.Segments[len(r.Segments)-4].Retain() // of those that players at the edge want
+		if blocks == nil {
+			t.Error("a new segment is not in memory")
+		}
+		for _, b := range blocks {
+			b.Release()
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -170,7 +170,7 @@ func (w *restored) countBreaks(list []index.Entry) {
 // unbroken reports whether a track's share of a chunk had no discontinuity before it. What a
 // stage made has those of its source, and may have another header behind a gap.
 func unbroken(a, b index.Track) bool {
-	return a.Init == b.Init || a.KeyID != b.KeyID || (&Rendition{Name: b.Name}).Of() != ""
+	return a.Init == b.Init || a.KeyID != b.KeyID || MadeOf(b.Name) != ""
 }
 
 // describe reads the initialization sections of an entry, unless they are known.

@@ -13,7 +13,6 @@ import (
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/format/mp4"
 	"github.com/cleave-video/cleave/index"
-	"github.com/cleave-video/cleave/live"
 )
 
 // film is a range as one MP4: a header, and the fragments as they are stored, each with the
@@ -164,23 +163,15 @@ func lead(e *index.Entry) int {
 
 func isVideo(name string) bool { return strings.HasPrefix(name, av.Video.String()) }
 
-// received returns an entry without what stages made, which is behind the other tracks.
-func received(e *index.Entry) *index.Entry {
-	n := slices.IndexFunc(e.Tracks, func(t index.Track) bool { return (&live.Rendition{Name: t.Name}).Of() != "" })
-	if n < 0 {
-		return e
-	}
-	out := *e
-	out.Tracks = e.Tracks[:n]
-	return &out
-}
-
 // add puts a chunk into the film, up to the first key frame that is not before to.
 func (f *film) add(ctx context.Context, e *index.Entry, to time.Time) error {
 	if e.Object == "" || len(e.Tracks) == 0 {
 		return nil
 	}
-	e = received(e)
+	if list := received(e.Tracks); len(list) < len(e.Tracks) {
+		was := *e
+		e, was.Tracks = &was, list
+	}
 	if slices.ContainsFunc(e.Tracks, func(x index.Track) bool { return x.KeyID != [16]byte{} }) {
 		return &refusal{403, "the stream is encrypted at that time: it is played by HLS, not downloaded"}
 	}

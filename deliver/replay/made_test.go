@@ -37,6 +37,48 @@ func (same) Run(_ context.Context, o *stage.Object) error {
 	return nil
 }
 
+// late makes what same does, but of the first chunks nothing.
+type late struct{ same }
+
+func (l late) Run(ctx context.Context, o *stage.Object) error {
+	if o.Chunk.Seq < 4 {
+		return errors.New("not yet")
+	}
+	return l.same.Run(ctx, o)
+}
+
+// TestMadeLate: that a rendition begins is no discontinuity, of which the live playlist
+// knows nothing: it would count those before the first to less than none.
+func TestMadeLate(t *testing.T) {
+	st, ix := storemem.New(storemem.Config{MaxBytes: 64 << 20}), indexmem.New()
+	defer st.Close()
+	synctest.Test(t, func(t *testing.T) {
+		hub, err := live.NewHub(live.Config{
+			Store: st, Index: ix, Part: -1, Window: 6 * time.Second, Stages: []stage.Stage{late{}}, Retention: func(string) *live.Retention { return &live.Retention{} },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer hub.Close()
+		source := avtest.Pace(avtest.NewSynthetic(avtest.Spec{Video: avtest.Video{Frames: 1000, GOPs: []int{25}, Timebase: av.Timebase{Num: 1, Den: 90000}, FrameDur: 3600}}))
+		if err := hub.Publish(t.Context(), "cam", source); err != nil {
+			t.Fatal(err)
+		}
+		h := replay.New(replay.Config{Hub: hub, Index: ix, Store: st})
+		e := hub.Lookup("cam").Edge()
+		for i := range e.Renditions {
+			r := &e.Renditions[i]
+			past, err := h.History(t.Context(), "cam", r.Name, time.Time{}, r.Segments[0].MSN, e.TargetDuration)
+			if err != nil || len(past.Segments) < 8 || past.Discontinuities > r.Discontinuities {
+				t.Errorf("%s: %d segments, %d discontinuities, %d in all: %v", r.Name, len(past.Segments), past.Discontinuities, r.Discontinuities, err)
+			}
+		}
+		if len(e.Renditions) != 2 {
+			t.Errorf("%d renditions", len(e.Renditions))
+		}
+	})
+}
+
 // TestMade: a file has what was received, whatever was made of it: two pictures at a time
 // would be shown.
 func TestMade(t *testing.T) {

@@ -218,16 +218,23 @@ func derivedTrack(name string, s *Segment, at int64) index.Track {
 }
 
 // withGaps returns an entry in which the renditions are gaps that stages make, behind the
-// others: they are not there yet, and would be lost in a crash. What is not kept with the
-// chunk's parts is left out: it may be nowhere then.
+// others: they are not there yet, and would be lost in a crash. One whose header is neither
+// stored nor kept with the chunk's parts is left out: the header may be nowhere then.
 func (p *publisher) withGaps(o *opened, e index.Entry) *index.Entry {
 	if len(o.kin) > 0 {
 		e.Tracks = slices.Clone(e.Tracks)
 	}
 	for i, d := range p.derived {
-		if i < len(o.kin) && o.kin[i].name != "" && len(e.Tracks) > d.of.section {
+		if i >= len(o.kin) || len(e.Tracks) <= d.of.section {
+			continue
+		}
+		init := o.kin[i]
+		if n := len(d.r.Segments); n > 0 && p.coord.has(d.r.Segments[n-1].Init) {
+			init = d.r.Segments[n-1].Init
+		}
+		if init != "" {
 			t := e.Tracks[d.of.section] // the same times
-			t.Name, t.Init, t.Offset, t.Size, t.Gap, t.Independent = d.r.Name, o.kin[i].name, e.Size, 0, true, true
+			t.Name, t.Init, t.Offset, t.Size, t.Gap, t.Independent = d.r.Name, init, e.Size, 0, true, true
 			e.Tracks = append(e.Tracks, t)
 		}
 	}

@@ -50,15 +50,22 @@ func TestDerivedHeaderStored(t *testing.T) {
 }
 
 // What is recovered of a chunk names no header that is nowhere: a rendition's may not be
-// stored yet when the parts of the chunk behind it are kept.
+// stored yet when the parts of the chunk behind it are kept. If it is, both are there again.
 func TestDerivedHeaderRecovered(t *testing.T) {
+	for _, isStored := range []bool{false, true} {
+		testDerivedHeaderRecovered(t, isStored)
+	}
+}
+
+func testDerivedHeaderRecovered(t *testing.T, isStored bool) {
 	m := newMachine(t)
 	m.parts = t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		cfg := plain(&half{takes: func(uint64) time.Duration { return 500 * time.Millisecond }})
 		a := m.start(t, cfg)
-		hold := make(chan struct{})
-		a.m.hold.Store(&hold)
+		if hold := make(chan struct{}); !isStored {
+			a.m.hold.Store(&hold)
+		}
 		stop := a.publish(t, spec(60))
 		time.Sleep(1900 * time.Millisecond)
 		was := a.kill(t, stop)
@@ -68,7 +75,9 @@ func TestDerivedHeaderRecovered(t *testing.T) {
 		b := m.start(t, cfg)
 		if s := b.Lookup("live/cam"); s == nil {
 			t.Error("the stream is not there")
-		} else if r := s.Edge().Rendition("video0"); r == nil || r.Last() < 1 || r.Segments[0].Gap {
+		} else if r := s.Edge().Rendition("video0"); r == nil || r.Last() < 1 || r.Segments[0].Gap || r.Segments[0].MSN != 0 {
+			t.Errorf("%+v", r)
+		} else if r := s.Edge().Rendition("video0-half"); (r != nil) != isStored || isStored && r.Segments[0].Gap {
 			t.Errorf("%+v", r)
 		}
 		b.end()

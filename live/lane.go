@@ -31,7 +31,7 @@ type opened struct {
 	blocks [][]*mem.Block // of each lane, with references for the coordinator
 
 	inits   []section    // of each lane
-	kin     []section    // of the derived renditions, those that are kept with its parts; no name: none is known
+	kin     []string     // of each derived rendition, the one that is kept with its parts; empty: none is known
 	period  *seal.Period // that it is encrypted in; nil: not at all
 	samples bool         // its samples are encrypted, so that each part is
 }

@@ -38,7 +38,7 @@ func (p *publisher) journalChunk(o *opened) {
 	for i, x := range o.inits {
 		inits[i] = journal.Init{Name: x.name, Bytes: x.header}
 	}
-	o.kin = make([]section, len(p.derived))
+	o.kin = make([]string, len(p.derived))
 	for i, d := range p.derived {
 		n := len(d.r.Segments)
 		if n == 0 {
@@ -46,7 +46,7 @@ func (p *publisher) journalChunk(o *opened) {
 		}
 		name := d.r.Segments[n-1].Init
 		if b := p.s.Init(name); b != nil {
-			o.kin[i] = section{name, b}
+			o.kin[i] = name
 			inits = append(inits, journal.Init{Name: name, Bytes: b})
 		}
 	}

@@ -51,7 +51,7 @@ func newCoordinator(ctx context.Context, s *Stream, pool *mem.Pool) *coordinator
 	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	context.AfterFunc(ctx, func() { time.AfterFunc(s.hub.cfg.Drain, c.cancel) })
 	// What stages have not made by then, the rest does not wait for.
-	c.staging = newStaging(c.ctx, pool, s.Edge(), s.hub.cfg.StreamMemory)
+	c.staging = newStaging(c.ctx, pool, s)
 	context.AfterFunc(ctx, func() { time.AfterFunc(s.hub.cfg.Drain/2, c.staging.stop) })
 	return c
 }
@@ -106,7 +106,7 @@ func (c *coordinator) commit(p *publisher, o *opened, wait time.Duration) {
 		}
 	}
 	if e, ok := p.entry(o, false); ok {
-		j.description = index.AppendDescription(nil, c.s.name, p.withGaps(e))
+		j.description = index.AppendDescription(nil, c.s.name, p.withGaps(o, e))
 		if c.journal != nil {
 			c.journal.End(j.id, j.description)
 		}

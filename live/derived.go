@@ -27,7 +27,7 @@ type derived struct {
 // known is what is said of a rendition, and of its gaps.
 type known struct {
 	init   string
-	header []byte // nil: it is stored
+	header []byte // nil: it was stored long ago
 	info   *codec.Info
 	track  av.Track
 	// settled: segments since the last discontinuity have it, and others must not differ.
@@ -57,6 +57,10 @@ func (p *publisher) derive(tracks []av.Track) {
 		for _, r := range m.Makes(p.s.name, tracks) {
 			of := p.lane(r.Of)
 			if of == nil || r.Of != p.lead {
+				continue
+			}
+			if len(p.lanes)+len(p.derived) == index.MaxTracks {
+				p.s.hub.cfg.Log.Warn("rendition left out", "stream", p.s.name, "rendition", r.Name, "tracks", len(p.lanes))
 				continue
 			}
 			name := of.r.Name + "-" + r.Name
@@ -214,15 +218,23 @@ func derivedTrack(name string, s *Segment, at int64) index.Track {
 }
 
 // withGaps returns an entry in which the renditions are gaps that stages make, behind the
-// others: they are not there yet, and would be lost in a crash.
-func (p *publisher) withGaps(e index.Entry) *index.Entry {
-	if len(p.derived) > 0 {
+// others: they are not there yet, and would be lost in a crash. One whose header is neither
+// stored nor kept with the chunk's parts is left out: the header may be nowhere then.
+func (p *publisher) withGaps(o *opened, e index.Entry) *index.Entry {
+	if len(o.kin) > 0 {
 		e.Tracks = slices.Clone(e.Tracks)
 	}
-	for _, d := range p.derived {
-		if n := len(d.r.Segments); n > 0 && len(e.Tracks) > d.of.section {
+	for i, d := range p.derived {
+		if i >= len(o.kin) || len(e.Tracks) <= d.of.section {
+			continue
+		}
+		init := o.kin[i]
+		if n := len(d.r.Segments); n > 0 && p.coord.has(d.r.Segments[n-1].Init) {
+			init = d.r.Segments[n-1].Init
+		}
+		if init != "" {
 			t := e.Tracks[d.of.section] // the same times
-			t.Name, t.Init, t.Offset, t.Size, t.Gap, t.Independent = d.r.Name, d.r.Segments[n-1].Init, e.Size, 0, true, true
+			t.Name, t.Init, t.Offset, t.Size, t.Gap, t.Independent = d.r.Name, init, e.Size, 0, true, true
 			e.Tracks = append(e.Tracks, t)
 		}
 	}
@@ -270,7 +282,7 @@ func (p *publisher) acceptOne(m *made) {
 	s.FirstKey = d.heirs
 	d.heirs += int64(len(s.Keys))
 	p.s.account.keys = max(p.s.account.keys, d.heirs)
-	p.s.memory.keep(s, d.of.output().Duration(s.End()))
+	p.s.memory.keep(s, av.Timebase{Num: 1, Den: s.Timescale}.Duration(s.End())) // the lane may be of other tracks by now
 	d.r.Track, d.r.FrameRate = m.track, d.of.r.FrameRate
 	if s.Info != nil {
 		d.r.Info = *s.Info

@@ -217,8 +217,11 @@ func (e *Edge) Rendition(name string) *Rendition {
 
 // Of returns the name of the rendition that a stage made this one of, whose segments have
 // the same numbers and times; empty if it was received.
-func (r *Rendition) Of() string {
-	of, _, made := strings.Cut(r.Name, "-")
+func (r *Rendition) Of() string { return MadeOf(r.Name) }
+
+// MadeOf is Rendition.Of of one that has a name.
+func MadeOf(name string) string {
+	of, _, made := strings.Cut(name, "-")
 	if !made {
 		return ""
 	}

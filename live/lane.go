@@ -31,6 +31,7 @@ type opened struct {
 	blocks [][]*mem.Block // of each lane, with references for the coordinator
 
 	inits   []section    // of each lane
+	kin     []string     // of each derived rendition, the one that is kept with its parts; empty: none is known
 	period  *seal.Period // that it is encrypted in; nil: not at all
 	samples bool         // its samples are encrypted, so that each part is
 }

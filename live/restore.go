@@ -150,7 +150,7 @@ func (w *restored) countBreaks(list []index.Entry) {
 	w.total = w.state.Discontinuities
 	for i := range list {
 		e := &list[i]
-		parts := i > 0 && (list[i-1].Epoch != e.Epoch || !slices.EqualFunc(list[i-1].Tracks, e.Tracks, func(a, b index.Track) bool { return a.Init == b.Init || a.KeyID != b.KeyID }))
+		parts := i > 0 && (list[i-1].Epoch != e.Epoch || !slices.EqualFunc(list[i-1].Tracks, e.Tracks, unbroken))
 		if e.Seq > newest && (e.Discontinuity || parts) {
 			w.breaks[e.Seq] = true
 			w.total++
@@ -165,6 +165,12 @@ func (w *restored) countBreaks(list []index.Entry) {
 	for i := range w.lanes {
 		w.lanes[i].Discontinuities = w.total - after
 	}
+}
+
+// unbroken reports whether a track's share of a chunk had no discontinuity before it. What a
+// stage made has those of its source, and may have another header behind a gap.
+func unbroken(a, b index.Track) bool {
+	return a.Init == b.Init || a.KeyID != b.KeyID || MadeOf(b.Name) != ""
 }
 
 // describe reads the initialization sections of an entry, unless they are known.

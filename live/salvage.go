@@ -38,11 +38,16 @@ func (p *publisher) journalChunk(o *opened) {
 	for i, x := range o.inits {
 		inits[i] = journal.Init{Name: x.name, Bytes: x.header}
 	}
-	for _, d := range p.derived {
-		if n := len(d.r.Segments); n > 0 {
-			if b := p.s.Init(d.r.Segments[n-1].Init); b != nil {
-				inits = append(inits, journal.Init{Name: d.r.Segments[n-1].Init, Bytes: b})
-			}
+	o.kin = make([]string, len(p.derived))
+	for i, d := range p.derived {
+		n := len(d.r.Segments)
+		if n == 0 {
+			continue
+		}
+		name := d.r.Segments[n-1].Init
+		if b := p.s.Init(name); b != nil {
+			o.kin[i] = name
+			inits = append(inits, journal.Init{Name: name, Bytes: b})
 		}
 	}
 	o.kept = p.journal.Open(journalID(o), inits)
@@ -75,7 +80,7 @@ func (p *publisher) journalPart(l *lane, b *mem.Block) {
 	o.awaitKept()
 	var description []byte
 	if e, ok := p.entry(o, true); ok {
-		description = index.AppendDescription(nil, p.s.name, p.withGaps(e))
+		description = index.AppendDescription(nil, p.s.name, p.withGaps(o, e))
 	}
 	p.journal.Part(journalID(o), l.section, b, description)
 }

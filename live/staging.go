@@ -39,19 +39,22 @@ type staging struct {
 	made []made
 }
 
-// newStaging goes on with what e shows.
-func newStaging(ctx context.Context, pool *mem.Pool, e *Edge, memory int64) *staging {
+// newStaging goes on with what s shows.
+func newStaging(ctx context.Context, pool *mem.Pool, s *Stream) *staging {
 	g := &staging{
-		places: make(chan struct{}, maxStaged), bytes: mem.NewBudget(memory / 4), turn: make(chan struct{}), blocks: pool.NewOverdraft(),
+		places: make(chan struct{}, maxStaged), bytes: mem.NewBudget(s.hub.cfg.StreamMemory / 4), turn: make(chan struct{}), blocks: pool.NewOverdraft(),
 		known: make(map[string]known),
 	}
 	close(g.turn)
 	g.ctx, g.stop = context.WithCancel(ctx)
 	g.now, g.hurry = context.WithCancelCause(g.ctx)
+	e := s.Edge()
 	for i := range e.Renditions {
 		r := &e.Renditions[i]
 		if n := len(r.Segments); n > 0 {
-			g.known[r.Name] = known{init: r.Segments[n-1].Init, info: r.Segments[n-1].Info, track: r.Track}
+			last := &r.Segments[n-1]
+			// The store may not have taken the header from the publisher before.
+			g.known[r.Name] = known{init: last.Init, header: s.Init(last.Init), info: last.Info, track: r.Track}
 		}
 	}
 	return g

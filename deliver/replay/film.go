@@ -168,6 +168,10 @@ func (f *film) add(ctx context.Context, e *index.Entry, to time.Time) error {
 	if e.Object == "" || len(e.Tracks) == 0 {
 		return nil
 	}
+	if list := received(e.Tracks); len(list) < len(e.Tracks) {
+		was := *e
+		e, was.Tracks = &was, list
+	}
 	if slices.ContainsFunc(e.Tracks, func(x index.Track) bool { return x.KeyID != [16]byte{} }) {
 		return &refusal{403, "the stream is encrypted at that time: it is played by HLS, not downloaded"}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/index"
+	"github.com/cleave-video/cleave/live"
 )
 
 // maxPeriod bounds a playlist, and a file: what is longer is asked for in pieces.
@@ -75,18 +76,29 @@ type link struct {
 	key        [16]byte
 }
 
+// received returns the tracks of a chunk without what stages made, which is behind them.
+func received(tracks []index.Track) []index.Track {
+	for i := range tracks {
+		if live.MadeOf(tracks[i].Name) != "" {
+			return tracks[:i]
+		}
+	}
+	return tracks
+}
+
 // next takes the next chunk and reports whether a discontinuity stands before it: that was
 // noted, or numbers are missing, another epoch begins, or tracks change, but for the
-// keys in their initialization sections.
+// keys in their initialization sections. What stages made has those of its source.
 func (c *chain) next(e *index.Entry) bool {
-	same := slices.EqualFunc(c.tracks, e.Tracks, func(a link, b index.Track) bool {
+	tracks := received(e.Tracks)
+	same := slices.EqualFunc(c.tracks, tracks, func(a link, b index.Track) bool {
 		return a.name == b.Name && (a.init == b.Init || a.key != b.KeyID)
 	})
 	broke := c.some && (e.Discontinuity || e.Epoch != c.epoch || e.Seq != c.seq+1 || !same)
-	if !same || len(c.tracks) != len(e.Tracks) || changed(c.tracks, e.Tracks) {
+	if !same || changed(c.tracks, tracks) {
 		c.tracks = c.tracks[:0]
-		for i := range e.Tracks {
-			c.tracks = append(c.tracks, link{e.Tracks[i].Name, e.Tracks[i].Init, e.Tracks[i].KeyID})
+		for i := range tracks {
+			c.tracks = append(c.tracks, link{tracks[i].Name, tracks[i].Init, tracks[i].KeyID})
 		}
 	}
 	c.some, c.epoch, c.seq = true, e.Epoch, e.Seq

@@ -95,7 +95,7 @@ func runEncoder(ctx context.Context, path string, bufs net.Buffers, out *capped)
 		in.Close()
 		return fault("encoder", "%w: %w", ErrCrashed, err)
 	}
-	_ = unix.Setpriority(unix.PRIO_PROCESS, cmd.Process.Pid, encodeNice) // it may be gone already
+	standBack(cmd.Process.Pid)
 	var feed sync.WaitGroup
 	feed.Go(func() {
 		_, _ = bufs.WriteTo(in) // who does not read all of it says why
@@ -114,6 +114,13 @@ func runEncoder(ctx context.Context, path string, bufs net.Buffers, out *capped)
 		return fault("encoder", "%w: %v: %s", ErrCrashed, err, says.line())
 	}
 	return nil
+}
+
+// standBack makes a process nicer than it was started. It may be gone already.
+func standBack(pid int) {
+	if kernel, err := unix.Getpriority(unix.PRIO_PROCESS, pid); err == nil {
+		_ = unix.Setpriority(unix.PRIO_PROCESS, pid, min(20-kernel+encodeNice, 19)) // getpriority(2): the system call returns 20 less nice
+	}
 }
 
 // input is what the worker is told, and the payload.

@@ -8,11 +8,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/av/avtest"
@@ -157,6 +160,37 @@ func TestEncodeFails(t *testing.T) {
 	if err := CheckEncoder(t.Context(), script("echo cleave-av: no libx264 >&2; exit 1")); !errors.Is(err, ErrNoWorker) || !strings.Contains(err.Error(), "libx264") {
 		t.Error(err)
 	}
+}
+
+// TestEncodeNice: a worker stands back behind the server, however nice that is itself.
+func TestEncodeNice(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "cleave-av")
+	// It is fed when it stands back.
+	if err := os.WriteFile(path, []byte("#!/bin/sh\ncat >/dev/null; nice >&2; exit 1"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	track, list := video(t, "../mp4/testdata/last.mp4")
+	job := &EncodeJob{Track: &track, Packets: list, Height: 48, Bitrate: 200_000, Rate: av.Rational{Num: 25, Den: 1}}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // which ends with the goroutine: it is not made less nice again
+		kernel, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		own := min(20-kernel+3, 19)
+		if err := unix.Setpriority(unix.PRIO_PROCESS, 0, own); err != nil {
+			t.Error(err)
+			return
+		}
+		_, _, _, err = Encode(t.Context(), path, job)
+		if want := strconv.Itoa(min(own+encodeNice, 19)); !errors.Is(err, ErrRefused) || !strings.HasSuffix(err.Error(), ": "+want) {
+			t.Errorf("server %d, worker %v, want %s", own, err, want)
+		}
+	}()
+	<-done
 }
 
 // TestEncodeSandbox: the encoder works behind the same restrictions as all workers.

@@ -55,9 +55,12 @@ type exactly struct {
 	needed   int64 // bytes of the pieces, of which those behind are not
 }
 
-// place notes where the range begins and ends, if that is in a chunk.
+// place notes where the range begins and ends, if that is in a chunk or in a hole before it:
+// that is left out, so that it is where the run begins.
 func (x *exactly) place(f *film, e *index.Entry) {
-	at := func(t time.Time) int64 { return e.Start + e.Timebase.Ticks(t.Sub(e.Wall)) + f.run.at - f.run.base }
+	at := func(t time.Time) int64 {
+		return max(f.run.at, e.Start+e.Timebase.Ticks(t.Sub(e.Wall))+f.run.at-f.run.base)
+	}
 	if x.from == math.MinInt64 && e.End().After(x.p.From) {
 		x.from = at(x.p.From)
 	}

@@ -41,6 +41,7 @@ type Handler struct {
 	zip   httpio.Zipper
 	heads heads
 	films atomic.Int32 // that are sent
+	rows  atomic.Int64 // segments and key frames of playlists that are made and sent
 }
 
 var _ http.Handler = (*Handler)(nil)
@@ -81,6 +82,8 @@ func fail(w http.ResponseWriter, err error) {
 	switch {
 	case errors.Is(err, errMany):
 		httpio.Busy(w, "too many files are being sent")
+	case errors.Is(err, errRows):
+		httpio.Busy(w, "too many long playlists are being sent")
 	case errors.As(err, &no):
 		httpio.Fail(w, no.code, no.text)
 	case errors.Is(err, store.ErrNotExist), errors.Is(err, store.ErrKey), errors.Is(err, index.ErrNotFound):

@@ -40,14 +40,15 @@ type Handler struct {
 	cfg   Config
 	zip   httpio.Zipper
 	heads heads
-	films atomic.Int32 // that are sent
-	rows  atomic.Int64 // segments and key frames of playlists that are made and sent
+	films atomic.Int32  // that are sent
+	plans chan struct{} // has one for each that is planned to the frame
+	rows  atomic.Int64  // segments and key frames of playlists that are made and sent
 }
 
 var _ http.Handler = (*Handler)(nil)
 
 // New returns a Handler.
-func New(cfg Config) *Handler { return &Handler{cfg: cfg} }
+func New(cfg Config) *Handler { return &Handler{cfg: cfg, plans: make(chan struct{}, maxPlans)} }
 
 // Serves reports whether a request is for a range of time, or for what is kept.
 func Serves(r *http.Request) bool {

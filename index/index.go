@@ -213,9 +213,13 @@ func (e *Entry) validateTables(bad func(what string, v any) error) error {
 // End is the time at which the entry has been shown.
 func (e *Entry) End() time.Time { return e.Wall.Add(e.Timebase.Duration(e.Duration)) }
 
+// MaxStream bounds the name of a stream in bytes: a folder has it as its name, and file
+// systems take 255.
+const MaxStream = 240
+
 // CheckStream returns ErrEntry unless name can name a stream.
 func CheckStream(name string) error {
-	if err := store.CheckKey(name); err != nil {
+	if err := store.CheckKey(name); err != nil || len(name) > MaxStream {
 		return fmt.Errorf("%w: stream %q", ErrEntry, name)
 	}
 	return nil

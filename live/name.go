@@ -3,17 +3,23 @@ package live
 import (
 	"fmt"
 	"strings"
+
+	"github.com/cleave-video/cleave/index"
 )
 
 // reserved are the last parts of paths below a stream.
 var reserved = [...]string{"frames", "keyframe", "gop", "index.m3u8", "manifest.mpd", "frames.html", "recordings.json"}
 
 // CheckName returns ErrName unless name is one to five parts of 1 to 64 bytes
-// [A-Za-z0-9._~-], none of them "." or "..", the last one not reserved.
+// [A-Za-z0-9._~-], none of them "." or "..", the last one not reserved, and not longer
+// than the index takes.
 func CheckName(name string) error {
 	parts := strings.Split(name, "/")
 	if len(parts) > 5 {
 		return fmt.Errorf("%w: %d parts, at most 5", ErrName, len(parts))
+	}
+	if len(name) > index.MaxStream {
+		return fmt.Errorf("%w: %d bytes, at most %d", ErrName, len(name), index.MaxStream)
 	}
 	for _, p := range parts {
 		if p == "" || p == "." || p == ".." || len(p) > 64 || strings.ContainsFunc(p, foreign) {

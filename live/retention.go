@@ -22,6 +22,9 @@ type Retention struct {
 const (
 	// keepEvery is how often it is looked for chunks that go.
 	keepEvery = 5 * time.Second
+	// restEvery is how often, of a name of which nothing is kept and that is not live: the
+	// index has to read its files for that.
+	restEvery = time.Minute
 	// maxGoing is how many chunks of a stream go at a time: their keys are in memory.
 	maxGoing = 4096
 )
@@ -49,6 +52,7 @@ type kept struct {
 	last    int64     // number of the newest that is not
 	steps   []step    // when chunks were hidden, oldest first
 	going   []string  // objects whose entries are gone
+	rests   time.Time // nothing is kept, and it need not be looked before
 }
 
 // step says that what ended by a time is not listed since another.
@@ -149,6 +153,9 @@ func (k *keeper) of(name string) *kept {
 // stream hides chunks of a stream, and lets those go that were hidden long enough.
 func (k *keeper) stream(ctx context.Context, name string, now time.Time) error {
 	x := k.of(name)
+	if now.Before(x.rests) && k.h.Lookup(name) == nil {
+		return nil
+	}
 	if err := k.count(ctx, name, x); err != nil {
 		return err
 	}
@@ -165,6 +172,7 @@ func (k *keeper) stream(ctx context.Context, name string, now time.Time) error {
 		}
 	}
 	if x.bytes == 0 {
+		x.rests = now.Add(restEvery)
 		return k.promises.forget(name, now) // there is nothing of what was promised
 	}
 	return nil

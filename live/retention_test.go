@@ -1,15 +1,20 @@
 package live
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/cleave-video/cleave/index"
+	"github.com/cleave-video/cleave/index/indextest"
+	indexmem "github.com/cleave-video/cleave/index/mem"
+	storemem "github.com/cleave-video/cleave/store/mem"
 )
 
 // kept is the machine's index and store: the entries, and the keys of chunks without one.
@@ -171,6 +176,40 @@ func TestRetentionCrash(t *testing.T) {
 			t.Errorf("not deleted: %v", stray)
 		}
 		b.end()
+	})
+}
+
+// countingIndex counts how often it is read.
+type countingIndex struct {
+	*indexmem.Mem
+	n atomic.Int64
+}
+
+func (c *countingIndex) Pass(ctx context.Context, name string, from, to time.Time, f func(e *index.Entry) bool) error {
+	c.n.Add(1)
+	return c.Mem.Pass(ctx, name, from, to, f)
+}
+
+// TestRetentionOfNothing: names of which nothing is kept any more cost next to nothing.
+func TestRetentionOfNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ix := &countingIndex{Mem: indexmem.New()}
+		list := indextest.Entries(3, 20)
+		if err := errors.Join(ix.AddAll(t.Context(), "live/cam", list), ix.Drop(t.Context(), "live/cam", list[19].End())); err != nil {
+			t.Fatal(err)
+		}
+		h, err := NewHub(Config{Store: storemem.New(storemem.Config{}), Index: ix, Retention: always(Retention{Age: time.Minute})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer stop()
+		if err := errors.Join(h.Run(ctx), h.Close()); err != nil {
+			t.Error(err)
+		}
+		if n := ix.n.Load(); n == 0 || n > 3*10+3 {
+			t.Errorf("it was read %d times in ten minutes", n)
+		}
 	})
 }
 

@@ -41,17 +41,24 @@ func (h *Handler) list(w http.ResponseWriter, r *http.Request, s *live.Stream) e
 			return bad(fmt.Errorf("after=%.40q: not a PTS in ticks", q.Get("after")))
 		}
 	}
-	leave := deliver.Wait(w, r, h.cfg.Hub)
-	if leave == nil {
+	leave := func() {}
+	defer func() { leave() }()
+	enter := func() error {
+		place := deliver.Wait(w, r, h.cfg.Hub)
+		if place == nil {
+			return errPlace
+		}
+		leave = place
 		return nil
 	}
-	defer leave()
 	ctx, cancel := context.WithTimeout(r.Context(), wait)
 	defer cancel()
 	f := newFeed(s, live.CursorOptions{Oldest: waits})
 	defer f.c.Close()
-	p, err := f.one(ctx, after, waits)
+	p, err := f.one(ctx, after, waits, enter)
 	switch {
+	case errors.Is(err, errPlace):
+		return nil // it was told
 	case errors.Is(err, context.DeadlineExceeded):
 		w.Header().Set("Cache-Control", "no-store")
 		w.WriteHeader(http.StatusNoContent)
@@ -77,10 +84,14 @@ func (h *Handler) list(w http.ResponseWriter, r *http.Request, s *live.Stream) e
 	return nil
 }
 
+// errPlace is returned for a request that there was no place for to wait, and that was told.
+var errPlace = errors.New("frames: no place to wait")
+
 // one returns the newest frame; or, if next, the one that was decoded after the frame
 // with the PTS after, or the first one presented later if that frame is not there.
-// Its Data is not to be used. It waits as long as there is none.
-func (f *feed) one(ctx context.Context, after int64, next bool) (av.Packet, error) {
+// Its Data is not to be used. It waits as long as there is none, if enter, which is called
+// before that, once, returns nil.
+func (f *feed) one(ctx context.Context, after int64, next bool, enter func() error) (av.Packet, error) {
 	c := choice{after: after, next: next}
 	now, stop := context.WithCancel(ctx)
 	stop() // what is there is returned nevertheless
@@ -92,6 +103,11 @@ func (f *feed) one(ctx context.Context, after int64, next bool) (av.Packet, erro
 			continue
 		case err != nil && in == now && errors.Is(err, context.Canceled) && ctx.Err() == nil:
 			in = ctx // all that was there has been looked at
+			if !c.found() {
+				if err := enter(); err != nil {
+					return av.Packet{}, err
+				}
+			}
 		case err != nil:
 			return av.Packet{}, err
 		}
@@ -100,7 +116,7 @@ func (f *feed) one(ctx context.Context, after int64, next bool) (av.Packet, erro
 				return list[i], nil
 			}
 		}
-		if in == ctx && c.have && !c.passed {
+		if in == ctx && c.found() {
 			return c.best, nil
 		}
 	}
@@ -115,6 +131,9 @@ type choice struct {
 	have   bool
 	passed bool // the frame with the PTS after
 }
+
+// found reports whether best is the one if nothing else is there.
+func (c *choice) found() bool { return c.have && !c.passed }
 
 // look reports whether p is the one for sure.
 func (c *choice) look(p *av.Packet) bool {

@@ -41,6 +41,7 @@ func (h *Handler) download(w http.ResponseWriter, r *http.Request, name string) 
 	if err != nil {
 		return err
 	}
+	h.cfg.Hub.Promise(r.Context(), name, f.span.From, f.span.To)
 	content := newFilmReader(r.Context(), f)
 	defer content.Close()
 	head := w.Header()

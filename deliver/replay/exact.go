@@ -17,6 +17,9 @@ const (
 	// maxExact bounds a file that is cut to the frame: where all of its samples lie is
 	// found out, and told, before the first of them.
 	maxExact = 2 * time.Hour
+	// maxPlans is how many are planned at a time: the samples of two hours take 60 MB and
+	// half a second.
+	maxPlans = 4
 	// leadOut is how far behind the end it is looked for the key frame behind the next:
 	// pictures before the end may be decoded after the next one.
 	leadOut = 12 * time.Second
@@ -32,6 +35,12 @@ func (h *Handler) exact(ctx context.Context, name string, p period) (*film, erro
 	if p.To.Sub(p.From) > maxExact {
 		return nil, bad(fmt.Sprintf("exact: the range is longer than %v: ask for less at a time", maxExact))
 	}
+	select {
+	case h.plans <- struct{}{}:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	defer func() { <-h.plans }()
 	x := &exactly{p: p, from: math.MinInt64, to: math.MaxInt64}
 	f, err := h.plan(ctx, name, p, x)
 	if err != nil {
@@ -40,6 +49,7 @@ func (h *Handler) exact(ctx context.Context, name string, p period) (*film, erro
 	if err := x.lay(ctx, f); err != nil {
 		return nil, err
 	}
+	f.cut = nil // the header has its tables
 	return f, f.seal()
 }
 
@@ -55,9 +65,12 @@ type exactly struct {
 	needed   int64 // bytes of the pieces, of which those behind are not
 }
 
-// place notes where the range begins and ends, if that is in a chunk.
+// place notes where the range begins and ends, if that is in a chunk or in a hole before it:
+// that is left out, so that it is where the run begins.
 func (x *exactly) place(f *film, e *index.Entry) {
-	at := func(t time.Time) int64 { return e.Start + e.Timebase.Ticks(t.Sub(e.Wall)) + f.run.at - f.run.base }
+	at := func(t time.Time) int64 {
+		return max(f.run.at, e.Start+e.Timebase.Ticks(t.Sub(e.Wall))+f.run.at-f.run.base)
+	}
 	if x.from == math.MinInt64 && e.End().After(x.p.From) {
 		x.from = at(x.p.From)
 	}

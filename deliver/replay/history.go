@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -14,9 +15,11 @@ import (
 // and none is longer than what is promised, in seconds.
 func (h *Handler) History(ctx context.Context, name, rend string, from time.Time, next, target int64) (deliver.Past, error) {
 	s := &scan{only: rend, alone: true}
+	defer h.release(s)
 	if from = from.Add(slack); from.Before(h.cfg.Hub.Horizon(name)) {
 		from = h.cfg.Hub.Horizon(name)
 	}
+	var failed error
 	err := index.Pass(ctx, h.cfg.Index, name, from, time.Time{}, func(e *index.Entry) bool {
 		if e.Seq >= next {
 			return false
@@ -28,8 +31,10 @@ func (h *Handler) History(ctx context.Context, name, rend string, from time.Time
 		if s.add(e); s.target > target {
 			s.segments = s.segments[:0]
 		}
-		return true
+		failed = h.take(s)
+		return failed == nil
 	})
+	err = cmp.Or(err, failed)
 	past := deliver.Past{Independent: s.alone}
 	if n := len(s.segments); err != nil || n == 0 || s.segments[n-1].seq != next-1 {
 		return past, err

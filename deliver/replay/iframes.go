@@ -19,6 +19,7 @@ func (h *Handler) iframes(w http.ResponseWriter, r *http.Request, name, rend str
 		return err
 	}
 	s := &scan{only: rend, keys: true}
+	defer h.release(s)
 	if err := h.scan(r.Context(), name, p, s); err != nil {
 		return err
 	}

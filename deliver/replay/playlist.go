@@ -146,6 +146,7 @@ func (h *Handler) media(w http.ResponseWriter, r *http.Request, name, rend strin
 		return err
 	}
 	s := &scan{only: rend}
+	defer h.release(s)
 	if err := h.scan(r.Context(), name, p, s); err != nil {
 		return err
 	}

@@ -40,13 +40,15 @@ type Handler struct {
 	cfg   Config
 	zip   httpio.Zipper
 	heads heads
-	films atomic.Int32 // that are sent
+	films atomic.Int32  // that are sent
+	plans chan struct{} // has one for each that is planned to the frame
+	rows  atomic.Int64  // segments and key frames of playlists that are made and sent
 }
 
 var _ http.Handler = (*Handler)(nil)
 
 // New returns a Handler.
-func New(cfg Config) *Handler { return &Handler{cfg: cfg} }
+func New(cfg Config) *Handler { return &Handler{cfg: cfg, plans: make(chan struct{}, maxPlans)} }
 
 // Serves reports whether a request is for a range of time, or for what is kept.
 func Serves(r *http.Request) bool {
@@ -81,6 +83,8 @@ func fail(w http.ResponseWriter, err error) {
 	switch {
 	case errors.Is(err, errMany):
 		httpio.Busy(w, "too many files are being sent")
+	case errors.Is(err, errRows):
+		httpio.Busy(w, "too many long playlists are being sent")
 	case errors.As(err, &no):
 		httpio.Fail(w, no.code, no.text)
 	case errors.Is(err, store.ErrNotExist), errors.Is(err, store.ErrKey), errors.Is(err, index.ErrNotFound):

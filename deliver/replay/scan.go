@@ -1,7 +1,9 @@
 package replay
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -13,6 +15,16 @@ import (
 
 // maxPeriod bounds a playlist, and a file: what is longer is asked for in pieces.
 const maxPeriod = 25 * time.Hour
+
+const (
+	// maxRows bounds the segments and key frames of all playlists that are made and sent, of
+	// some 100 bytes each: those of 48 days of chunks of two seconds.
+	maxRows = 1 << 21
+	// maxMarks bounds the key frames of one.
+	maxMarks = 1 << 18
+)
+
+var errRows = errors.New("replay: too many long playlists")
 
 // scan is what is found out of the chunks of a range, in one pass.
 type scan struct {
@@ -29,6 +41,31 @@ type scan struct {
 
 	before chain
 	until  time.Time // up to where it is likely to go on
+	taken  int64     // of Handler.rows
+}
+
+// take counts what s has among the rows of all, until release; an error if there are too
+// many.
+func (h *Handler) take(s *scan) error {
+	if len(s.marks) > maxMarks {
+		return bad(fmt.Sprintf("there are more than %d key frames: ask for less at a time", maxMarks))
+	}
+	n := int64(len(s.segments) + len(s.marks))
+	if n <= s.taken {
+		return nil
+	}
+	n += 1<<10 - s.taken // not for each
+	s.taken += n
+	if h.rows.Add(n) > maxRows {
+		return errRows
+	}
+	return nil
+}
+
+// release gives back what take counted.
+func (h *Handler) release(s *scan) {
+	h.rows.Add(-s.taken)
+	s.taken = 0
 }
 
 // segment is a rendition's share of a chunk.
@@ -116,7 +153,7 @@ func changed(a []link, b []index.Track) bool {
 }
 
 // scan passes through the chunks of a range of a stream. The error is a *refusal if there
-// is nothing.
+// is nothing. What it takes is released by the caller, also after an error.
 func (h *Handler) scan(ctx context.Context, name string, p period, s *scan) error {
 	s.alone, s.target = true, 1
 	if kept := h.cfg.Hub.Horizon(name); p.From.Before(kept) {
@@ -129,17 +166,17 @@ func (h *Handler) scan(ctx context.Context, name string, p period, s *scan) erro
 	if now := h.cfg.Hub.Now(); s.until.IsZero() || s.until.After(now) {
 		s.until = now
 	}
-	long := false
+	var failed error
 	err := index.Pass(ctx, h.cfg.Index, name, p.From, p.To, func(e *index.Entry) bool {
 		s.add(e)
-		long = s.span.To.Sub(s.span.From) > maxPeriod
-		return !long
+		if failed = h.take(s); failed == nil && s.span.To.Sub(s.span.From) > maxPeriod {
+			failed = bad(fmt.Sprintf("the range is longer than %v: ask for less at a time", maxPeriod))
+		}
+		return failed == nil
 	})
-	switch {
+	switch err = cmp.Or(err, failed); {
 	case err != nil:
 		return err
-	case long:
-		return bad(fmt.Sprintf("the range is longer than %v: ask for less at a time", maxPeriod))
 	case s.span.From.IsZero():
 		return h.nothing(ctx, name, p)
 	}

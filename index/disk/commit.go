@@ -77,6 +77,7 @@ func (s *stream) commitAll(group []*pending) {
 		batch = appendBatch(batch, binary.AppendUvarint([]byte{recordMark, recordDrop}, kept))
 	}
 	if len(batch) == 0 {
+		s.rest()
 		return
 	}
 	if err := s.append(batch); err != nil {
@@ -97,15 +98,20 @@ func (s *stream) commitAll(group []*pending) {
 	}
 	s.kept = kept
 	s.tidy()
-	if len(s.segs) == 0 && s.kept >= s.base+uint64(s.run.Len()) {
-		s.unload()
-		return
-	}
 	s.publish()
+	s.rest()
 }
 
-// unload lets memory and the log's handle go, until the stream is asked for again: nothing
-// of it is left, and names that were used once must not cost for ever. s.mu is held.
+// rest unloads a stream of which nothing is left: names that were used once must not cost
+// for ever. s.mu is held.
+func (s *stream) rest() {
+	if len(s.segs) == 0 && s.kept >= s.base+uint64(s.run.Len()) {
+		s.unload()
+	}
+}
+
+// unload lets memory and the log's handle go, until the stream is asked for again. s.mu
+// is held.
 func (s *stream) unload() {
 	if s.log != nil {
 		s.log.Close()

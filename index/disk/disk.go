@@ -191,15 +191,11 @@ func (d *Disk) AddAll(ctx context.Context, name string, list []index.Entry) erro
 
 // Seek implements index.Index.
 func (d *Disk) Seek(ctx context.Context, name string, at time.Time) (e index.Entry, k index.Key, err error) {
-	for { // again if what it read was dropped since it looked
-		t, first, terr := d.table(ctx, name)
-		if terr != nil {
-			return e, k, terr
-		}
-		if e, k, err = index.SeekTable(t, first, at); !errors.Is(err, errDropped) {
-			return e, k, err
-		}
-	}
+	err = d.read(ctx, name, func(t index.Table, first int, _ func(e *index.Entry) bool) error {
+		e, k, err = index.SeekTable(t, first, at)
+		return err
+	})
+	return e, k, err
 }
 
 // Range implements index.Index. What is dropped meanwhile may be left out.
@@ -270,16 +266,19 @@ func (d *Disk) read(ctx context.Context, name string, f func(t index.Table, firs
 }
 
 // Last implements index.Index.
-func (d *Disk) Last(ctx context.Context, name string) (index.Entry, error) {
-	t, _, err := d.table(ctx, name)
-	if err != nil {
-		return index.Entry{}, err
-	}
-	return index.LastOf(t)
+func (d *Disk) Last(ctx context.Context, name string) (e index.Entry, err error) {
+	err = d.read(ctx, name, func(t index.Table, _ int, _ func(e *index.Entry) bool) error {
+		e, err = index.LastOf(t)
+		return err
+	})
+	return e, err
 }
 
 // Drop implements index.Index. Files go when all their entries are dropped.
 func (d *Disk) Drop(ctx context.Context, name string, before time.Time) error {
+	if ok, err := d.has(name); err != nil || !ok {
+		return err
+	}
 	s, err := d.stream(ctx, name)
 	if err != nil {
 		return err

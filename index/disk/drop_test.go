@@ -96,6 +96,15 @@ func TestDropAll(t *testing.T) {
 		if e, err := d.Last(t.Context(), name); err != nil || e.Seq != list[4*i+2].Seq {
 			t.Errorf("turn %d: the last is %d, %v", i, e.Seq, err)
 		}
+		if err := index.Pass(t.Context(), d, name, time.Time{}, time.Time{}, func(*index.Entry) bool { return true }); err != nil {
+			t.Error(err)
+		}
+		if err := d.Drop(t.Context(), name, list[4*i+2].End()); err != nil {
+			t.Error(err)
+		}
+		if s.log != nil || s.view.Load() != nil {
+			t.Errorf("turn %d: something is kept again, since it was asked for", i)
+		}
 		if err := d.Add(t.Context(), name, list[4*i+1]); err == nil {
 			t.Errorf("turn %d: an entry before the last was taken", i)
 		}

@@ -46,6 +46,9 @@ func (d *Disk) SetState(ctx context.Context, name string, state index.State) err
 
 // State implements index.Catalogue.
 func (d *Disk) State(ctx context.Context, name string) (index.State, error) {
+	if ok, err := d.has(name); err == nil && !ok {
+		return index.State{}, fmt.Errorf("%w: state of %s", index.ErrNotFound, name)
+	}
 	s, err := d.stream(ctx, name)
 	if err != nil {
 		return index.State{}, err

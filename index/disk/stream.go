@@ -83,6 +83,7 @@ func (s *stream) table() (*table, int, error) {
 			return nil, 0, err
 		}
 		v = s.view.Load()
+		s.rest()
 	}
 	t := v.table
 	return &t, v.first, nil

@@ -83,7 +83,7 @@ func StreamText(w http.ResponseWriter, r *http.Request, t Text, z *Zipper, write
 	case !s.begun:
 		return err
 	case err != nil:
-		panic(http.ErrAbortHandler)
+		abort(r)
 	}
 	return nil
 }

@@ -35,6 +35,7 @@ type Options struct {
 type Response struct {
 	route    *Route
 	w        http.ResponseWriter // nil: conn is ours
+	r        *http.Request       // nil: conn is ours
 	control  *http.ResponseController
 	conn     net.Conn // HTTP/1: ours; nil: w is used
 	plain    bool     // conn is TCP, which writes several buffers by one call
@@ -71,7 +72,7 @@ type Response struct {
 // trailer. The caller must Close the Response, before its handler returns unless it is
 // Detached.
 func Start(w http.ResponseWriter, r *http.Request, o Options) (*Response, error) {
-	p := &Response{route: o.Route, w: w, control: http.NewResponseController(w)}
+	p := &Response{route: o.Route, w: w, r: r, control: http.NewResponseController(w)}
 	p.watch.looked = time.Now()
 	if r.ProtoAtLeast(1, 1) {
 		p.trailers = trailers{digest: wanted(r), frames: o.Frames}
@@ -112,7 +113,7 @@ func (p *Response) takeOver() error {
 	if err != nil {
 		return err
 	}
-	p.conn, p.w, p.control = conn, nil, nil // net/http's memory goes with the handler
+	p.conn, p.w, p.r, p.control = conn, nil, nil, nil // net/http's memory goes with the handler
 	_, p.plain = conn.(*net.TCPConn)
 	p.nowait, p.way, p.below = nowait.New(conn), tcpinfo.New(conn), coalesced(conn)
 	_ = conn.SetDeadline(time.Now().Add(p.route.deadline)) // what fails there fails at the write, too
@@ -452,7 +453,7 @@ func (p *Response) Close(whole bool) error {
 		return errors.Join(err, p.hangUp(whole))
 	}
 	if !whole {
-		panic(http.ErrAbortHandler) // resets the stream of HTTP/2; net/http knows it
+		abort(p.r)
 	}
 	p.trailers.set(p.w.Header())
 	return nil
@@ -470,8 +471,13 @@ func (p *Response) Abort() {
 
 // hangUp ends the connection; whole: behind the last chunk.
 func (p *Response) hangUp(whole bool) error {
+	if !whole {
+		reset(p.conn)
+		_ = p.conn.Close() // lets go of what lies above
+		return nil
+	}
 	var err error
-	if whole && p.chunked {
+	if p.chunked {
 		h := http.Header{}
 		p.trailers.set(h)
 		var last bytes.Buffer
@@ -481,10 +487,7 @@ func (p *Response) hangUp(whole bool) error {
 		_ = p.conn.SetWriteDeadline(time.Now().Add(p.route.deadline))
 		_, err = p.conn.Write(last.Bytes())
 	}
-	if tcp, ok := p.conn.(*net.TCPConn); ok && !whole {
-		_ = tcp.SetLinger(0) // a reset, so that HTTP/1.0 sees it, too
-	}
-	if p.below != nil && err == nil && whole {
+	if p.below != nil && err == nil {
 		err = p.below.Flush() // Close does not wait
 	}
 	return errors.Join(err, p.conn.Close())

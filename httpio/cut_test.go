@@ -85,3 +85,36 @@ func old(t *testing.T, s *httptest.Server) (all string, err error) {
 	b, err := io.ReadAll(conn)
 	return string(b), err
 }
+
+// TestAbort: it ends also a write of which the client has taken a part, and those to come.
+func TestAbort(t *testing.T) {
+	const size = 16 << 20
+	answers := make(chan *httpio.Response, 1)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p, err := httpio.Start(w, r, httpio.Options{Route: httpio.NewRoute("test", httpio.Direct, 20*time.Second)})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		answers <- p
+		for range 2 {
+			if err := p.Write([][]byte{make([]byte, size)}); err == nil {
+				t.Error("it was written")
+			}
+		}
+		_ = p.Close(false)
+	}))
+	defer s.Close()
+	conn := narrow(t, s)
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.CopyN(io.Discard, conn, size/4); err != nil {
+		t.Fatal(err)
+	}
+	(<-answers).Abort()
+	if n, err := io.Copy(io.Discard, conn); n >= size || err == nil {
+		t.Errorf("%d bytes more, %v", n, err)
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cleave-video/cleave/internal/nowait"
@@ -47,6 +48,7 @@ type Response struct {
 	late     net.Buffers   // given to TryWrite while the timer wrote; of who calls it, and Write
 	trailers trailers
 	timer    *time.Timer // of batches; made with the first
+	aborted  atomic.Bool
 
 	mu      sync.Mutex // guards what follows: the timer writes, too
 	state   State
@@ -158,8 +160,11 @@ func (p *Response) move(e event) error {
 
 // ready returns why nothing can be written. p.mu is held.
 func (p *Response) ready() error {
-	if p.state == Closed {
+	switch {
+	case p.state == Closed:
 		return ErrClosed
+	case p.err == nil && p.aborted.Load():
+		return os.ErrDeadlineExceeded
 	}
 	return p.err
 }
@@ -334,7 +339,17 @@ func (p *Response) flush(bufs [][]byte, cause Cause) error {
 
 // setDeadline bounds the next write, of n bytes.
 func (p *Response) setDeadline(now time.Time, n int) error {
-	at := now.Add(p.speed.deadline(n, p.route.deadline))
+	if err := p.until(now.Add(p.speed.deadline(n, p.route.deadline))); err != nil {
+		return err
+	}
+	if p.aborted.Load() { // before it: Abort's own deadline was replaced
+		return os.ErrDeadlineExceeded
+	}
+	return nil
+}
+
+// until sets the deadline for writing.
+func (p *Response) until(at time.Time) error {
 	if p.conn != nil {
 		return p.conn.SetWriteDeadline(at)
 	}
@@ -459,14 +474,11 @@ func (p *Response) Close(whole bool) error {
 	return nil
 }
 
-// Abort has a write fail that is under way. It may be called by any goroutine, before
-// Close has returned.
+// Abort has a write fail that is under way, and those to come. It may be called by any
+// goroutine, before Close has returned.
 func (p *Response) Abort() {
-	if p.conn != nil {
-		_ = p.conn.SetWriteDeadline(time.Now())
-		return
-	}
-	_ = p.control.SetWriteDeadline(time.Now())
+	p.aborted.Store(true)
+	_ = p.until(time.Now())
 }
 
 // hangUp ends the connection; whole: behind the last chunk.

@@ -5,6 +5,7 @@ package httpio
 import (
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
@@ -83,7 +84,7 @@ func StreamText(w http.ResponseWriter, r *http.Request, t Text, z *Zipper, write
 	case !s.begun:
 		return err
 	case err != nil:
-		panic(http.ErrAbortHandler)
+		abort(r)
 	}
 	return nil
 }
@@ -107,7 +108,7 @@ func (s *textStream) Write(b []byte) (int, error) {
 		return len(b), nil
 	}
 	// A deadline for each piece: how long all of it is nobody knows.
-	_ = http.NewResponseController(s.w).SetWriteDeadline(time.Now().Add(patience + time.Duration(len(b))*time.Second/slowest))
+	Limit(s.w, int64(len(b)))
 	if s.gz != nil {
 		return s.gz.Write(b)
 	}
@@ -152,14 +153,30 @@ const (
 // Expire bounds how long an answer of size bytes may take, up to the call of done,
 // which sends the rest of it: the connection may be kept for requests that wait.
 func Expire(w http.ResponseWriter, size int64) (done func()) {
-	c := http.NewResponseController(w)
-	// What cannot have a deadline is a connection of a test.
-	_ = c.SetWriteDeadline(time.Now().Add(patience + time.Duration(size)*time.Second/slowest))
+	Limit(w, size)
 	return func() {
+		c := http.NewResponseController(w)
 		if c.Flush() == nil {
 			_ = c.SetWriteDeadline(time.Time{})
 		}
 	}
+}
+
+// Limit is Expire for an answer behind which its handler, within Bounded, returns at once.
+func Limit(w http.ResponseWriter, size int64) {
+	// What cannot have a deadline is a connection of a test.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(patience + time.Duration(size)*time.Second/slowest))
+}
+
+// Bounded returns h with a bound for how long what net/http writes behind it may take: of
+// short answers all, and the end of those without a length. net/http takes it away.
+func Bounded(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.ServeHTTP(w, r)
+		if _, err := w.Write(nil); !errors.Is(err, http.ErrHijacked) { // a connection that is another's
+			Limit(w, 0)
+		}
+	})
 }
 
 // acceptsGzip reads Accept-Encoding (RFC 9110 12.5.3).

@@ -3,6 +3,7 @@ package httpio
 import (
 	"context"
 	"net"
+	"net/http"
 )
 
 // connKey is the key of a request's connection.
@@ -32,4 +33,30 @@ func coalesced(c net.Conn) *Coalesced {
 		}
 		c = x.NetConn()
 	}
+}
+
+// reset ends the TCP connection below c so that the client sees that something is missing
+// where the end of the connection is the end of the body, too: without the last alert of
+// TLS, by which it would be whole.
+func reset(c net.Conn) {
+	for {
+		switch x := c.(type) {
+		case *net.TCPConn:
+			_ = x.SetLinger(0)
+			_ = x.Close()
+			return
+		case interface{ NetConn() net.Conn }:
+			c = x.NetConn()
+		default:
+			return
+		}
+	}
+}
+
+// abort ends the answer to r, which net/http frames, and the handler.
+func abort(r *http.Request) {
+	if !r.ProtoAtLeast(1, 1) {
+		reset(connOf(r.Context()))
+	}
+	panic(http.ErrAbortHandler) // net/http knows it: it sends no last chunk, and resets the stream of HTTP/2
 }

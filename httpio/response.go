@@ -12,6 +12,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cleave-video/cleave/internal/nowait"
@@ -35,6 +36,7 @@ type Options struct {
 type Response struct {
 	route    *Route
 	w        http.ResponseWriter // nil: conn is ours
+	r        *http.Request       // nil: conn is ours
 	control  *http.ResponseController
 	conn     net.Conn // HTTP/1: ours; nil: w is used
 	plain    bool     // conn is TCP, which writes several buffers by one call
@@ -46,6 +48,7 @@ type Response struct {
 	late     net.Buffers   // given to TryWrite while the timer wrote; of who calls it, and Write
 	trailers trailers
 	timer    *time.Timer // of batches; made with the first
+	aborted  atomic.Bool
 
 	mu      sync.Mutex // guards what follows: the timer writes, too
 	state   State
@@ -71,7 +74,7 @@ type Response struct {
 // trailer. The caller must Close the Response, before its handler returns unless it is
 // Detached.
 func Start(w http.ResponseWriter, r *http.Request, o Options) (*Response, error) {
-	p := &Response{route: o.Route, w: w, control: http.NewResponseController(w)}
+	p := &Response{route: o.Route, w: w, r: r, control: http.NewResponseController(w)}
 	p.watch.looked = time.Now()
 	if r.ProtoAtLeast(1, 1) {
 		p.trailers = trailers{digest: wanted(r), frames: o.Frames}
@@ -112,7 +115,7 @@ func (p *Response) takeOver() error {
 	if err != nil {
 		return err
 	}
-	p.conn, p.w, p.control = conn, nil, nil // net/http's memory goes with the handler
+	p.conn, p.w, p.r, p.control = conn, nil, nil, nil // net/http's memory goes with the handler
 	_, p.plain = conn.(*net.TCPConn)
 	p.nowait, p.way, p.below = nowait.New(conn), tcpinfo.New(conn), coalesced(conn)
 	_ = conn.SetDeadline(time.Now().Add(p.route.deadline)) // what fails there fails at the write, too
@@ -157,8 +160,11 @@ func (p *Response) move(e event) error {
 
 // ready returns why nothing can be written. p.mu is held.
 func (p *Response) ready() error {
-	if p.state == Closed {
+	switch {
+	case p.state == Closed:
 		return ErrClosed
+	case p.err == nil && p.aborted.Load():
+		return os.ErrDeadlineExceeded
 	}
 	return p.err
 }
@@ -333,7 +339,17 @@ func (p *Response) flush(bufs [][]byte, cause Cause) error {
 
 // setDeadline bounds the next write, of n bytes.
 func (p *Response) setDeadline(now time.Time, n int) error {
-	at := now.Add(p.speed.deadline(n, p.route.deadline))
+	if err := p.until(now.Add(p.speed.deadline(n, p.route.deadline))); err != nil {
+		return err
+	}
+	if p.aborted.Load() { // before it: Abort's own deadline was replaced
+		return os.ErrDeadlineExceeded
+	}
+	return nil
+}
+
+// until sets the deadline for writing.
+func (p *Response) until(at time.Time) error {
 	if p.conn != nil {
 		return p.conn.SetWriteDeadline(at)
 	}
@@ -452,26 +468,28 @@ func (p *Response) Close(whole bool) error {
 		return errors.Join(err, p.hangUp(whole))
 	}
 	if !whole {
-		panic(http.ErrAbortHandler) // resets the stream of HTTP/2; net/http knows it
+		abort(p.r)
 	}
 	p.trailers.set(p.w.Header())
 	return nil
 }
 
-// Abort has a write fail that is under way. It may be called by any goroutine, before
-// Close has returned.
+// Abort has a write fail that is under way, and those to come. It may be called by any
+// goroutine, before Close has returned.
 func (p *Response) Abort() {
-	if p.conn != nil {
-		_ = p.conn.SetWriteDeadline(time.Now())
-		return
-	}
-	_ = p.control.SetWriteDeadline(time.Now())
+	p.aborted.Store(true)
+	_ = p.until(time.Now())
 }
 
 // hangUp ends the connection; whole: behind the last chunk.
 func (p *Response) hangUp(whole bool) error {
+	if !whole {
+		reset(p.conn)
+		_ = p.conn.Close() // lets go of what lies above
+		return nil
+	}
 	var err error
-	if whole && p.chunked {
+	if p.chunked {
 		h := http.Header{}
 		p.trailers.set(h)
 		var last bytes.Buffer
@@ -481,10 +499,7 @@ func (p *Response) hangUp(whole bool) error {
 		_ = p.conn.SetWriteDeadline(time.Now().Add(p.route.deadline))
 		_, err = p.conn.Write(last.Bytes())
 	}
-	if tcp, ok := p.conn.(*net.TCPConn); ok && !whole {
-		_ = tcp.SetLinger(0) // a reset, so that HTTP/1.0 sees it, too
-	}
-	if p.below != nil && err == nil && whole {
+	if p.below != nil && err == nil {
 		err = p.below.Flush() // Close does not wait
 	}
 	return errors.Join(err, p.conn.Close())

@@ -253,7 +253,7 @@ func Run(ctx context.Context, c Config) error {
 func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, c *tls.Config) error {
 	var fresh silent
 	s := &http.Server{
-		Handler: h, TLSConfig: c, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		Handler: httpio.Bounded(h), TLSConfig: c, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		BaseContext: func(net.Listener) context.Context { return ctx }, ConnContext: httpio.WithConn, ConnState: fresh.state,
 	}
 	done := make(chan error, 1)

@@ -6,6 +6,8 @@ import (
 	"html/template"
 	"io/fs"
 	"net/http"
+
+	"github.com/cleave-video/cleave/httpio"
 )
 
 //go:embed player.html home.html frames.html
@@ -85,7 +87,11 @@ func (p *Pages) Icon(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write(icon)
 }
 
+// maxPage is more than a page has.
+const maxPage = 1 << 20
+
 func (p *Pages) render(w http.ResponseWriter, page string, data any) {
+	httpio.Limit(w, maxPage)
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-cache")
 	_ = p.templates.ExecuteTemplate(w, page, data) // a client that is gone needs no answer
@@ -109,5 +115,6 @@ func script(w http.ResponseWriter, b []byte, cache string) {
 	}
 	w.Header().Set("Content-Type", "text/javascript; charset=utf-8")
 	w.Header().Set("Cache-Control", cache)
+	httpio.Limit(w, int64(len(b)))
 	_, _ = w.Write(b)
 }

@@ -40,6 +40,7 @@ func spec() avtest.Spec {
 // camera gives a packet for each tick, until it is switched off.
 type camera struct {
 	*avtest.Synthetic
+	hub  *live.Hub // that it publishes to
 	tick *time.Ticker
 	off  <-chan struct{}
 	sums sync.Map // of pictures, by DTS
@@ -76,7 +77,7 @@ func serveWith(t *testing.T, cfg live.Config) (address string, cam *camera, stop
 		t.Fatal(err)
 	}
 	off := make(chan struct{})
-	cam = &camera{Synthetic: avtest.NewSynthetic(spec()), tick: time.NewTicker(2 * time.Millisecond), off: off}
+	cam = &camera{Synthetic: avtest.NewSynthetic(spec()), hub: hub, tick: time.NewTicker(2 * time.Millisecond), off: off}
 	published := make(chan error, 1)
 	go func() { published <- hub.Publish(context.Background(), "live/cam", cam) }()
 	h := feed.New(feed.Config{Hub: hub, Formats: []feed.Format{cflv.Format()}, Route: httpio.NewRoute("feed", httpio.Direct, 1500*time.Millisecond)})
@@ -226,6 +227,9 @@ func TestCrowd(t *testing.T) {
 		}
 	})
 	group.Wait()
+	for cam.hub.Viewers().In > 0 && ctx.Err() == nil { // else it would go on reading
+		time.Sleep(time.Millisecond)
+	}
 	if n, err := io.Copy(io.Discard, stopped); err == nil || ctx.Err() != nil {
 		t.Errorf("the viewer that stopped was not cut off: %d bytes, %v, %v", n, err, ctx.Err())
 	}

@@ -9,18 +9,33 @@ type backlog struct {
 
 const backlogBlock = 256 * packetSize
 
-func (q *backlog) push(p []byte) {
+// spare is a block that was read, for the next that is needed: a stream whose PMT changes
+// with every picture is not to take a block for each.
+type spare struct{ last, free []byte }
+
+func (s *spare) take() []byte {
+	b := s.free
+	if s.free = nil; b == nil {
+		b = make([]byte, 0, backlogBlock)
+	}
+	return b
+}
+
+func (q *backlog) push(p []byte, s *spare) {
 	n := len(q.blocks)
 	if n == 0 || len(q.blocks[n-1]) == cap(q.blocks[n-1]) {
-		q.blocks = append(q.blocks, make([]byte, 0, backlogBlock))
+		q.blocks = append(q.blocks, s.take())
 		n++
 	}
 	q.blocks[n-1] = append(q.blocks[n-1], p...)
 	q.size += packetSize
 }
 
-// pop returns the oldest packet, valid as long as it is referred to.
-func (q *backlog) pop() ([]byte, bool) {
+// pop returns the oldest packet, valid until the next call with s.
+func (q *backlog) pop(s *spare) ([]byte, bool) {
+	if s.last != nil {
+		s.free, s.last = s.last, nil
+	}
 	if len(q.blocks) == 0 {
 		return nil, false
 	}
@@ -30,6 +45,9 @@ func (q *backlog) pop() ([]byte, bool) {
 	q.size -= packetSize
 	if q.at == len(b) {
 		q.blocks, q.at = q.blocks[1:], 0
+		if cap(b) == backlogBlock {
+			s.last = b[:0]
+		}
 	}
 	return p, true
 }

@@ -52,3 +52,35 @@ func TestChangeBetween(t *testing.T) {
 		}
 	}
 }
+
+// TestChangeEveryPicture: what is put aside while the picture before a change ends costs
+// no memory for each change.
+func TestChangeEveryPicture(t *testing.T) {
+	for _, size := range []int{100, 2000} {
+		g := avtest.ReadAll(t, avtest.NewSynthetic(avtest.Spec{Video: avtest.Video{Frames: 700, Size: size, KeySize: size, Timebase: av.Clock90k, FrameDur: 3600}}))[0]
+		m, err := NewMuxer(g.Tracks)
+		if err != nil {
+			t.Fatal(err)
+		}
+		more, err := NewMuxer([]av.Track{g.Tracks[0], {Kind: av.Data, Codec: av.Private, Private: av.PrivateTS, Timebase: av.Clock90k, Config: []byte{6}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tables := [][]byte{m.AppendHeader(nil), more.AppendHeader(nil)}
+		b := slices.Clone(tables[0])
+		for i, p := range g.Packets {
+			b = m.AppendPacket(b, p, p.DTS+90000, p.PTS+90000)
+			b = append(b, tables[i%2]...)
+		}
+		sets, pictures := 0, 0
+		for _, x := range demux(t, b) {
+			sets, pictures = sets+1, pictures+len(x.packets)
+		}
+		if sets < len(g.Packets)/2 || pictures != len(g.Packets) {
+			t.Errorf("%d sets of tracks, %d pictures of %d", sets, pictures, len(g.Packets))
+		}
+		if n := allocated(b); n > 2*len(b)+1<<20 {
+			t.Errorf("%d bytes allocated for %d", n, len(b))
+		}
+	}
+}

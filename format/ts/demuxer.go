@@ -78,6 +78,7 @@ type Demuxer struct {
 	units   int
 	kept    backlog
 	replay  backlog
+	spare   spare
 }
 
 // pidSlot says who takes the packets of a PID: 0 nobody.
@@ -221,7 +222,7 @@ func (d *Demuxer) step() error {
 	if d.closed.Load() {
 		return fs.ErrClosed
 	}
-	p, replayed := d.replay.pop()
+	p, replayed := d.replay.pop(&d.spare)
 	if !replayed {
 		var err error
 		if p, err = d.src.next(); err != nil {

@@ -189,7 +189,7 @@ func (d *Demuxer) completes(slot pidSlot, h header, v verdict) bool {
 
 // putAside keeps a packet for the set of tracks to come.
 func (d *Demuxer) putAside(p []byte) {
-	if d.kept.push(p); d.settling == 0 || d.kept.size >= probeBytes {
+	if d.kept.push(p, &d.spare); d.settling == 0 || d.kept.size >= probeBytes {
 		d.settled()
 	}
 }

@@ -109,7 +109,7 @@ func (d *Demuxer) setOpus(s *stream) {
 
 // keep puts a packet aside while tracks are looked for.
 func (d *Demuxer) keep(p []byte) error {
-	d.kept.push(p)
+	d.kept.push(p, &d.spare)
 	if d.kept.size < probeBytes {
 		return nil
 	}

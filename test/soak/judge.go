@@ -122,7 +122,7 @@ func (r *Report) everybody() Verdict {
 	for _, k := range r.kinds() {
 		a := r.Acts[k]
 		begun, bytes = begun+a.Begun.Load(), bytes+a.Bytes.Load()
-		if a.Begun.Load() == 0 || a.Begun.Load() == a.Refused.Load() || isViewer(k) && a.Bytes.Load() == 0 {
+		if a.Begun.Load() == 0 || a.Begun.Load() == a.Refused.Load() || a.reads && a.Bytes.Load() == 0 {
 			v.OK = false
 			v.Seen += k + ": not; "
 		}

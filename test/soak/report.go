@@ -12,9 +12,6 @@ import (
 // kinds returns the names of the kinds of clients.
 func (r *Report) kinds() []string { return slices.Sorted(maps.Keys(r.Acts)) }
 
-// isViewer reports whether a kind of client only reads.
-func isViewer(kind string) bool { return !strings.Contains(kind, " in") && kind != "names without end" }
-
 // Print writes docs/soak.md.
 func (r *Report) Print(w io.Writer, machine string) error {
 	p := &printer{w: w}
@@ -43,7 +40,7 @@ the median of it, and a little. When all have gone, nothing may be left.
 	for _, k := range r.kinds() {
 		a := r.Acts[k]
 		read := ""
-		if isViewer(k) {
+		if a.reads {
 			read = fmt.Sprintf("%.0f MB", float64(a.Bytes.Load())/1e6)
 		}
 		why := ""

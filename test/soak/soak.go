@@ -8,11 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -79,6 +79,19 @@ type Act struct {
 	Begun, Ended, Refused atomic.Int64           // Ended: in a way of its own; Refused: by the server
 	Bytes                 atomic.Int64           // that viewers read
 	Last                  atomic.Pointer[string] // why the last one was refused
+	reads                 bool                   // viewers
+}
+
+// newActs returns what kinds of clients have done that have not come yet.
+func newActs(publishers, viewers []kind) map[string]*Act {
+	acts := make(map[string]*Act)
+	for _, k := range publishers {
+		acts[k.name] = &Act{}
+	}
+	for _, k := range viewers {
+		acts[k.name] = &Act{reads: true}
+	}
+	return acts
 }
 
 // rig is the server and its clients.
@@ -144,9 +157,7 @@ func (r *rig) load(ctx context.Context, began time.Time, out *Report) error {
 	var group sync.WaitGroup
 	defer group.Wait()
 	publishers, viewers := r.publishers(), r.viewers()
-	for _, k := range slices.Concat(publishers, viewers) {
-		r.acts[k.name] = &Act{}
-	}
+	maps.Copy(r.acts, newActs(publishers, viewers))
 	for _, part := range []struct {
 		n     int
 		kinds []kind

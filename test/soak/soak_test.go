@@ -118,6 +118,25 @@ func TestLeft(t *testing.T) {
 	}
 }
 
+// TestEverybody: each kind of viewer must have got something.
+func TestEverybody(t *testing.T) {
+	r := &rig{}
+	for _, idle := range append(r.viewers(), kind{name: "nobody"}) {
+		report := &Report{Acts: newActs(r.publishers(), r.viewers())}
+		for _, a := range report.Acts {
+			a.Begun.Add(1)
+		}
+		for _, k := range r.viewers() {
+			if k.name != idle.name {
+				report.Acts[k.name].Bytes.Add(1)
+			}
+		}
+		if v := report.everybody(); v.OK != (idle.name == "nobody") {
+			t.Errorf("%s got nothing: %+v", idle.name, v)
+		}
+	}
+}
+
 // TestSVG: the graph is XML that is whole, also of nothing.
 func TestSVG(t *testing.T) {
 	for _, r := range []*Report{{}, rising(3)} {

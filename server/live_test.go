@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os/exec"
 	"regexp"
 	"strings"
@@ -80,12 +81,17 @@ func get(t *testing.T, url string) (int, string) {
 	return shown(t, http.MethodGet, url, "")
 }
 
-// shown sends a request that shows a token, unless that is empty.
-func shown(t *testing.T, method, url, token string) (int, string) {
+// shown sends a request that shows a token, unless that is empty. Like every player it goes
+// up where the URL says "..".
+func shown(t *testing.T, method, address, token string) (int, string) {
 	t.Helper()
+	to, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, url, nil)
+	req, err := http.NewRequestWithContext(ctx, method, new(url.URL).ResolveReference(to).String(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -184,3 +184,41 @@ func TestDerivedTimescaleChange(t *testing.T) {
 		}
 	})
 }
+
+// A rendition that begins later costs the source nothing of its window when it is restored.
+func TestDerivedRestoredLater(t *testing.T) {
+	m := newMachine(t)
+	synctest.Test(t, func(t *testing.T) {
+		f := &half{fails: func(seq uint64, _ int) error {
+			if seq < 12 {
+				return errors.New("not yet")
+			}
+			return nil
+		}}
+		a := m.start(t, plain(f))
+		a.publish(t, spec(8))
+		time.Sleep(9 * time.Second)
+		stop := a.publish(t, spec(60))
+		time.Sleep(20500 * time.Millisecond)
+		was := a.kill(t, stop)
+		time.Sleep(5 * time.Second)
+		b := m.start(t, plain(f))
+		is := b.Lookup("live/cam").Edge()
+		if last := is.Renditions[0].Last(); last < was.Renditions[0].Last() || len(is.Renditions) != len(was.Renditions) {
+			t.Errorf("%d renditions up to %d", len(is.Renditions), last)
+		}
+		for i := range was.Renditions {
+			x, y := &was.Renditions[i], &is.Renditions[i]
+			if y.Name != x.Name || y.Segments[0].MSN != x.Segments[0].MSN || y.Last() != is.Renditions[0].Last() {
+				t.Errorf("%s from %d is %s from %d to %d", x.Name, x.Segments[0].MSN, y.Name, y.Segments[0].MSN, y.Last())
+			}
+			for k := range x.Segments {
+				msn := x.Segments[k].MSN
+				if s := y.Segment(x.Segments[k].Epoch, msn); s == nil || x.discontinuitiesAt(msn) != y.discontinuitiesAt(msn) {
+					t.Errorf("%s: %d is behind %d discontinuities, was %d", x.Name, msn, y.discontinuitiesAt(msn), x.discontinuitiesAt(msn))
+				}
+			}
+		}
+		b.end()
+	})
+}

@@ -107,7 +107,22 @@ func (w *restored) joins(list []index.Entry, i int) bool {
 		return true
 	}
 	next := &list[i+1]
-	return next.Seq-e.Seq <= maxLost && slices.EqualFunc(e.Tracks, next.Tracks, func(a, b index.Track) bool { return a.Name == b.Name })
+	if next.Seq-e.Seq > maxLost || len(e.Tracks) < len(Received(next.Tracks)) || len(e.Tracks) > len(next.Tracks) {
+		return false
+	}
+	// A rendition that a stage makes may have begun later.
+	return slices.EqualFunc(e.Tracks, next.Tracks[:len(e.Tracks)], func(a, b index.Track) bool { return a.Name == b.Name })
+}
+
+// Received returns the tracks of a chunk without those that stages made, which are behind
+// them.
+func Received(tracks []index.Track) []index.Track {
+	for i := range tracks {
+		if MadeOf(tracks[i].Name) != "" {
+			return tracks[:i]
+		}
+	}
+	return tracks
 }
 
 // build makes the renditions.
@@ -135,6 +150,12 @@ func (w *restored) build(ctx context.Context, list []index.Entry) error {
 		r := &w.lanes[i]
 		name := last.Tracks[i].Init
 		r.Info, r.Track = *w.infos[name], w.tracks[name]
+		source := w.lanes[0].Segments
+		for k := range source[:len(source)-len(r.Segments)] { // it began later
+			if source[k].Discontinuity {
+				r.Discontinuities++
+			}
+		}
 	}
 	return nil
 }
@@ -150,7 +171,7 @@ func (w *restored) countBreaks(list []index.Entry) {
 	w.total = w.state.Discontinuities
 	for i := range list {
 		e := &list[i]
-		parts := i > 0 && (list[i-1].Epoch != e.Epoch || !slices.EqualFunc(list[i-1].Tracks, e.Tracks, unbroken))
+		parts := i > 0 && (list[i-1].Epoch != e.Epoch || !slices.EqualFunc(Received(list[i-1].Tracks), Received(e.Tracks), unbroken))
 		if e.Seq > newest && (e.Discontinuity || parts) {
 			w.breaks[e.Seq] = true
 			w.total++
@@ -168,10 +189,9 @@ func (w *restored) countBreaks(list []index.Entry) {
 }
 
 // unbroken reports whether a track's share of a chunk had no discontinuity before it. What a
-// stage made has those of its source, and may have another header behind a gap.
-func unbroken(a, b index.Track) bool {
-	return a.Init == b.Init || a.KeyID != b.KeyID || MadeOf(b.Name) != ""
-}
+// stage made is not asked: it has those of its source, and may have another header behind a
+// gap.
+func unbroken(a, b index.Track) bool { return a.Init == b.Init || a.KeyID != b.KeyID }
 
 // describe reads the initialization sections of an entry, unless they are known.
 func (w *restored) describe(ctx context.Context, e *index.Entry) error {
@@ -297,6 +317,9 @@ func (w *restored) gap(msn int64, epoch uint32, length time.Duration) {
 	at, leadBase := lead.End(), av.Timebase{Num: 1, Den: lead.Timescale}
 	for i := range w.lanes {
 		r := &w.lanes[i]
+		if len(r.Segments) == 0 {
+			continue // it began later
+		}
 		last := &r.Segments[len(r.Segments)-1]
 		tb := av.Timebase{Num: 1, Den: last.Timescale}
 		start := leadBase.Rescale(at, tb)
@@ -326,7 +349,7 @@ func (w *restored) enlistGaps(ctx context.Context) {
 			Gap: true, Discontinuity: s.Discontinuity, Reason: chunk.Crash,
 		}
 		for i := range w.lanes {
-			x := &w.lanes[i].Segments[k]
+			x := &w.lanes[i].Segments[k-len(w.lanes[0].Segments)+len(w.lanes[i].Segments)] // all end together
 			e.Tracks = append(e.Tracks, index.Track{Name: w.lanes[i].Name, Init: x.Init, Timescale: x.Timescale, Start: x.Start, Duration: x.Dur, Gap: true, Independent: true})
 		}
 		list = append(list, e)

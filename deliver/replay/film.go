@@ -13,6 +13,7 @@ import (
 	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/format/mp4"
 	"github.com/cleave-video/cleave/index"
+	"github.com/cleave-video/cleave/live"
 )
 
 // film is a range as one MP4: a header, and the fragments as they are stored, each with the
@@ -168,7 +169,7 @@ func (f *film) add(ctx context.Context, e *index.Entry, to time.Time) error {
 	if e.Object == "" || len(e.Tracks) == 0 {
 		return nil
 	}
-	if list := received(e.Tracks); len(list) < len(e.Tracks) {
+	if list := live.Received(e.Tracks); len(list) < len(e.Tracks) {
 		was := *e
 		e, was.Tracks = &was, list
 	}

@@ -113,21 +113,11 @@ type link struct {
 	key        [16]byte
 }
 
-// received returns the tracks of a chunk without what stages made, which is behind them.
-func received(tracks []index.Track) []index.Track {
-	for i := range tracks {
-		if live.MadeOf(tracks[i].Name) != "" {
-			return tracks[:i]
-		}
-	}
-	return tracks
-}
-
 // next takes the next chunk and reports whether a discontinuity stands before it: that was
 // noted, or numbers are missing, another epoch begins, or tracks change, but for the
 // keys in their initialization sections. What stages made has those of its source.
 func (c *chain) next(e *index.Entry) bool {
-	tracks := received(e.Tracks)
+	tracks := live.Received(e.Tracks)
 	same := slices.EqualFunc(c.tracks, tracks, func(a link, b index.Track) bool {
 		return a.name == b.Name && (a.init == b.Init || a.key != b.KeyID)
 	})

@@ -235,29 +235,89 @@ func (k *keeper) drop(ctx context.Context, name string, x *kept, now time.Time) 
 	if len(x.going) > 0 || x.last < 0 {
 		return false, nil // the store does not delete, or nothing is hidden
 	}
-	var ended time.Time
-	var going []string
+	g := leaving{}
 	bytes := int64(0)
-	err = index.Pass(ctx, k.h.cfg.Index, name, time.Time{}, x.horizon, func(e *index.Entry) bool {
-		if more = len(going) == maxGoing; more || e.Seq > x.last || now.Before(k.due(name, x, e)) {
-			return false
-		}
-		if e.Object != "" {
-			going = append(going, e.Object)
-		}
-		ended, bytes = e.End(), bytes+e.Size
-		return true
+	err = index.Pass(ctx, k.h.cfg.Index, name, time.Time{}, time.Time{}, func(e *index.Entry) bool {
+		full := len(g.list) == maxGoing
+		more = more || full
+		return g.add(e, !full && e.Seq <= x.last && !now.Before(k.due(name, x, e)))
 	})
-	if err != nil || ended.IsZero() {
+	if err != nil {
 		return false, err
 	}
-	if err := k.h.cfg.Index.Drop(ctx, name, ended); err != nil && !errors.Is(err, index.ErrNotFound) {
+	before := g.cut()
+	if len(g.list) == 0 {
+		return false, nil
+	}
+	if err := k.h.cfg.Index.Drop(ctx, name, before); err != nil && !errors.Is(err, index.ErrNotFound) {
 		return false, err
 	}
-	x.going = going
+	for i := range g.list {
+		if bytes += g.list[i].size; g.list[i].object != "" {
+			x.going = append(x.going, g.list[i].object)
+		}
+	}
 	x.bytes, x.hidden = x.bytes-bytes, x.hidden-bytes
+	ended := g.list[len(g.list)-1].ended
 	x.steps = slices.DeleteFunc(x.steps, func(s step) bool { return !s.horizon.After(ended) })
 	return more, k.promises.forget(name, ended)
+}
+
+// leaving is what index.Drop takes out of an index by one call, and nothing else: that goes
+// by time, and times of entries may overlap.
+type leaving struct {
+	list  []leave
+	at    time.Time // of the last entry that was looked at, as the index has it
+	next  *leave    // the first that stays
+	alone bool      // no entry behind next has its time
+}
+
+// leave is an entry that goes, or the first that does not.
+type leave struct {
+	object  string
+	size    int64
+	ended   time.Time
+	at, end time.Time // as the index has it
+}
+
+// add takes the next entry, and reports whether it is to have one more.
+func (g *leaving) add(e *index.Entry, goes bool) bool {
+	if e.Wall.After(g.at) {
+		g.at = e.Wall
+	}
+	x := leave{e.Object, e.Size, e.End(), g.at, g.at.Add(e.End().Sub(e.Wall))}
+	switch {
+	case g.next != nil:
+		g.alone = x.at.After(g.next.at)
+		return false
+	case !goes:
+		g.next, g.alone = &x, true
+	default:
+		g.list = append(g.list, x)
+	}
+	return goes || len(g.list) > 0
+}
+
+// cut returns the time to give to index.Drop, and shortens the list to what that takes.
+func (g *leaving) cut() (before time.Time) {
+	n := len(g.list)
+	switch {
+	case n == 0:
+		return before
+	case g.next == nil:
+		return g.list[n-1].end
+	case g.alone && g.next.end.After(g.next.at):
+		return g.next.at // it is what is shown then
+	}
+	before = g.next.at.Add(-1)
+	for n > 0 && g.list[n-1].at.After(before) {
+		n--
+	}
+	if n > 0 && g.list[n-1].end.After(before) {
+		n--
+	}
+	g.list = g.list[:n]
+	return before
 }
 
 // due returns when a hidden chunk may go.

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/cleave-video/cleave/av"
 	"github.com/cleave-video/cleave/index"
 	"github.com/cleave-video/cleave/index/indextest"
 	indexmem "github.com/cleave-video/cleave/index/mem"
@@ -177,6 +179,59 @@ func TestRetentionCrash(t *testing.T) {
 		}
 		b.end()
 	})
+}
+
+// TestRetentionOfOverlaps: where dates follow a clock back, a short chunk may have ended
+// before the one in front of it has, and two may have one time in the index. What leaves
+// the index leaves the store, and nothing else does.
+func TestRetentionOfOverlaps(t *testing.T) {
+	begin := time.Now()
+	for name, walls := range map[string][]float64{
+		"one in another": {0, 1.8, 10, 12, 14}, "two in another": {0, 1.8, 1.7, 1.9, 12}, "set back": {100, 50, 52, 54, 56}, "overlaps": {0, 1.9, 3.8, 5.7, 7.6}, "none": {0, 2, 4, 6, 8},
+	} {
+		for left := range len(walls) + 1 {
+			synctest.Test(t, func(t *testing.T) {
+				ix, st := indexmem.New(), storemem.New(storemem.Config{})
+				for i, wall := range walls {
+					e := index.Entry{
+						Epoch: 1, Seq: int64(i), Timebase: av.Timebase{Num: 1, Den: 1000}, Start: int64(i) * 2000, Duration: 2000, Size: 100,
+						Wall: begin.Add(time.Duration(wall * float64(time.Second))), Object: chunkKey("live/cam", 1, int64(i)), Independent: true,
+					}
+					if i == 1 || i == 2 {
+						e.Duration = 40
+					}
+					if err := errors.Join(ix.Add(t.Context(), "live/cam", e), st.Put(t.Context(), e.Object, strings.NewReader("chunk"), 5)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				h, err := NewHub(Config{Store: st, Index: ix, Retention: always(Retention{Bytes: max(1, int64(left)*100)})})
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
+				defer stop()
+				if err := errors.Join(h.Run(ctx), h.Close()); err != nil {
+					t.Error(err)
+				}
+				var listed, stored []string
+				for e, err := range ix.Range(t.Context(), "live/cam", time.Time{}, time.Time{}) {
+					if err != nil {
+						t.Fatal(err)
+					}
+					listed = append(listed, e.Object)
+				}
+				for info, err := range st.List(t.Context(), "") {
+					if err != nil {
+						t.Fatal(err)
+					}
+					stored = append(stored, info.Key)
+				}
+				if slices.Sort(stored); !slices.Equal(listed, stored) || len(listed) < left || len(listed) > max(left, 1) && name != "set back" && name != "two in another" {
+					t.Errorf("%s, %d stay: the index has %v, the store %v", name, left, listed, stored)
+				}
+			})
+		}
+	}
 }
 
 // countingIndex counts how often it is read.

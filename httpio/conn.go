@@ -4,6 +4,8 @@ import (
 	"context"
 	"net"
 	"net/http"
+
+	"github.com/cleave-video/cleave/internal/tcpinfo"
 )
 
 // connKey is the key of a request's connection.
@@ -39,17 +41,9 @@ func coalesced(c net.Conn) *Coalesced {
 // where the end of the connection is the end of the body, too: without the last alert of
 // TLS, by which it would be whole.
 func reset(c net.Conn) {
-	for {
-		switch x := c.(type) {
-		case *net.TCPConn:
-			_ = x.SetLinger(0)
-			_ = x.Close()
-			return
-		case interface{ NetConn() net.Conn }:
-			c = x.NetConn()
-		default:
-			return
-		}
+	if tcp, ok := tcpinfo.Below(c).(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+		_ = tcp.Close()
 	}
 }
 

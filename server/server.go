@@ -254,7 +254,8 @@ func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, c *tls.Confi
 	var fresh silent
 	s := &http.Server{
 		Handler: httpio.Bounded(h), TLSConfig: c, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
-		BaseContext: func(net.Listener) context.Context { return ctx }, ConnContext: httpio.WithConn, ConnState: fresh.state,
+		BaseContext: func(net.Listener) context.Context { return ctx }, ConnContext: httpio.WithConn,
+		ConnState: func(c net.Conn, to http.ConnState) { fresh.state(c, to); limitShut(c, to) },
 	}
 	done := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {

@@ -1,9 +1,13 @@
 package server
 
 import (
+	"crypto/tls"
 	"net"
 	"net/http"
 	"sync"
+	"time"
+
+	"github.com/cleave-video/cleave/internal/tcpinfo"
 )
 
 // silent are connections on which nothing was asked for yet, as browsers open them ahead.
@@ -38,5 +42,16 @@ func (s *silent) end() {
 	s.ended = true
 	for c := range s.conns {
 		c.Close()
+	}
+}
+
+// shut is how long a client of HTTP/2 may take nothing at all of what comes. The deadlines of
+// its streams do not end a write to the connection, which all of them wait for.
+const shut = 20 * time.Second
+
+// limitShut is http.Server.ConnState.
+func limitShut(c net.Conn, to http.ConnState) {
+	if x, ok := c.(*tls.Conn); ok && to == http.StateActive && x.ConnectionState().NegotiatedProtocol == "h2" {
+		_ = tcpinfo.SetUserTimeout(c, shut) // a connection that is gone needs none
 	}
 }

@@ -2,12 +2,15 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -98,6 +101,64 @@ func readUntil(t *testing.T, r io.Reader, text string) {
 	for b := make([]byte, 1); len(text) > 0 && (len(all) < len(text) || string(all[len(all)-len(text):]) != text); all = append(all, b[0]) {
 		if _, err := r.Read(b); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// keeper is a listener that keeps its last connection.
+type keeper struct {
+	net.Listener
+	conn chan *net.TCPConn
+}
+
+func (l *keeper) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if tcp, ok := c.(*net.TCPConn); ok {
+		l.conn <- tcp
+	}
+	return c, err
+}
+
+// TestShut: a client of HTTP/2 that takes nothing from the connection is given up by the
+// kernel; on HTTP/1.1 the deadlines of answers do that.
+func TestShut(t *testing.T) {
+	certFile, key := writePair(t, t.TempDir(), "localhost", time.Now())
+	cert, err := loadCertificate(certFile, key, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h2 := range []bool{false, true} {
+		tcp, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := &keeper{tcp, make(chan *net.TCPConn, 1)}
+		var all httpio.Coalescing
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() {
+			ended <- serveHTTP(ctx, all.Listener(l), http.NotFoundHandler(), cert.config("h2", "http/1.1"))
+		}()
+		tr := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: h2}
+		res, err := (&http.Client{Transport: tr}).Get("https://" + tcp.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		raw, err := (<-l.conn).SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		const userTimeout = 18 // TCP_USER_TIMEOUT
+		got, want := 0, map[bool]int{true: int(shut.Milliseconds())}[h2]
+		cerr := raw.Control(func(fd uintptr) { got, err = syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, userTimeout) })
+		if err != nil || cerr != nil || got != want || res.ProtoMajor == 2 != h2 {
+			t.Errorf("%s: %d ms, want %d: %v, %v", res.Proto, got, want, err, cerr)
+		}
+		tr.CloseIdleConnections()
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
 		}
 	}
 }

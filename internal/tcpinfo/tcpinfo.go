@@ -1,7 +1,9 @@
-// Package tcpinfo reads what the kernel knows of a TCP connection's way to its peer.
+// Package tcpinfo reads what the kernel knows of a TCP connection's way to its peer, and
+// tells it how long to wait for that.
 package tcpinfo
 
 import (
+	"errors"
 	"net"
 	"syscall"
 	"time"
@@ -67,4 +69,21 @@ func (t *Conn) Read() (Info, error) {
 		RTT: time.Duration(t.info.Rtt) * time.Microsecond, Backlog: int64(t.info.Notsent_bytes),
 		Rate: int64(min(t.info.Delivery_rate, 1<<62)),
 	}, nil
+}
+
+// SetUserTimeout has the kernel end the TCP connection below c when what was written is not
+// taken for so long (TCP_USER_TIMEOUT, tcp(7)): neither acknowledged, nor the window opened.
+func SetUserTimeout(c net.Conn, d time.Duration) error {
+	tcp, ok := Below(c).(*net.TCPConn)
+	if !ok {
+		return nil
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return err
+	}
+	cerr := raw.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(d.Milliseconds()))
+	})
+	return errors.Join(err, cerr)
 }

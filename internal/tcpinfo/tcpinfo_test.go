@@ -2,8 +2,10 @@ package tcpinfo
 
 import (
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -65,5 +67,24 @@ func TestOthers(t *testing.T) {
 	defer b.Close()
 	if New(a) != nil {
 		t.Error("a pipe is no TCP")
+	}
+}
+
+// TestUserTimeout: a peer that takes nothing is given up, below TLS, too, though it is there.
+func TestUserTimeout(t *testing.T) {
+	server, _ := pair(t)
+	if err := SetUserTimeout(tls.Server(server, &tls.Config{}), 100*time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	_ = server.SetWriteDeadline(time.Now().Add(time.Minute))
+	var err error
+	for err == nil {
+		_, err = server.Write(make([]byte, 1<<20))
+	}
+	if !errors.Is(err, syscall.ETIMEDOUT) {
+		t.Error(err)
+	}
+	if err := SetUserTimeout(struct{ net.Conn }{server}, time.Second); err != nil {
+		t.Error("not TCP:", err)
 	}
 }

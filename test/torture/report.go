@@ -31,8 +31,10 @@ tests of what cannot be tried from outside.
 		p.printf("| %d | %s | %s | %s |\n", x.Row, cell(x.Sent), cell(x.Came), verdict(x.OK))
 	}
 	p.printf("\n| law | what was seen | verdict |\n| --- | --- | --- |\n")
-	p.printf("| a healthy stream beside all that goes on | %d frames at its viewer, %d missing, at most %v without one; %s | %s |\n",
-		r.Canary.Frames, r.Canary.Missing, r.Canary.Longest.Round(time.Millisecond), orNone(r.Canary.Fault), verdict(r.Canary.Fault == ""))
+	if r.Canary != (Canary{}) {
+		p.printf("| a healthy stream beside all that goes on | %d frames at its viewer, %d missing, at most %v without one; %s | %s |\n",
+			r.Canary.Frames, r.Canary.Missing, r.Canary.Longest.Round(time.Millisecond), orNone(r.Canary.Fault), verdict(r.Canary.Fault == ""))
+	}
 	for _, m := range r.Memory {
 		p.printf("| memory of %s | resident %d MiB after the first trial, %d MiB at most, %d MiB at the end; %d and %d goroutines; %s | %s |\n",
 			m.What, m.Before>>20, m.Peak>>20, m.After>>20, m.Goroutines[0], m.Goroutines[1], orNone(m.Fault), verdict(m.Fault == ""))

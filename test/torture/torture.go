@@ -163,6 +163,9 @@ func (r *rig) choose(rows []int, out *Report) (list []trial) {
 			}
 		}
 	}
+	if r.HTTP == "" {
+		out.Left = append(out.Left, "the healthy stream: there is no HTTP to watch it by")
+	}
 	out.Left = append(out.Left,
 		"53: there is no QUIC",
 		"68: the server's clock cannot be set from outside; `live.TestWallDoesNotJump` does")

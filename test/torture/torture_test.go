@@ -99,6 +99,27 @@ func TestBad(t *testing.T) {
 	}
 }
 
+// TestRanges: many ranges are refused, or all of the segment is sent; nothing else will do.
+func TestRanges(t *testing.T) {
+	for code, good := range map[int]bool{200: true, 206: false, 404: false, 416: true, 500: false} {
+		web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			switch {
+			case strings.HasSuffix(req.URL.Path, ".m3u8"):
+				_, _ = io.WriteString(w, "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:1\n#EXT-X-MAP:URI=\"i.mp4\"\n#EXTINF:1,\n1.m4s\n")
+				return
+			case req.Header.Get("Range") != "":
+				w.WriteHeader(code)
+			}
+			_, _ = io.WriteString(w, "segment")
+		}))
+		r := &rig{Target: Target{HTTP: web.Listener.Addr().String()}, client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
+		if came, err := ranges(t.Context(), r); (err == nil) != good {
+			t.Errorf("%d: %s, %v", code, came, err)
+		}
+		web.Close()
+	}
+}
+
 // TestLocal: only addresses of the loopback are safe to try.
 func TestLocal(t *testing.T) {
 	for address, remote := range map[string]bool{"127.0.0.1:1935": false, "[::1]:1": false, "": false, "192.0.2.1:80": true, "0.0.0.0:80": true, "[2001:db8::1]:1": true} {

@@ -9,7 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
+
+	"github.com/cleave-video/cleave/internal/machine"
 )
 
 // contest is a pair whose ratio of CPU time is of interest.
@@ -28,7 +29,7 @@ var contests = []contest{
 
 func (b *bench) report(w io.Writer, n int) {
 	fmt.Fprintf(w, "# Cutting a file of 600 s, 1080p, 468 MB, into 2 s\n\nMedians of %d interleaved rounds, inputs and outputs in memory. Repeat it with `go run ./bench/cut`.\n", n)
-	fmt.Fprintf(w, "%s, %s.\n\n", machine(), strings.Join(b.versions(), ", "))
+	fmt.Fprintf(w, "%s, %s.\n\n", machine.Name(), strings.Join(b.versions(), ", "))
 	fmt.Fprint(w, "| command | user s | system s | CPU s | wall s | peak MiB |\n|---|---|---|---|---|---|\n")
 	for _, c := range b.commands() {
 		l := b.times[c.name]
@@ -110,21 +111,6 @@ func moovSize(name string) (int64, error) {
 		return 0, fmt.Errorf("%s: moov is not the second box", name)
 	}
 	return int64(head[at])<<24 | int64(head[at+1])<<16 | int64(head[at+2])<<8 | int64(head[at+3]), nil
-}
-
-// machine is the processor, their number and the day.
-func machine() string {
-	cpu := "unknown processor"
-	if b, err := os.ReadFile("/proc/cpuinfo"); err == nil {
-		for line := range strings.Lines(string(b)) {
-			if key, value, _ := strings.Cut(line, ":"); strings.TrimSpace(key) == "model name" {
-				cpu = strings.TrimSpace(value)
-				break
-			}
-		}
-		cpu = fmt.Sprintf("%d × %s", strings.Count(string(b), "processor\t"), cpu)
-	}
-	return fmt.Sprintf("%s, %s", time.Now().UTC().Format(time.DateOnly), cpu)
 }
 
 func (b *bench) versions() []string {

@@ -21,6 +21,9 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/cleave-video/cleave/internal/machine"
+	"github.com/cleave-video/cleave/internal/testnet"
 )
 
 // config is what the flags say.
@@ -65,7 +68,7 @@ func start(ctx context.Context, args []string) error {
 	if err := b.prepare(ctx); err != nil {
 		return err
 	}
-	fmt.Printf(intro, c.rounds, c.window, machine(), load())
+	fmt.Printf(intro, c.rounds, c.window, machine.Name(), machine.Load())
 	for _, p := range []struct {
 		name string
 		run  func(ctx context.Context, w io.Writer) error
@@ -77,7 +80,7 @@ func start(ctx context.Context, args []string) error {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
 	}
-	fmt.Printf("\nThe load behind it was %s.\n", load())
+	fmt.Printf("\nThe load behind it was %s.\n", machine.Load())
 	return nil
 }
 
@@ -111,32 +114,8 @@ func (b *bench) prepare(ctx context.Context) (err error) {
 			return fmt.Errorf("%v: %w", args, err)
 		}
 	}
-	b.cert, b.key, err = certificate(b.dir)
+	b.cert, b.key, err = testnet.Certificate(b.dir)
 	return err
-}
-
-func load() string {
-	b, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
-		return "unknown"
-	}
-	f := strings.Fields(string(b))
-	return strings.Join(f[:min(3, len(f))], ", ")
-}
-
-// machine is the day, the number of processors and their name.
-func machine() string {
-	cpu := "unknown processor"
-	if b, err := os.ReadFile("/proc/cpuinfo"); err == nil {
-		for line := range strings.Lines(string(b)) {
-			if key, value, _ := strings.Cut(line, ":"); strings.TrimSpace(key) == "model name" {
-				cpu = strings.TrimSpace(value)
-				break
-			}
-		}
-		cpu = fmt.Sprintf("%d × %s", strings.Count(string(b), "processor\t"), cpu)
-	}
-	return time.Now().UTC().Format(time.DateOnly) + ", " + cpu
 }
 
 func median(list []float64) float64 {

@@ -3,11 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"slices"
 	"strings"
-	"time"
+
+	"github.com/cleave-video/cleave/internal/machine"
 )
 
 const intro = `# One stream to many
@@ -30,7 +30,7 @@ func (b *bench) report(w io.Writer) {
 	if len(b.absent) > 0 {
 		absent = " Absent: " + strings.Join(b.absent, ", ") + "."
 	}
-	fmt.Fprintf(w, intro, b.rounds, b.window, load1(), machine(), strings.Join(b.versions(), ", "), absent)
+	fmt.Fprintf(w, intro, b.rounds, b.window, machine.Load(), machine.Name(), strings.Join(b.versions(), ", "), absent)
 	for _, m := range b.media {
 		b.table(w, m)
 	}
@@ -103,31 +103,6 @@ func median(l []result, f func(r result) float64) float64 {
 	}
 	slices.Sort(v)
 	return v[len(v)/2]
-}
-
-// load1 is the load average over the last minutes.
-func load1() string {
-	b, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
-		return "unknown"
-	}
-	f := strings.Fields(string(b))
-	return strings.Join(f[:min(3, len(f))], ", ")
-}
-
-// machine is the processor, their number and the day.
-func machine() string {
-	cpu := "unknown processor"
-	if b, err := os.ReadFile("/proc/cpuinfo"); err == nil {
-		for line := range strings.Lines(string(b)) {
-			if key, value, _ := strings.Cut(line, ":"); strings.TrimSpace(key) == "model name" {
-				cpu = strings.TrimSpace(value)
-				break
-			}
-		}
-		cpu = fmt.Sprintf("%d × %s", strings.Count(string(b), "processor\t"), cpu)
-	}
-	return fmt.Sprintf("%s, %s", time.Now().UTC().Format(time.DateOnly), cpu)
 }
 
 func (b *bench) versions() []string {

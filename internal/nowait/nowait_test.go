@@ -8,32 +8,14 @@ import (
 	"syscall"
 	"testing"
 	"time"
-)
 
-// pair is a connection over TCP.
-func pair(t *testing.T) (server, client net.Conn) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	client, err = net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	server, err = l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { server.Close(); client.Close() })
-	return server, client
-}
+	"github.com/cleave-video/cleave/internal/testnet"
+)
 
 // TestWrite: what a connection takes is sent in order, also with a deadline that has
 // passed; what it does not take is told.
 func TestWrite(t *testing.T) {
-	server, client := pair(t)
+	server, client := testnet.Conns(t)
 	w := New(server)
 	_ = server.SetWriteDeadline(time.Now().Add(-time.Second))
 	var all, sent []byte
@@ -76,7 +58,7 @@ func TestWrite(t *testing.T) {
 }
 
 func TestBroken(t *testing.T) {
-	server, client := pair(t)
+	server, client := testnet.Conns(t)
 	w := New(server)
 	_ = client.(*net.TCPConn).SetLinger(0)
 	client.Close()
@@ -98,7 +80,7 @@ func TestOthers(t *testing.T) {
 	if New(a) != nil {
 		t.Error("a pipe is no TCP")
 	}
-	server, _ := pair(t)
+	server, _ := testnet.Conns(t)
 	server.Close()
 	if w := New(server); w != nil {
 		if _, err := w.Write([][]byte{{1}}); err == nil {
@@ -108,7 +90,7 @@ func TestOthers(t *testing.T) {
 }
 
 func TestAllocs(t *testing.T) {
-	server, client := pair(t)
+	server, client := testnet.Conns(t)
 	go io.Copy(io.Discard, client)
 	w := New(server)
 	one, several := [][]byte{{1}}, [][]byte{{1}, {2}, {3}, {4}, {5}, {6}, {7}, {8}, {9}}

@@ -8,31 +8,14 @@ import (
 	"syscall"
 	"testing"
 	"time"
-)
 
-func pair(t *testing.T) (server, client net.Conn) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	client, err = net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	server, err = l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { server.Close(); client.Close() })
-	return server, client
-}
+	"github.com/cleave-video/cleave/internal/testnet"
+)
 
 // TestRead: a client that reads has a round trip and no backlog; one that does not has a
 // backlog.
 func TestRead(t *testing.T) {
-	server, client := pair(t)
+	server, client := testnet.Conns(t)
 	_ = client.(*net.TCPConn).SetReadBuffer(8 << 10)
 	c := New(tls.Server(server, nil)) // what lies below it
 	if c == nil {
@@ -72,7 +55,7 @@ func TestOthers(t *testing.T) {
 
 // TestUserTimeout: a peer that takes nothing is given up, below TLS, too, though it is there.
 func TestUserTimeout(t *testing.T) {
-	server, _ := pair(t)
+	server, _ := testnet.Conns(t)
 	if err := SetUserTimeout(tls.Server(server, &tls.Config{}), 100*time.Millisecond); err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-// Package testnet finds ports for tests.
+// Package testnet has what tests need of a network: ports, connections, certificates.
 package testnet
 
 import (

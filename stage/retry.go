@@ -5,6 +5,8 @@ import (
 	"errors"
 	"math/rand/v2"
 	"time"
+
+	"github.com/cleave-video/cleave/internal/pace"
 )
 
 // Retry says how often a stage is tried. The zero value is the default of each field.
@@ -36,11 +38,7 @@ func (r Retry) Run(ctx context.Context, s Stage, o *Object) error {
 		if time.Since(began)+pause > r.Within {
 			return err
 		}
-		t := time.NewTimer(pause)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
+		if pace.Sleep(ctx, pause) != nil {
 			return err
 		}
 	}

@@ -1,9 +1,10 @@
 package cache
 
 import (
-	"fmt"
 	"io"
 	"time"
+
+	"github.com/cleave-video/cleave/internal/plain"
 )
 
 // Ratio is the share of requests that did not come to the server.
@@ -16,8 +17,8 @@ func (r *Report) Passed() bool {
 
 // Print writes docs/cache.md.
 func (r *Report) Print(w io.Writer, machine string) error {
-	p := &printer{w: w}
-	p.printf(`# Behind a cache
+	p := &plain.Printer{W: w}
+	p.Printf(`# Behind a cache
 
 Any cache of HTTP makes many players of few: media have names that never get other contents, the answer to a
 request for a playlist that waits (%[1]s_HLS_msn%[1]s) is the same for everybody and may be kept for six target
@@ -28,8 +29,8 @@ With nginx (Debian's has all it needs):
 
 %[1]s%[1]s%[1]snginx
 `, "`")
-	p.printf("%s", Conf)
-	p.printf(`%[1]s%[1]s%[1]s
+	p.Printf("%s", Conf)
+	p.Printf(`%[1]s%[1]s%[1]s
 
 nginx's lock lets others look again every 500 ms, so that parts of %[2]v come up to as much later than they do
 without it; caches that wake them (Varnish, most CDNs) do not. The segment that is open, which low-latency DASH asks
@@ -45,43 +46,31 @@ same time; every second one for delta updates, which are other names. It writes 
 | | |
 | --- | --: |
 `, "`", r.Part, r.Players, r.Join, r.For)
-	p.printf("| requests of players | %d |\n", r.Asked)
-	p.printf("| of these came to the server | %d |\n", r.Came)
-	p.printf("| hits | %.2f %% |\n", 100*r.Ratio())
-	p.printf("| requests that may be answered by a cache: players, server | %d, %d |\n", r.AskedCacheable, r.CameCacheable)
-	p.printf("| names of parts and initialization sections that came to the server | %d |\n", r.Parts)
-	p.printf("| of playlists that wait | %d |\n", r.Playlists)
-	p.printf("| names that came more than once | %d |\n", r.Again)
-	p.printf("| playlists without the part that was waited for | %d |\n", r.Stale)
-	p.printf("| redirects | %d |\n", r.Redirects)
-	p.printf("| requests that failed | %d |\n", r.Failed)
-	p.printf("| a part's playlist is at the player after the part's end: median, 99 %% | %v, %v |\n", r.Late[0].Round(time.Millisecond), r.Late[1].Round(time.Millisecond))
-	p.printf("| CPU of the server, of nginx | %.1f %%, %.0f %% of a core |\n", 100*r.CPU[0].Seconds()/r.Took.Seconds(), 100*r.CPU[1].Seconds()/r.Took.Seconds())
+	p.Printf("| requests of players | %d |\n", r.Asked)
+	p.Printf("| of these came to the server | %d |\n", r.Came)
+	p.Printf("| hits | %.2f %% |\n", 100*r.Ratio())
+	p.Printf("| requests that may be answered by a cache: players, server | %d, %d |\n", r.AskedCacheable, r.CameCacheable)
+	p.Printf("| names of parts and initialization sections that came to the server | %d |\n", r.Parts)
+	p.Printf("| of playlists that wait | %d |\n", r.Playlists)
+	p.Printf("| names that came more than once | %d |\n", r.Again)
+	p.Printf("| playlists without the part that was waited for | %d |\n", r.Stale)
+	p.Printf("| redirects | %d |\n", r.Redirects)
+	p.Printf("| requests that failed | %d |\n", r.Failed)
+	p.Printf("| a part's playlist is at the player after the part's end: median, 99 %% | %v, %v |\n", r.Late[0].Round(time.Millisecond), r.Late[1].Round(time.Millisecond))
+	p.Printf("| CPU of the server, of nginx | %.1f %%, %.0f %% of a core |\n", 100*r.CPU[0].Seconds()/r.Took.Seconds(), 100*r.CPU[1].Seconds()/r.Took.Seconds())
 	if r.FailedWhy != "" {
-		p.printf("\nThe last that failed: %s.\n", r.FailedWhy)
+		p.Printf("\nThe last that failed: %s.\n", r.FailedWhy)
 	}
 	for i, n := range r.AgainNames {
 		if i == 0 {
-			p.printf("\nMore than once:\n\n")
+			p.Printf("\nMore than once:\n\n")
 		}
 		if i == 10 {
-			p.printf("- and %d more\n", len(r.AgainNames)-i)
+			p.Printf("- and %d more\n", len(r.AgainNames)-i)
 			break
 		}
-		p.printf("- %s\n", n)
+		p.Printf("- %s\n", n)
 	}
-	p.printf("\n%s; %s. The players ran on the same machine.\n", r.Version, machine)
-	return p.err
-}
-
-// printer keeps the first error.
-type printer struct {
-	w   io.Writer
-	err error
-}
-
-func (p *printer) printf(format string, args ...any) {
-	if p.err == nil {
-		_, p.err = fmt.Fprintf(p.w, format, args...)
-	}
+	p.Printf("\n%s; %s. The players ran on the same machine.\n", r.Version, machine)
+	return p.Err
 }

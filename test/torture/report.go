@@ -1,17 +1,18 @@
 package torture
 
 import (
-	"fmt"
 	"io"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/cleave-video/cleave/internal/plain"
 )
 
 // Print writes docs/torture.md.
 func (r *Report) Print(w io.Writer, machine string) error {
-	p := &printer{w: w}
-	p.printf(`# Torture
+	p := &plain.Printer{W: w}
+	p.Printf(`# Torture
 
 What a server is sent that it should survive, from outside, as anybody could send it, and what came of it.
 %[1]smake torture%[1]s starts a server, sends all of it, and writes this page. Any other server is tried by
@@ -28,23 +29,23 @@ tests of what cannot be tried from outside.
 	list := slices.Clone(r.Results)
 	slices.SortStableFunc(list, func(a, b Result) int { return a.Row - b.Row })
 	for _, x := range list {
-		p.printf("| %d | %s | %s | %s |\n", x.Row, cell(x.Sent), cell(x.Came), verdict(x.OK))
+		p.Printf("| %d | %s | %s | %s |\n", x.Row, cell(x.Sent), cell(x.Came), verdict(x.OK))
 	}
-	p.printf("\n| law | what was seen | verdict |\n| --- | --- | --- |\n")
+	p.Printf("\n| law | what was seen | verdict |\n| --- | --- | --- |\n")
 	if r.Canary != (Canary{}) {
-		p.printf("| a healthy stream beside all that goes on | %d frames at its viewer, %d missing, at most %v without one; %s | %s |\n",
+		p.Printf("| a healthy stream beside all that goes on | %d frames at its viewer, %d missing, at most %v without one; %s | %s |\n",
 			r.Canary.Frames, r.Canary.Missing, r.Canary.Longest.Round(time.Millisecond), orNone(r.Canary.Fault), verdict(r.Canary.Fault == ""))
 	}
 	for _, m := range r.Memory {
-		p.printf("| memory of %s | resident %d MiB after the first trial, %d MiB at most, %d MiB at the end; %d and %d goroutines; %s | %s |\n",
+		p.Printf("| memory of %s | resident %d MiB after the first trial, %d MiB at most, %d MiB at the end; %d and %d goroutines; %s | %s |\n",
 			m.What, m.Before>>20, m.Peak>>20, m.After>>20, m.Goroutines[0], m.Goroutines[1], orNone(m.Fault), verdict(m.Fault == ""))
 	}
-	p.printf("\nLeft out:\n\n")
+	p.Printf("\nLeft out:\n\n")
 	for _, l := range r.Left {
-		p.printf("- %s\n", l)
+		p.Printf("- %s\n", l)
 	}
-	p.printf("\n%d of %d trials as wanted, in %v. %s.\n", r.passed(), len(r.Results), r.Took.Round(time.Second), machine)
-	return p.err
+	p.Printf("\n%d of %d trials as wanted, in %v. %s.\n", r.passed(), len(r.Results), r.Took.Round(time.Second), machine)
+	return p.Err
 }
 
 func (r *Report) passed() (n int) {
@@ -73,16 +74,4 @@ func verdict(ok bool) string {
 		return "as wanted"
 	}
 	return "**not**"
-}
-
-// printer keeps the first error.
-type printer struct {
-	w   io.Writer
-	err error
-}
-
-func (p *printer) printf(format string, args ...any) {
-	if p.err == nil {
-		_, p.err = fmt.Fprintf(p.w, format, args...)
-	}
 }
